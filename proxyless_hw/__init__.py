@@ -1,0 +1,46 @@
+"""Hardware latency profiling, latency prediction and ProxylessNAS search.
+
+The public names; each is imported when it is first used, so importing the package loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from proxyless_hw._version import __version__
+
+if TYPE_CHECKING:
+    from proxyless_hw.architecture import Architecture
+    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.tables.table import LatencyTable
+
+_HOME = {
+    "Architecture": "proxyless_hw.architecture",
+    "ExpectedLatency": "proxyless_hw.predictors.expected",
+    "LatencyTable": "proxyless_hw.tables.table",
+    "OpSpec": "proxyless_hw.specs",
+    "ProxylessHwError": "proxyless_hw.errors",
+    "SearchConfig": "proxyless_hw.search.config",
+    "SearchSpace": "proxyless_hw.space",
+    "SuperNet": "proxyless_hw.search.supernet",
+    "build_network": "proxyless_hw.network.network",
+    "fit_predictor": "proxyless_hw.predictors.fit",
+    "load": "proxyless_hw.train.load",
+    "load_published_weights": "proxyless_hw.network.published",
+    "run_search": "proxyless_hw.search.driver",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'proxyless_hw' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

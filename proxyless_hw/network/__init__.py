@@ -1,0 +1,1 @@
+"""PyTorch modules: op builders, networks built from architectures, cost counting."""

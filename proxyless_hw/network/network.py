@@ -1,0 +1,42 @@
+"""The network an `Architecture` describes, as one readable torch module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.network.ops import build_layer, init_weights
+
+
+class Network(nn.Module):
+    """Stem, blocks, head in order: (N, 3, H, W) to (N, num_classes).
+
+    Attributes:
+        arch: the architecture it was built from.
+        stem, blocks, head: one module per layer; a removed block is an identity.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.stem = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.stem))
+        self.blocks = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.blocks))
+        self.head = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.head))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.blocks(self.stem(images)))  # type: ignore[no-any-return]
+
+
+def build_network(arch: Architecture, seed: int | None = None) -> Network:
+    """Builds the torch module of an architecture, NCHW, with freshly drawn weights.
+
+    Args:
+        arch: the architecture; its num_classes is the width of the output.
+        seed: seeds the weights; the global generator is used when None.
+
+    Raises:
+        ArchitectureError: an op is unknown.
+    """
+    network = Network(arch)
+    init_weights(network, seed)
+    return network

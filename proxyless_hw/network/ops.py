@@ -1,0 +1,221 @@
+"""Builders: a `LayerSpec` becomes a torch module, (N, in_c, H, W) to (N, out_c, H', W')."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from proxyless_hw.errors import ArchitectureError, BackendUnavailableError
+from proxyless_hw.op_registry import custom_ops
+from proxyless_hw.space import BatchNormSpec
+from proxyless_hw.specs import LayerSpec
+
+_ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
+    "relu6": lambda: nn.ReLU6(inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "hswish": lambda: nn.Hardswish(inplace=True),
+    "swish": lambda: nn.SiLU(inplace=True),
+}
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Nearest multiple of `divisor` that is at least 90% of `value` (MobileNetV2's rule)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def squeeze_width(layer: LayerSpec) -> int:
+    """Channels a squeeze-and-excite of `layer` squeezes to (see `OpSpec.se`)."""
+    return make_divisible(layer.mid_c / 4) if layer.se == 1 else layer.se
+
+
+def conv_bn_act(
+    in_c: int,
+    out_c: int,
+    kernel: int,
+    stride: int,
+    act: str,
+    batch_norm: BatchNormSpec,
+    groups: int = 1,
+) -> nn.Sequential:
+    """Convolution without bias, BatchNorm, activation; padding is half the kernel."""
+    modules: list[tuple[str, nn.Module]] = [
+        (
+            "conv",
+            nn.Conv2d(in_c, out_c, kernel, stride, kernel // 2, groups=groups, bias=False),
+        ),
+        ("bn", nn.BatchNorm2d(out_c, eps=batch_norm.eps, momentum=batch_norm.momentum)),
+    ]
+    if act != "none":
+        modules.append(("act", _ACTIVATION_MODULES[act]()))
+    sequence = nn.Sequential()
+    for name, module in modules:
+        sequence.add_module(name, module)
+    return sequence
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excite: channel gates from the global average (Hu et al., CVPR 2018).
+
+    Args:
+        channels: input channels.
+        squeezed: channels of the bottleneck.
+        hard: hard sigmoid (MobileNetV3) instead of the logistic one.
+    """
+
+    def __init__(self, channels: int, squeezed: int, hard: bool) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.act = nn.ReLU(inplace=True)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+        self.gate: nn.Module = nn.Hardsigmoid() if hard else nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean((2, 3), keepdim=True)
+        return x * self.gate(self.expand(self.act(self.reduce(pooled))))  # type: ignore[no-any-return]
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck: expand 1x1, depthwise k x k, [squeeze-excite], project 1x1.
+
+    The residual addition is not part of this module; see `Residual`.
+    """
+
+    def __init__(self, layer: LayerSpec, batch_norm: BatchNormSpec) -> None:
+        super().__init__()
+        mid_c = layer.mid_c
+        self.expand: nn.Module | None = None
+        if layer.expand != 1:
+            self.expand = conv_bn_act(layer.in_c, mid_c, 1, 1, layer.act, batch_norm)
+        self.depthwise = conv_bn_act(
+            mid_c, mid_c, layer.kernel, layer.stride, layer.act, batch_norm, groups=mid_c
+        )
+        self.se = SqueezeExcite(mid_c, squeeze_width(layer), layer.se == 1) if layer.se else None
+        self.project = conv_bn_act(mid_c, layer.out_c, 1, 1, "none", batch_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.expand is not None:
+            x = self.expand(x)
+        x = self.depthwise(x)
+        if self.se is not None:
+            x = self.se(x)
+        return self.project(x)  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """``body(x) + x``."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + x  # type: ignore[no-any-return]
+
+
+class Classifier(nn.Module):
+    """Global average pooling and a linear layer: (N, C, H, W) to (N, classes)."""
+
+    def __init__(self, in_c: int, num_classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_c, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.dropout(x.mean((2, 3))))  # type: ignore[no-any-return]
+
+
+class GlobalPool(nn.Module):
+    """Global average pooling that keeps the map: (N, C, H, W) to (N, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+
+def build_body(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
+    """Builds a layer without its residual addition.
+
+    Raises:
+        ArchitectureError: the op is unknown.
+        BackendUnavailableError: a registered third-party builder cannot be loaded.
+    """
+    match layer.op:
+        case "skip":
+            return nn.Identity()
+        case "conv":
+            return conv_bn_act(
+                layer.in_c, layer.out_c, layer.kernel, layer.stride, layer.act, batch_norm
+            )
+        case "conv_nobn":
+            return _conv_without_bn(layer)
+        case "mbconv":
+            return MBConv(layer, batch_norm)
+        case "pool":
+            return GlobalPool()
+        case "classifier":
+            return Classifier(layer.in_c, layer.out_c)
+    return _build_custom(layer, batch_norm)
+
+
+def build_layer(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
+    """Builds a layer as it is priced: with its residual addition where it has one.
+
+    Raises:
+        ArchitectureError, BackendUnavailableError: as `build_body`.
+    """
+    body = build_body(layer, batch_norm)
+    return Residual(body) if layer.skip and not layer.is_zero else body
+
+
+def _conv_without_bn(layer: LayerSpec) -> nn.Sequential:
+    sequence = nn.Sequential()
+    convolution = nn.Conv2d(
+        layer.in_c, layer.out_c, layer.kernel, layer.stride, layer.kernel // 2, bias=False
+    )
+    sequence.add_module("conv", convolution)
+    if layer.act != "none":
+        sequence.add_module("act", _ACTIVATION_MODULES[layer.act]())
+    return sequence
+
+
+def _build_custom(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
+    entry = custom_ops().get(layer.op)
+    if entry is None:
+        raise ArchitectureError(f"no op '{layer.op}' is built in or registered.")
+    try:
+        build = entry.load()
+    except (ImportError, AttributeError) as cause:
+        raise BackendUnavailableError(
+            f"op '{layer.op}' is registered as {entry.value} but cannot be loaded: {cause}."
+        ) from cause
+    module = build(layer, batch_norm)
+    if not isinstance(module, nn.Module):
+        raise ArchitectureError(
+            f"the builder of op '{layer.op}' must return a torch module: "
+            f"received {type(module).__name__}."
+        )
+    return module
+
+
+def init_weights(module: nn.Module, seed: int | None = None) -> None:
+    """Draws weights: He fan-out normal for convolutions, 1 and 0 for BatchNorm, N(0, 0.01) linear.
+
+    Args:
+        module: initialised in place.
+        seed: seeds a private generator; the global one is used (and advanced) when None.
+    """
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            fan_out = part.out_channels * part.kernel_size[0] * part.kernel_size[1] // part.groups
+            nn.init.normal_(part.weight, 0.0, (2.0 / fan_out) ** 0.5, generator=generator)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, 0.0, 0.01, generator=generator)
+            nn.init.zeros_(part.bias)

@@ -1,0 +1,129 @@
+"""What a profiler is. Every device implements these two classes; `timing` drives them all.
+
+A profiler opens a session over workloads (ops, networks or model files). A session visits
+workloads in the order it is told and returns one `Visit` per visit: on a CPU a timed block, on a
+phone one `benchmark_model` run inside a single on-device shell loop.
+
+Third parties register a profiler through the entry-point group ``proxyless_hw.profilers``: the
+entry's name is the device kind, and it loads a callable that takes a `ProfilerSettings` and
+returns a `Profiler`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.space import BatchNormSpec
+from proxyless_hw.specs import OpSpec
+
+Precision = Literal["fp32", "fp16", "int8"]
+Metric = Literal["latency", "energy", "memory"]
+
+PROFILER_GROUP = "proxyless_hw.profilers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilerSettings:
+    """How ops are run. Everything that belongs in a table's setting.
+
+    Attributes:
+        runtime: runtime name; None for the device's default.
+        threads: intra-op threads.
+        batch_size: images per call.
+        precision: number format of the model.
+        metric: what is measured.
+        cpus: processors to pin to; None leaves the affinity alone.
+        options: what only one device understands (serial, command, pattern, delegate, ...).
+    """
+
+    runtime: str | None = None
+    threads: int = 1
+    batch_size: int = 1
+    precision: Precision = "fp32"
+    metric: Metric = "latency"
+    cpus: tuple[int, ...] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One thing to measure: exactly one of op, arch and file is set.
+
+    Attributes:
+        name: unique within a session; an op's key, a network's or file's name.
+        op: an isolated op.
+        arch: a whole network, at its deployment shape.
+        file: a model file (.onnx or .tflite).
+        batch_norm: BatchNorm settings when an op is built (folded before timing).
+    """
+
+    name: str
+    op: OpSpec | None = None
+    arch: Architecture | None = None
+    file: Path | None = None
+    batch_norm: BatchNormSpec = BatchNormSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One visit to a workload.
+
+    Attributes:
+        value: median over the visit's blocks, per call, in the metric's unit (ms, mJ, MB).
+        min: smallest sample of the visit, per call.
+        p90: 90th percentile of the visit's samples, per call.
+        calls: timed calls in total.
+    """
+
+    value: float
+    min: float
+    p90: float
+    calls: int
+
+
+class Session(Protocol):
+    """Built and warmed-up runners of some workloads. Used as a context manager."""
+
+    def visit(self, order: Sequence[int]) -> list[Visit]:
+        """Measures workloads by index in the given order, one `Visit` each.
+
+        Raises:
+            ProfilingError: a workload failed; the message names it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases the device. May be called twice."""
+        ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class Profiler(Protocol):
+    """A device with a runtime and a setting. Making one does no I/O; `open` does."""
+
+    settings: ProfilerSettings
+
+    def describe(self) -> Mapping[str, str]:
+        """Header fields of a table made here: device, device_kind, runtime, runtime_version,
+        threads, batch_size, precision, metric, unit, statistic, fingerprint.
+
+        Raises:
+            BackendUnavailableError: the runtime or device is not there; says how to get it.
+        """
+        ...
+
+    def open(self, workloads: Sequence[Workload]) -> Session:
+        """Builds and warms up one runner per workload.
+
+        Raises:
+            BackendUnavailableError: the runtime or device is not there.
+            ProfilingError: a workload cannot be built or run; the message names it.
+        """
+        ...

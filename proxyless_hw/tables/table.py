@@ -1,0 +1,219 @@
+"""The latency table: exact look-up of measured ops. Immutable, with a versioned CSV form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import MissingEntryError, TableError, did_you_mean
+from proxyless_hw.files import write_text_atomically
+from proxyless_hw.specs import OpSpec
+
+SETTING_KEYS = ("device", "runtime", "threads", "batch_size", "precision", "metric")
+"""What must agree before two tables may be merged or compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One measured op. Values are in the table's unit (ms for latency).
+
+    Attributes:
+        value: the estimate: median or mean, as the table's header says.
+        ci_low, ci_high: bounds of its 95% interval; None where the source gives none.
+        p90: 90th percentile of single calls, for people; None where unknown.
+        min: smallest sample, a noise floor; None where unknown.
+        rounds: rounds measured; None where the source knows none.
+        samples: timed samples; None where unknown.
+    """
+
+    value: float
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p90: float | None = None
+    min: float | None = None
+    rounds: int | None = None
+    samples: int | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval relative to the value; None where there is none."""
+        if self.ci_low is None or self.ci_high is None:
+            return None
+        return (self.ci_high - self.ci_low) / 2 / self.value
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Measured cost of ops on one device under one setting.
+
+    Attributes:
+        entries: op to measurement, in file order.
+        metadata: header lines, key to text (`device`, `runtime`, `threads`, `metric`, ...).
+        name: where it came from, for messages: a shipped name or a path.
+    """
+
+    entries: Mapping[OpSpec, Entry]
+    metadata: Mapping[str, str]
+    name: str = "table"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> LatencyTable:
+        """Loads a CSV by path, or a shipped table by name (``pixel1``, ``tables/pixel1.csv``).
+
+        Raises:
+            TableError: nothing of that name, or the file breaks a rule (file, line, field named).
+        """
+        from proxyless_hw.tables.csv_format import read_csv
+
+        path = Path(name_or_path)
+        if path.exists():
+            return read_csv(path)
+        text = str(name_or_path)
+        stem = text.removeprefix("tables/").removesuffix(".csv") if text.endswith(".csv") else text
+        shipped = shipped_tables()
+        if text in (stem, f"tables/{stem}.csv") and stem in shipped:
+            return read_csv(shipped[stem], name=stem)
+        raise TableError(
+            f"no table '{text}'.{did_you_mean(stem, shipped)} Shipped: "
+            f"{', '.join(sorted(shipped))}. Make one: proxyless-hw profile --output {text}"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes the CSV form atomically.
+
+        Raises:
+            TableError: the place cannot be written.
+        """
+        from proxyless_hw.tables.csv_format import format_csv
+
+        write_text_atomically(Path(path), format_csv(self), TableError)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, op: OpSpec) -> bool:
+        return op in self.entries
+
+    @property
+    def metric(self) -> str:
+        """What was measured: ``latency``, ``energy`` or ``memory``."""
+        return self.metadata["metric"]
+
+    @property
+    def unit(self) -> str:
+        """Unit of every value: ``ms``, ``mJ`` or ``MB``."""
+        return self.metadata["unit"]
+
+    @property
+    def num_classes(self) -> int | None:
+        """Deployment classes: the header's, else the classifier rows' when they agree."""
+        if "num_classes" in self.metadata:
+            return int(self.metadata["num_classes"])
+        classes = {op.out_c for op in self.entries if op.op == "classifier"}
+        return classes.pop() if len(classes) == 1 else None
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Input resolutions it can price: the heights at which a layer takes 3 channels."""
+        return tuple(sorted({op.in_h for op in self.entries if op.in_c == 3}))
+
+    @property
+    def setting(self) -> dict[str, str]:
+        """The part of the header that must agree before two tables are merged."""
+        return {key: self.metadata.get(key, "") for key in SETTING_KEYS}
+
+    def missing(self, ops: Iterable[OpSpec]) -> list[OpSpec]:
+        """The distinct ops that the table lacks, in order."""
+        return [op for op in dict.fromkeys(ops) if op not in self.entries]
+
+    def entry(self, op: OpSpec) -> Entry:
+        """The measurement of one op.
+
+        Raises:
+            MissingEntryError: the table does not hold it; nothing is ever substituted.
+        """
+        self.require([op])
+        return self.entries[op]
+
+    def require(self, ops: Iterable[OpSpec]) -> None:
+        """Checks that every op is there.
+
+        Raises:
+            MissingEntryError: names every missing op and how to measure them.
+        """
+        missing = self.missing(ops)
+        if missing:
+            raise MissingEntryError(missing_message(missing, self.name), missing)
+
+    def total(self, ops: Iterable[OpSpec]) -> float:
+        """Sum over ops, in the table's unit.
+
+        Raises:
+            MissingEntryError: names every missing op.
+        """
+        listed = list(ops)
+        self.require(listed)
+        return float(sum(self.entries[op].value for op in listed))
+
+    def latency_ms(self, arch: Architecture) -> float:
+        """Exact sum over the ops of a network at its deployment shape.
+
+        Raises:
+            MissingEntryError: names every missing op.
+            TableError: the table's metric is not latency.
+        """
+        self.require_metric("latency")
+        return self.total(arch.ops())
+
+    def require_metric(self, metric: str) -> None:
+        """Checks what the table measures.
+
+        Raises:
+            TableError: it measures something else.
+        """
+        if self.metric != metric:
+            raise TableError(
+                f"'{self.name}' measures {self.metric} ({self.unit}), not {metric}. "
+                f"Profile one: proxyless-hw profile --metric {metric}"
+            )
+
+    def with_metadata(self, **changes: Any) -> LatencyTable:
+        """A copy with header keys set (None removes one)."""
+        merged = {**self.metadata, **{key: str(value) for key, value in changes.items()}}
+        for key, value in changes.items():
+            if value is None:
+                del merged[key]
+        return LatencyTable(self.entries, merged, self.name)
+
+
+def missing_message(missing: list[OpSpec], name: str) -> str:
+    """The message for ops that a table lacks: all of them, and the next step."""
+    if len(missing) == 1:
+        return (
+            f"no entry for {missing[0]} in '{name}'. "
+            f"Profile it: proxyless-hw profile ... --missing-from {name}"
+        )
+    listed = "\n".join(f"  {op}" for op in missing)
+    return (
+        f"no entry for {len(missing)} ops in '{name}':\n{listed}\n"
+        f"Profile them: proxyless-hw profile ... --missing-from {name}"
+    )
+
+
+def shipped_tables() -> dict[str, Path]:
+    """The tables that come with the package: name to path."""
+    folder = resources.files("proxyless_hw") / "tables"
+    return {
+        item.name.removesuffix(".csv"): Path(str(item))
+        for item in folder.iterdir()
+        if item.name.endswith(".csv")
+    }

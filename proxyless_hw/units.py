@@ -1,0 +1,56 @@
+"""Conversion and formatting of times and counts. Public values are milliseconds."""
+
+from __future__ import annotations
+
+
+def ms_from_us(microseconds: float) -> float:
+    """Converts microseconds to milliseconds."""
+    return microseconds / 1e3
+
+
+def ms_from_ns(nanoseconds: float) -> float:
+    """Converts nanoseconds to milliseconds."""
+    return nanoseconds / 1e6
+
+
+def format_ms(value_ms: float) -> str:
+    """Formats a latency with three significant digits: ``812 µs``, ``7.42 ms``, ``1.20 s``."""
+    magnitude = abs(value_ms)
+    if magnitude >= 1e3:
+        return f"{value_ms / 1e3:.2f} s"
+    if magnitude >= 100:
+        return f"{value_ms:.0f} ms"
+    if magnitude >= 10:
+        return f"{value_ms:.1f} ms"
+    if magnitude >= 1:
+        return f"{value_ms:.2f} ms"
+    return f"{value_ms * 1e3:.3g} µs"
+
+
+def format_count(value: float) -> str:
+    """Formats a count with a decimal suffix: ``4.08 M``, ``320.43 M``, ``1.21 G``."""
+    for limit, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.2f}{suffix}"
+    return f"{value:g}"
+
+
+def parse_count(text: str) -> float:
+    """Parses ``320M``, ``1.2G``, ``5000``.
+
+    Raises:
+        ValueError: the text is not a number with an optional suffix k, M or G.
+    """
+    stripped = text.strip().replace(" ", "")
+    scale = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}.get(stripped[-1:], 1.0)
+    return float(stripped[:-1] if scale != 1.0 else stripped) * scale
+
+
+def format_duration(seconds: float) -> str:
+    """Formats a duration for people: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
