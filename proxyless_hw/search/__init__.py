@@ -1,0 +1,1 @@
+"""The ProxylessNAS search: supernet, exact gate gradients, constrained objectives, derivation."""

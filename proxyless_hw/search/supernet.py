@@ -1,0 +1,279 @@
+"""The over-parameterised network: every candidate of every slot, of which one path runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from proxyless_hw.network.ops import build_body, build_layer, init_weights
+from proxyless_hw.search.gates import (
+    Choices,
+    alpha_gradient_full,
+    pair_gradient,
+    path_probabilities,
+    sample_choices,
+    sample_others,
+)
+from proxyless_hw.space import Position, SearchSpace
+
+GradientMode = Literal["full", "two-path"]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRecord:
+    """What a forward pass leaves behind at one slot for the gate gradient.
+
+    Attributes:
+        inputs: x, detached.
+        path: o_i(x) of the sampled candidate i, detached; None for Zero.
+        outputs: the slot's output in the graph: path plus shortcut.
+    """
+
+    inputs: Tensor
+    path: Tensor | None
+    outputs: Tensor
+
+
+class MixedOp(nn.Module):
+    """One slot: y = sum_j g_j o_j(x), plus the shortcut where the slot has one.
+
+    Only the sampled candidate runs. The shortcut is the slot's own, so that Zero gives o(x) = 0.
+    """
+
+    def __init__(self, position: Position, space: SearchSpace) -> None:
+        super().__init__()
+        layers = position.candidates
+        self.has_shortcut = all(layer.skip for layer in layers)
+        build = build_body if self.has_shortcut else build_layer
+        self.candidates = nn.ModuleList(build(layer, space.batch_norm) for layer in layers)
+        self.is_zero = tuple(layer.is_zero for layer in layers)
+
+    def path(self, x: Tensor, choice: int) -> Tensor | None:
+        """o_choice(x) without the shortcut; None for Zero, whose output is 0."""
+        if self.is_zero[choice] and self.has_shortcut:
+            return None
+        return self.candidates[choice](x)  # type: ignore[no-any-return]
+
+    def join(self, x: Tensor, path: Tensor | None) -> Tensor:
+        """Adds the shortcut to what the path gave."""
+        if path is None:
+            return x
+        return path + x if self.has_shortcut else path
+
+    def forward(self, x: Tensor, choice: int) -> Tensor:
+        return self.join(x, self.path(x, choice))
+
+    def relaxed(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        """Weighted sum of all paths (DARTS), each multiplied by its probability."""
+        total: Tensor | None = None
+        for index in range(len(self.candidates)):
+            path = self.path(x, index)
+            if path is not None:
+                weighted = probabilities[index] * path
+                total = weighted if total is None else total + weighted
+        return self.join(x, total)
+
+
+class SuperNet(nn.Module):
+    """All candidates of a space under one set of architecture parameters.
+
+    ``supernet(images, choices)`` runs only the sampled path; choices are an argument, there is no
+    mode to set. Feature maps are kept channels-last, the faster layout on CPUs and GPUs.
+
+    Args:
+        space: the search space.
+        num_classes: classes of the data (not of the deployment).
+        seed: seeds weights and alpha; the global generator is used when None.
+
+    Attributes:
+        alpha: architecture parameters, (slots, max_candidates), N(0, 1e-3) at the start.
+        mask: True where a candidate exists, same shape.
+    """
+
+    mask: Tensor
+
+    def __init__(self, space: SearchSpace, num_classes: int = 10, seed: int | None = None) -> None:
+        super().__init__()
+        self.space = space
+        self.num_classes = num_classes
+        batch_norm = space.batch_norm
+        self.stem = nn.Sequential(*(build_layer(layer, batch_norm) for layer in space.stem))
+        self.positions = nn.ModuleList(MixedOp(position, space) for position in space.positions)
+        self.head = nn.Sequential(
+            *(build_layer(layer.with_classes(num_classes), batch_norm) for layer in space.head)
+        )
+        init_weights(self, seed)
+        shape = (len(space.slots), space.max_candidates)
+        generator = None if seed is None else torch.Generator().manual_seed(seed + 1)
+        mask = torch.zeros(shape, dtype=torch.bool)
+        for row, slot in zip(mask, space.slots, strict=True):
+            row[: len(slot.candidates)] = True
+        self.register_buffer("mask", mask, persistent=False)
+        self.alpha = nn.Parameter(torch.randn(shape, generator=generator) * 1e-3)
+        self.to(memory_format=torch.channels_last)
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """Every parameter but alpha."""
+        return [parameter for name, parameter in self.named_parameters() if name != "alpha"]
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Path probabilities, (slots, max_candidates), differentiable in alpha."""
+        return path_probabilities(self.alpha, self.mask)
+
+    def sample(self, generator: torch.Generator | None = None) -> Choices:
+        """Samples one candidate per slot from the path probabilities."""
+        return sample_choices(self.probabilities.detach().cpu(), generator)
+
+    def sample_uniform(self, generator: torch.Generator | None = None) -> Choices:
+        """Samples one candidate per slot, each equally likely (warm-up)."""
+        return sample_choices(self.mask.float().cpu(), generator)
+
+    def forward(self, images: Tensor, choices: Sequence[int]) -> Tensor:
+        """Logits of the sampled network.
+
+        Args:
+            images: (N, 3, H, W).
+            choices: one candidate index per slot.
+
+        Returns:
+            (N, num_classes).
+        """
+        x = self._stem(images)
+        for mixed, choice in self._chosen(choices):
+            x = mixed(x, choice)
+        return self.head(x)  # type: ignore[no-any-return]
+
+    def relaxed(self, images: Tensor) -> Tensor:
+        """Logits of the DARTS-style relaxation: every path, weighted by its probability."""
+        x = self._stem(images)
+        rows = iter(self.probabilities)
+        for position, mixed in zip(self.space.positions, self._mixed(), strict=True):
+            x = mixed.relaxed(x, next(rows)) if position.is_slot else mixed(x, 0)
+        return self.head(x)  # type: ignore[no-any-return]
+
+    def alpha_gradient(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        choices: Sequence[int],
+        mode: GradientMode = "full",
+        others: Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Cross entropy of the sampled network and its gradient with respect to alpha.
+
+        dL/dg_j = <dL/dy, o_j(x)> at every slot, also where Zero was sampled. Weights receive no
+        gradient and running statistics do not move.
+
+        Args:
+            images: (N, 3, H, W).
+            labels: (N,), int64.
+            choices: the sampled candidate of each slot.
+            mode: ``full`` evaluates every candidate; ``two-path`` one other per slot.
+            others: the second candidate of each pair; sampled from p when None (two-path only).
+            generator: for sampling `others`.
+
+        Returns:
+            The loss (scalar) and the gradient (slots, max_candidates); zero where masked.
+        """
+        choices = self.space.check_choices(choices)
+        probabilities = self.probabilities.detach()
+        if mode == "two-path":
+            if others is None:
+                others = sample_others(probabilities.cpu(), choices, generator)
+            wanted = [{a, b} for a, b in zip(choices, others, strict=True)]
+        else:
+            wanted = [set(range(len(slot.candidates))) for slot in self.space.slots]
+        loss, gates = self._gate_gradient(images, labels, choices, wanted)
+        if mode == "full":
+            return loss, alpha_gradient_full(gates, probabilities)
+        assert others is not None
+        rows = torch.arange(len(choices))
+        difference = gates[rows, torch.as_tensor(choices)] - gates[rows, torch.as_tensor(others)]
+        return loss, pair_gradient(difference, probabilities, choices, others)
+
+    def gate_gradient(
+        self, images: Tensor, labels: Tensor, choices: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Cross entropy and dL/dg of every candidate, (slots, max_candidates); 0 for Zero."""
+        wanted = [set(range(len(slot.candidates))) for slot in self.space.slots]
+        return self._gate_gradient(images, labels, self.space.check_choices(choices), wanted)
+
+    def _gate_gradient(
+        self, images: Tensor, labels: Tensor, choices: Choices, wanted: Sequence[set[int]]
+    ) -> tuple[Tensor, Tensor]:
+        with still_statistics(self):
+            loss, records = self._recorded_loss(images, labels, choices)
+            outputs = [record.outputs for record in records]
+            # Only the gradients at the slots are asked for: no weight gradient is computed.
+            slopes = torch.autograd.grad(loss, outputs)
+            slots = [mixed for mixed in self._mixed() if len(mixed.candidates) > 1]
+            gates = torch.zeros_like(self.alpha)
+            with torch.no_grad():
+                for row, record in enumerate(records):
+                    for index in sorted(wanted[row]):
+                        path = (
+                            record.path
+                            if index == choices[row]
+                            else slots[row].path(record.inputs, index)
+                        )
+                        if path is not None:
+                            gates[row, index] = inner_product(slopes[row], path)
+        return loss.detach(), gates
+
+    def _recorded_loss(
+        self, images: Tensor, labels: Tensor, choices: Choices
+    ) -> tuple[Tensor, list[SlotRecord]]:
+        records = []
+        x = self._stem(images)
+        for mixed, choice in self._chosen(choices):
+            path = mixed.path(x, choice)
+            outputs = mixed.join(x, path)
+            if len(mixed.candidates) > 1:
+                records.append(
+                    SlotRecord(x.detach(), None if path is None else path.detach(), outputs)
+                )
+            x = outputs
+        return functional.cross_entropy(self.head(x), labels), records
+
+    def _stem(self, images: Tensor) -> Tensor:
+        return self.stem(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+    def _mixed(self) -> Iterator[MixedOp]:
+        for module in self.positions:
+            assert isinstance(module, MixedOp)
+            yield module
+
+    def _chosen(self, choices: Sequence[int]) -> Iterator[tuple[MixedOp, int]]:
+        remaining = iter(self.space.check_choices(choices))
+        for mixed in self._mixed():
+            yield mixed, next(remaining) if len(mixed.candidates) > 1 else 0
+
+
+def inner_product(a: Tensor, b: Tensor) -> Tensor:
+    """<a, b> over all elements, whatever the memory layout."""
+    return (a * b).sum()
+
+
+@contextlib.contextmanager
+def still_statistics(module: nn.Module) -> Iterator[None]:
+    """Within it, BatchNorm in training mode uses batch statistics and leaves the running ones."""
+    moved = [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.BatchNorm2d) and part.track_running_stats
+    ]
+    for part in moved:
+        part.track_running_stats = False
+    try:
+        yield
+    finally:
+        for part in moved:
+            part.track_running_stats = True
