@@ -1,0 +1,1 @@
+"""Model files: ONNX and TFLite writers, quantisation, and the check against torch."""

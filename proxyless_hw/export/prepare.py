@@ -1,0 +1,75 @@
+"""The copy of a module that is written to a file: BatchNorm folded, pooling in one known form."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from proxyless_hw.network.ops import Classifier, GlobalPool
+
+
+class PooledLinear(nn.Module):
+    """A `Classifier` whose pooling keeps the map, so that no layout change is needed before it."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean((2, 3), keepdim=True).flatten(1)
+        return self.linear(pooled)  # type: ignore[no-any-return]
+
+
+class ChannelsLastPooling(nn.Module):
+    """An isolated pooling or classifier on (N, H, W, C): the converter would transpose first."""
+
+    def __init__(self, linear: nn.Linear | None) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.linear is None:
+            return x.mean((1, 2), keepdim=True)
+        return self.linear(x.mean((1, 2)))  # type: ignore[no-any-return]
+
+
+def channels_last_pooling(module: nn.Module) -> ChannelsLastPooling | None:
+    """The (N, H, W, C) form of a module that is a pooling or a classifier and nothing else."""
+    if isinstance(module, PooledLinear):
+        return ChannelsLastPooling(module.linear)
+    return ChannelsLastPooling(None) if type(module) is GlobalPool else None
+
+
+def deployment_copy(module: nn.Module) -> nn.Module:
+    """Copies a module into eval mode with every convolution's BatchNorm folded into its weights.
+
+    A BatchNorm is folded when it directly follows its convolution in an `nn.Sequential`; others
+    (before an activation, on an edge of a tree) stay as the affine layers they are. The copy
+    computes the same function; `module` is left as it was, its train or eval mode included.
+    """
+    duplicate = copy.deepcopy(module).eval()
+    for parent in list(duplicate.modules()):
+        if type(parent) is nn.Sequential:
+            _fold_sequence(parent)
+    return _replace_classifiers(duplicate)
+
+
+def _fold_sequence(sequence: nn.Sequential) -> None:
+    previous: str | None = None
+    for name, module in list(sequence.named_children()):
+        conv = None if previous is None else sequence._modules[previous]
+        if previous and isinstance(conv, nn.Conv2d) and isinstance(module, nn.BatchNorm2d):
+            sequence._modules[previous] = fuse_conv_bn_eval(conv, module)
+            del sequence._modules[name]
+        else:
+            previous = name
+
+
+def _replace_classifiers(module: nn.Module) -> nn.Module:
+    if type(module) is Classifier:
+        return PooledLinear(module.linear)
+    for name, child in module.named_children():
+        setattr(module, name, _replace_classifiers(child))
+    return module

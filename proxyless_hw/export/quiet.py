@@ -1,0 +1,65 @@
+"""Keeping the native chatter of converters and runtimes off the terminal, errors excepted."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from typing import TextIO
+
+
+@contextlib.contextmanager
+def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
+    """Holds back what native libraries print on file descriptor 2 while the block runs.
+
+    Python's own ``sys.stderr`` (a progress bar, say) still reaches the terminal. When the block
+    raises, what was held back is printed after all, so that nothing about a failure is lost.
+
+    Args:
+        python_too: holds back ``sys.stderr`` as well; for imports that log through it.
+    """
+    terminal = _terminal()
+    if terminal is None:
+        yield
+        return
+    stream = sys.stderr
+    redirect_python = not python_too and _writes_to_descriptor_2(stream)
+    with tempfile.TemporaryFile() as held:
+        previous = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        if redirect_python:
+            sys.stderr = terminal
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(previous, held.read())
+            raise
+        finally:
+            if redirect_python and sys.stderr is terminal:
+                sys.stderr = stream
+            os.dup2(previous, 2)
+            os.close(previous)
+
+
+@cache
+def _terminal() -> TextIO | None:
+    """The process's standard error under another descriptor; None where there is none.
+
+    Never closed: a log handler made meanwhile may keep it.
+    """
+    try:
+        return os.fdopen(os.dup(2), "w", buffering=1)
+    except OSError:
+        return None
+
+
+def _writes_to_descriptor_2(stream: object) -> bool:
+    try:
+        return isinstance(stream, io.TextIOBase) and stream.fileno() == 2
+    except (OSError, ValueError):
+        return False
