@@ -1,0 +1,46 @@
+"""A click group whose commands are imported when they are used, so that --help loads nothing."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from proxyless_hw.errors import did_you_mean
+
+
+class LazyGroup(click.Group):
+    """A group over modules of `proxyless_hw.commands`, each with a click command `command`.
+
+    Args:
+        modules: command name to (module in `proxyless_hw.commands`, one line of help), in the
+            order in which help shows them.
+        kwargs: as `click.Group`.
+    """
+
+    def __init__(self, *, modules: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.modules = dict(modules)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return None
+        module = importlib.import_module(f"proxyless_hw.commands.{self.modules[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.modules and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'.{did_you_mean(args[0], self.modules)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
