@@ -77,12 +77,14 @@ class Visit:
         min: smallest sample of the visit, per call.
         p90: 90th percentile of the visit's samples, per call.
         calls: timed calls in total.
+        samples: the visit's single samples, per call, where the device gives them.
     """
 
     value: float
     min: float
     p90: float
     calls: int
+    samples: tuple[float, ...] = ()
 
 
 class Session(Protocol):

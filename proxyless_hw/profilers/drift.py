@@ -1,0 +1,119 @@
+"""Records of what was measured, and the drift of the machine that a reference workload shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from proxyless_hw.profilers.base import Visit
+from proxyless_hw.profilers.statistics import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of visits between two visits to the reference.
+
+    Attributes:
+        names: the visited workloads, in order.
+        visits: what each visit gave.
+        before, after: the reference before and after, in the metric's unit; None without one.
+        repeats: how often the stretch was measured again because the reference moved.
+    """
+
+    names: tuple[str, ...]
+    visits: tuple[Visit, ...]
+    before: float | None = None
+    after: float | None = None
+    repeats: int = 0
+
+    @property
+    def movement(self) -> float:
+        """How far the reference moved across the segment: absolute log ratio."""
+        if self.before is None or self.after is None:
+            return 0.0
+        return abs(math.log(self.after / self.before))
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One pass over workloads in random order; `part` counts fresh sessions of one measurement."""
+
+    segments: tuple[Segment, ...]
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All visits to one workload.
+
+    Attributes:
+        visits: the visits, one per round it took part in.
+        raw: their values, shape (rounds,).
+        drift: log ratio of the reference at each visit to its median, shape (rounds,).
+    """
+
+    visits: tuple[Visit, ...]
+    raw: FloatArray
+    drift: FloatArray
+
+    @property
+    def corrected(self) -> FloatArray:
+        """The values as they would be at the reference's median speed, shape (rounds,)."""
+        return self.raw * np.exp(-self.drift)
+
+
+def reference_values(rounds: Iterable[Round]) -> list[float]:
+    """Every visit to the reference, in order, in the metric's unit."""
+    values: list[float] = []
+    for record in rounds:
+        for segment in record.segments:
+            if segment.before is not None and (not values or values[-1] != segment.before):
+                values.append(segment.before)
+            if segment.after is not None:
+                values.append(segment.after)
+    return values
+
+
+def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
+    """Gathers the visits of each workload with the drift interpolated at each.
+
+    Args:
+        rounds: what was measured.
+        names: the workloads wanted, each at least once in `rounds`.
+
+    Returns:
+        One `Samples` per name, in order.
+    """
+    references = reference_values(rounds)
+    level = math.log(float(np.median(references))) if references else 0.0
+    visits: dict[str, list[Visit]] = {name: [] for name in names}
+    drifts: dict[str, list[float]] = {name: [] for name in names}
+    for record in rounds:
+        for segment in record.segments:
+            positions = len(segment.names) + 1
+            for place, (name, visit) in enumerate(
+                zip(segment.names, segment.visits, strict=True), start=1
+            ):
+                if name not in visits:
+                    continue
+                visits[name].append(visit)
+                drifts[name].append(_drift_at(segment, place / positions, level))
+    return [
+        Samples(
+            tuple(visits[name]),
+            np.array([visit.value for visit in visits[name]], dtype=np.float64),
+            np.array(drifts[name], dtype=np.float64),
+        )
+        for name in names
+    ]
+
+
+def _drift_at(segment: Segment, fraction: float, level: float) -> float:
+    """Log ratio of the reference to its median, interpolated between the segment's ends."""
+    if segment.before is None or segment.after is None:
+        return 0.0
+    before, after = math.log(segment.before), math.log(segment.after)
+    return before + fraction * (after - before) - level
