@@ -1,0 +1,116 @@
+"""The options that say on what and how to measure, shared by profile, validate and benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.units import format_duration
+
+if TYPE_CHECKING:
+    from proxyless_hw.profilers.base import ProfilerSettings
+    from proxyless_hw.profilers.timing import Progress
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTION_NAMES = ("serial", "command", "pattern", "delegate", "taskset", "timeout", "bundle")
+
+
+def device_options(function: Function) -> Function:
+    """Adds --device and the options that belong to a device's setting."""
+    for option in reversed(
+        (
+            click.option("--device", default="cpu", show_default=True,
+                         help="cpu, gpu, mobile, command, or a registered kind."),
+            click.option("--runtime", help="onnxruntime, litert, torch, ...: the device's default "
+                         "when not given."),
+            click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024)),
+            click.option("--batch-size", default=1, show_default=True,
+                         type=click.IntRange(1, 4096)),
+            click.option("--precision", default="fp32", show_default=True,
+                         type=click.Choice(["fp32", "fp16", "int8"])),
+            click.option("--metric", default="latency", show_default=True,
+                         type=click.Choice(["latency", "energy", "memory"])),
+            click.option("--cpus", help="Processors to pin to, as 0 or 0,2."),
+            click.option("--serial", help="Phone to use, as adb devices lists it."),
+            click.option("--command", help="Command that times {model} (--device command)."),
+            click.option("--pattern", help="Regular expression with the milliseconds as group 1."),
+            click.option("--delegate", help="TFLite delegate: xnnpack, none, gpu, nnapi."),
+            click.option("--taskset", help="Processor mask on the phone, as f0."),
+            click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
+                         help="Another device option; may be repeated."),
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def settings_from(values: dict[str, Any]) -> ProfilerSettings:
+    """Takes the device options out of a command's arguments (all but `device`).
+
+    Raises:
+        ProfilingError: --cpus or --option is malformed.
+    """
+    from proxyless_hw.profilers.base import ProfilerSettings
+
+    options = {
+        name: value for name in _OPTION_NAMES if (value := values.pop(name, None)) is not None
+    }
+    for text in values.pop("options"):
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ProfilingError(f"--option reads KEY=VALUE: received {text[:80]!r}.")
+        options[key] = value
+    return ProfilerSettings(
+        runtime=values.pop("runtime"),
+        threads=values.pop("threads"),
+        batch_size=values.pop("batch_size"),
+        precision=values.pop("precision"),
+        metric=values.pop("metric"),
+        cpus=_cpus(values.pop("cpus")),
+        options=options,
+    )
+
+
+def _cpus(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ProfilingError(f"--cpus lists processors as 0 or 0,2: received {text[:80]!r}.")
+    return tuple(int(part) for part in parts)
+
+
+@contextmanager
+def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A progress bar with time left on stderr; None when quiet."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=1.0, state="building")
+
+        def show(progress: Progress) -> None:
+            whole = progress.elapsed_s + progress.left_s
+            state = (
+                f"{progress.done}/{progress.total} at the goal, round {progress.rounds}, "
+                f"±{progress.median_half_width:.1%}, {format_duration(progress.left_s)} left"
+            )
+            bar.update(task, completed=progress.elapsed_s / max(whole, 1e-9), state=state)
+
+        yield show

@@ -1,0 +1,125 @@
+"""``proxyless-hw profile``: measure every op a search space needs on a device."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+
+@click.command()
+@click.option("--space", default="imagenet", show_default=True, help="Shipped name or YAML file.")
+@click.option(
+    "--resolution",
+    "resolutions",
+    multiple=True,
+    type=click.IntRange(1, 8192),
+    help="Input resolution in pixels; may be repeated. The space's own by default.",
+)
+@click.option("--num-classes", type=click.IntRange(1, 65536), help="The space's own by default.")
+@device_options
+@click.option(
+    "--budget",
+    type=float,
+    metavar="SECONDS",
+    help="Total time, start-up included; without it, until every op meets the goal.",
+)
+@click.option(
+    "--goal",
+    default=0.02,
+    show_default=True,
+    help="Half-width of the 95% interval at which an op is done, as a fraction.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("tables/cpu.csv"),
+    show_default=True,
+    help="Where the table goes.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted measurement.")
+@click.option("--missing-from", metavar="TABLE", help="Measure only what this table lacks.")
+@click.option(
+    "--repeat",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Measure in this many fresh sessions; from 2 on the A/A score is given.",
+)
+@click.option("--no-drift-correction", is_flag=True, help="Use the uncorrected values.")
+@click.option("--seed", default=0, show_default=True)
+@output_options
+def command(**values: Any) -> None:
+    """Measure every op a search space needs and write the latency table.
+
+    \b
+    Example:
+      proxyless-hw profile --device cpu --budget 60 --output tables/cpu.csv
+      proxyless-hw profile --device cpu --runtime litert --resolution 192 --resolution 224
+    """  # fmt: skip
+    from proxyless_hw.profilers.environment import seconds_since_process_start
+
+    started = time.perf_counter() - seconds_since_process_start()
+    quiet, as_json = values["quiet"], values["as_json"]
+    from proxyless_hw.profilers.profile import ProfileConfig, profile
+    from proxyless_hw.profilers.timing import TimingConfig
+
+    settings = settings_from(values)
+    output = values["output"]
+    config = ProfileConfig(
+        output=output,
+        device=values["device"],
+        settings=settings,
+        space=values["space"],
+        resolutions=tuple(dict.fromkeys(values["resolutions"])),
+        num_classes=values["num_classes"],
+        timing=TimingConfig(
+            goal=values["goal"],
+            budget_s=values["budget"],
+            correct_drift=not values["no_drift_correction"],
+            seed=values["seed"],
+        ),
+        resume=values["resume"],
+        missing_from=values["missing_from"],
+        repeat=values["repeat"],
+        started=started,
+    )
+    with progress_bar(f"profiling {values['space']}", quiet) as progress:
+        table = profile(config, progress)
+    if as_json:
+        echo_json(
+            {
+                "table": str(output),
+                "ops": len(table),
+                **{key: value for key, value in table.metadata.items() if key != "unconverged_ops"},
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+        )
+    log(_summary(table.metadata, len(table), output), quiet)
+
+
+def _summary(metadata: Any, ops: int, output: Path) -> str:
+    lines = [f"{output}: {ops} ops on {metadata['device']}, {metadata['runtime']}."]
+    if "quality_median_half_width" in metadata:
+        lines.append(
+            f"Median 95% half-width {float(metadata['quality_median_half_width']):.2%}, "
+            f"{float(metadata['quality_within_2_percent']):.0%} of ops within 2%, "
+            f"drift {float(metadata['quality_drift']):.1%}, "
+            f"{metadata['quality_unconverged']} not converged."
+        )
+    if "quality_repeat_spearman" in metadata:
+        lines.append(
+            f"A/A: Spearman {metadata['quality_repeat_spearman']}, median change "
+            f"{float(metadata['quality_repeat_median_change']):.2%}, intervals of "
+            f"{float(metadata['quality_repeat_overlap']):.0%} of ops overlap."
+        )
+    lines.append(
+        f"Next: proxyless-hw validate --table {output} (are predictions right?) or "
+        f"proxyless-hw search --table {output}"
+    )
+    return "\n".join(lines)

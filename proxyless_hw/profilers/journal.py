@@ -1,0 +1,224 @@
+"""The journal of a measurement: each finished round is on disk before the next one starts.
+
+A line of JSON holds a record and its checksum. The first record names the setting and the
+workloads; each later one is a round with its raw samples. A process that dies while it writes
+leaves a torn last line, which is dropped; a damaged line elsewhere is an error.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.base import Visit
+from proxyless_hw.profilers.drift import Round, Segment
+
+SCHEMA = "proxyless-hw-journal/1"
+
+
+def journal_path(output: Path) -> Path:
+    """The journal that belongs to a table."""
+    return output.with_name(f"{output.name}.journal.jsonl")
+
+
+class Journal:
+    """An open journal, locked against other processes. Used as a context manager.
+
+    Attributes:
+        path: where it lies.
+        header: the first record: setting and workloads.
+        rounds: the rounds read back from an interrupted measurement.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], resume: bool) -> None:
+        """Opens and locks a journal.
+
+        Args:
+            path: the file.
+            header: setting and workloads of this measurement.
+            resume: whether an existing journal is gone on from; otherwise it is refused.
+
+        Raises:
+            ProfilingError: the place cannot be written, another process holds the journal, it
+                exists without `resume`, it is damaged, or it belongs to another setting.
+        """
+        self.path = path
+        self.header = dict(header)
+        self.rounds: list[Round] = []
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as cause:
+            raise ProfilingError(
+                f"cannot write {path}: {cause.strerror}. Choose another place with --output."
+            ) from cause
+        try:
+            self._begin(resume)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _begin(self, resume: bool) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            raise ProfilingError(
+                f"another process is writing {self.path}. Wait for it, or choose another --output."
+            ) from cause
+        content = self._read()
+        records, sound_bytes = _parse(content, self.path)
+        if records and not resume:
+            raise ProfilingError(
+                f"{self.path} holds {len(records) - 1} rounds of an earlier measurement. Go on "
+                "with --resume, delete it to start anew, or choose another --output."
+            )
+        os.ftruncate(self._descriptor, sound_bytes)
+        if not records:
+            self._append({"schema": SCHEMA, **self.header})
+            return
+        _check_same(records[0], {"schema": SCHEMA, **self.header}, self.path)
+        self.rounds = [_round_from(record, self.path) for record in records[1:]]
+
+    def _read(self) -> bytes:
+        chunks = []
+        offset = 0
+        while chunk := os.pread(self._descriptor, 1 << 20, offset):
+            chunks.append(chunk)
+            offset += len(chunk)
+        return b"".join(chunks)
+
+    def append(self, record: Round) -> None:
+        """Writes a round and waits until it is on disk.
+
+        Raises:
+            ProfilingError: the disk is full or fails; the rounds before it stay.
+        """
+        self._append(_round_to(record))
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        body = json.dumps(record, allow_nan=False, separators=(",", ":"))
+        line = f'{{"crc":{zlib.crc32(body.encode())},"record":{body}}}\n'.encode()
+        try:
+            written = os.write(self._descriptor, line)
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+            os.fsync(self._descriptor)
+        except OSError as cause:
+            raise ProfilingError(
+                f"cannot write {self.path}: {cause.strerror}. Rounds written before are kept: "
+                "make room and go on with --resume."
+            ) from cause
+
+    def close(self) -> None:
+        """Releases the lock; the file stays: it holds the raw samples."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Returns the sound records and how many bytes they take; only the last line may be torn."""
+    records: list[dict[str, Any]] = []
+    sound = 0
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        record = _record(line) if number < len(lines) else None
+        if record is None:
+            if number >= len(lines) - 1:
+                break
+            raise ProfilingError(
+                f"{path}, line {number} is damaged (its checksum does not match). Delete the file "
+                "and measure anew."
+            )
+        records.append(record)
+        sound += len(line) + 1
+    return records, sound
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("record"), dict):
+        return None
+    body = json.dumps(document["record"], separators=(",", ":"))
+    record: dict[str, Any] = document["record"]
+    return record if zlib.crc32(body.encode()) == document.get("crc") else None
+
+
+def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    plain = json.loads(json.dumps(wanted))
+    for key in plain.keys() | found.keys():
+        if found.get(key) != plain.get(key):
+            raise ProfilingError(
+                f"{path} was begun with another {key}: {_short(found.get(key))}, now "
+                f"{_short(plain.get(key))}. Use the same options with --resume, or another "
+                "--output."
+            )
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} entries"
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _round_to(record: Round) -> dict[str, Any]:
+    return {
+        "part": record.part,
+        "segments": [
+            {
+                "before": segment.before,
+                "after": segment.after,
+                "repeats": segment.repeats,
+                "visits": [
+                    [name, visit.value, visit.min, visit.p90, visit.calls, list(visit.samples)]
+                    for name, visit in zip(segment.names, segment.visits, strict=True)
+                ],
+            }
+            for segment in record.segments
+        ],
+    }
+
+
+def _round_from(record: Mapping[str, Any], path: Path) -> Round:
+    try:
+        return Round(
+            tuple(_segment_from(segment) for segment in record["segments"]), int(record["part"])
+        )
+    except (KeyError, TypeError, ValueError) as cause:
+        raise ProfilingError(
+            f"{path} holds a record that is no round ({cause}). Delete it and measure anew."
+        ) from cause
+
+
+def _segment_from(segment: Mapping[str, Any]) -> Segment:
+    visits = [
+        Visit(float(value), float(low), float(p90), int(calls), tuple(map(float, samples)))
+        for _, value, low, p90, calls, samples in segment["visits"]
+    ]
+    ends = [segment["before"], segment["after"]]
+    before, after = (None if end is None else float(end) for end in ends)
+    return Segment(
+        names=tuple(str(visit[0]) for visit in segment["visits"]),
+        visits=tuple(visits),
+        before=before,
+        after=after,
+        repeats=int(segment["repeats"]),
+    )

@@ -1,0 +1,327 @@
+"""Profiling a search space: which ops it needs, measured by the protocol, as a table."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from proxyless_hw._version import __version__
+from proxyless_hw.errors import ProfilingError, TableError
+from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
+from proxyless_hw.profilers.drift import Round
+from proxyless_hw.profilers.environment import affinity, load, package_version
+from proxyless_hw.profilers.journal import Journal, journal_path
+from proxyless_hw.profilers.quality import quality_block, repeat_agreement
+from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
+from proxyless_hw.space import BatchNormSpec, SearchSpace
+from proxyless_hw.specs import ZERO, OpSpec
+from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
+
+REFERENCE_OP: Final = OpSpec(
+    "mbconv", 28, 28, 40, 28, 28, 40, kernel=5, expand=3, skip=True, act="relu6"
+)
+"""The reference that every measurement shares, so that tables can be set side by side."""
+
+IDENTITY_OP: Final = OpSpec(ZERO, 8, 8, 8, 8, 8, 8, skip=True)
+"""An op that does nothing: its latency is the overhead of one call of the runtime."""
+
+FINISH_SECONDS: Final = 1.5
+"""Kept back from a budget for the final intervals, writing the table and ending the process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileConfig:
+    """What to profile, how, and where the table goes.
+
+    Attributes:
+        output: path of the table.
+        device: device kind, as registered (``cpu``, ``gpu``, ``mobile``, ``command``, ...).
+        settings: runtime, threads, batch size, precision, metric and device options.
+        space: name or path of the search space.
+        resolutions: input resolutions in pixels; the space's own when empty.
+        num_classes: classes of the classifier; the space's own when None.
+        timing: the measurement protocol's settings.
+        resume: go on from an interrupted measurement; a finished one is left as it is.
+        missing_from: a table whose gaps are filled: its rows are kept, the rest is measured.
+        repeat: measurements in fresh sessions; from 2 on an A/A score is given.
+        started: `time.perf_counter` reading from which the budget counts; now when None.
+    """
+
+    output: Path
+    device: str = "cpu"
+    settings: ProfilerSettings = ProfilerSettings()
+    space: str | Path = "imagenet"
+    resolutions: tuple[int, ...] = ()
+    num_classes: int | None = None
+    timing: TimingConfig = TimingConfig()
+    resume: bool = False
+    missing_from: str | None = None
+    repeat: int = 1
+    started: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.repeat <= 100:
+            raise ProfilingError(f"--repeat lies between 1 and 100: received {self.repeat}.")
+
+
+def needed_ops(space: SearchSpace, config: ProfileConfig) -> dict[OpSpec, float]:
+    """The ops a space needs at the resolutions asked for.
+
+    Returns:
+        Op to the expected number of its uses in a uniformly random network of the space.
+    """
+    uses: dict[OpSpec, float] = {}
+    for resolution in config.resolutions or (space.resolution,):
+        for op in space.ops(resolution, config.num_classes):
+            uses.setdefault(op, 0.0)
+        for op in space.fixed_ops(resolution, config.num_classes):
+            uses[op] += 1.0
+        for candidates in space.slot_ops(resolution):
+            for candidate in candidates:
+                if candidate is not None:
+                    uses[candidate] += 1 / len(candidates)
+    return uses
+
+
+def profile(
+    config: ProfileConfig,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    profiler: Profiler | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> LatencyTable:
+    """Measures every op a space needs and writes the table.
+
+    Args:
+        config: what, how and where.
+        progress: called after each round.
+        profiler: the device; found by `config.device` when None.
+        clock: seconds, monotonic.
+        sleep: pauses for seconds.
+
+    Returns:
+        The table as written to `config.output`.
+
+    Raises:
+        ProfilingError: the output exists or cannot be written, a workload failed, or the budget
+            was too short.
+        BackendUnavailableError: the device or runtime is not there.
+        SpaceError: the space is malformed.
+        TableError: `missing_from` was made under another setting.
+    """
+    started = clock() if config.started is None else config.started
+    space = SearchSpace.load(config.space)
+    base = None if config.missing_from is None else LatencyTable.load(config.missing_from)
+    uses = needed_ops(space, config)
+    if finished := _finished(config):
+        return finished
+    if profiler is None:
+        from proxyless_hw.profilers.registry import get_profiler
+
+        profiler = get_profiler(config.device, config.settings)
+    description = dict(profiler.describe())
+    if base is not None:
+        _check_setting(base, description)
+        uses = {op: count for op, count in uses.items() if op not in base}
+        if not uses:
+            base.save(config.output)
+            return replace(base, name=str(config.output))
+    timing = _timing(config, started, clock)
+    workloads, reference = _workloads(list(uses), space.batch_norm, description)
+    names = [op.key for op in uses]
+    importance = [uses.get(op, 0.0) for op in _ops(workloads)]
+    header = _journal_header(config, description, workloads)
+    with Journal(journal_path(config.output), header, config.resume) as journal:
+        rounds = _measure_parts(
+            config, timing, profiler, workloads, reference, importance, journal, progress,
+            clock, sleep, started,
+        )  # fmt: skip
+        table = _table(config, space, timing, description, rounds, names, workloads, base)
+        table.save(config.output)
+    return table
+
+
+def _measure_parts(
+    config: ProfileConfig,
+    timing: TimingConfig,
+    profiler: Profiler,
+    workloads: Sequence[Workload],
+    reference: int,
+    importance: Sequence[float],
+    journal: Journal,
+    progress: Callable[[Progress], None] | None,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    started: float,
+) -> list[Round]:
+    """Measures each repeat in a session of its own; goes on where the journal ends."""
+    rounds = list(journal.rounds)
+    first = max((record.part for record in rounds), default=0)
+    for part in range(first, config.repeat):
+        budget = timing.budget_s
+        if budget is not None:
+            budget = budget * (part + 1) / config.repeat
+        with profiler.open(workloads) as session:
+            measured = measure(
+                session,
+                workloads,
+                reference,
+                replace(timing, budget_s=budget),
+                clock=clock,
+                sleep=sleep,
+                progress=progress,
+                importance=importance,
+                earlier=[record for record in rounds if record.part == part],
+                on_round=journal.append,
+                started=started,
+                part=part,
+            )
+        rounds = [record for record in rounds if record.part != part] + list(measured.rounds)
+    return rounds
+
+
+def _finished(config: ProfileConfig) -> LatencyTable | None:
+    """The table when it is already there and may stay.
+
+    Raises:
+        ProfilingError: it is there and was not expected, or is a folder.
+    """
+    output = config.output
+    if output.is_dir():
+        raise ProfilingError(f"--output must be a file: {output} is a folder.")
+    if not output.exists():
+        return None
+    if config.resume:
+        return LatencyTable.load(output)
+    if config.missing_from is not None and _same_file(output, config.missing_from):
+        return None
+    raise ProfilingError(
+        f"{output} is there already and is not overwritten. Choose another --output, delete it, "
+        "or fill its gaps: --missing-from."
+    )
+
+
+def _same_file(output: Path, other: str) -> bool:
+    return Path(other).exists() and output.samefile(other)
+
+
+def _check_setting(base: LatencyTable, description: Mapping[str, str]) -> None:
+    for key in SETTING_KEYS:
+        if base.metadata.get(key) != description.get(key):
+            raise TableError(
+                f"gaps can only be filled under the table's own setting: '{base.name}' has "
+                f"{key} {base.metadata.get(key)!r}, this run {description.get(key)!r}."
+            )
+
+
+def _timing(config: ProfileConfig, started: float, clock: Callable[[], float]) -> TimingConfig:
+    budget = config.timing.budget_s
+    if budget is None:
+        return config.timing
+    left = budget - (clock() - started) - FINISH_SECONDS
+    if left <= 0:
+        raise ProfilingError(
+            f"--budget {budget:g} is over before measuring starts (start-up took "
+            f"{clock() - started:.1f} s). Give more."
+        )
+    return replace(config.timing, budget_s=budget - FINISH_SECONDS)
+
+
+def _workloads(
+    ops: Sequence[OpSpec], batch_norm: BatchNormSpec, description: Mapping[str, str]
+) -> tuple[list[Workload], int]:
+    """One workload per op, the reference, and identity where a call has its overhead."""
+    listed = list(ops)
+    if REFERENCE_OP not in listed:
+        listed.append(REFERENCE_OP)
+    in_process = description.get("device_kind") in ("cpu", "gpu")
+    if in_process and description.get("metric") == "latency":
+        listed.append(IDENTITY_OP)
+    workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]
+    return workloads, listed.index(REFERENCE_OP)
+
+
+def _ops(workloads: Sequence[Workload]) -> list[OpSpec]:
+    return [workload.op for workload in workloads if workload.op is not None]
+
+
+def _journal_header(
+    config: ProfileConfig, description: Mapping[str, str], workloads: Sequence[Workload]
+) -> dict[str, object]:
+    return {
+        "setting": {**description, "options": dict(config.settings.options)},
+        "cpus": config.settings.cpus,
+        "repeat": config.repeat,
+        "workloads": [workload.name for workload in workloads],
+    }
+
+
+def _table(
+    config: ProfileConfig,
+    space: SearchSpace,
+    timing: TimingConfig,
+    description: Mapping[str, str],
+    rounds: Sequence[Round],
+    names: Sequence[str],
+    workloads: Sequence[Workload],
+    base: LatencyTable | None,
+) -> LatencyTable:
+    measured = estimates(rounds, names, timing)
+    extra = [workload.name for workload in workloads if workload.name == IDENTITY_OP.key]
+    overhead = estimates(rounds, extra, timing)[0] if extra else None
+    reference = estimates(rounds, [REFERENCE_OP.key], timing)[0]
+    entries = {} if base is None else dict(base.entries)
+    entries.update({OpSpec.from_key(item.name): entry_of(item) for item in measured})
+    quality = quality_block(measured, rounds, overhead, repeat_agreement(rounds, names, timing))
+    resolutions = config.resolutions or (space.resolution,)
+    metadata = {} if base is None else dict(base.metadata)
+    metadata.update(description)
+    metadata.update(
+        {
+            "space": space.id,
+            "resolutions": " ".join(map(str, resolutions)),
+            "num_classes": str(config.num_classes or space.num_classes),
+            "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "protocol": protocol_line(timing),
+            "reference_op": REFERENCE_OP.key,
+            "reference_value": repr(reference.interval.estimate),
+            "affinity": affinity(),
+            "load": load(),
+            "versions": f"torch {package_version('torch')}, onnx {package_version('onnx')}, "
+            f"numpy {package_version('numpy')}",
+            "source": f"measured by proxyless-hw {__version__}",
+            **quality,
+        }
+    )
+    if base is not None:
+        metadata["filled"] = f"{len(measured)} ops added; the quality block is theirs"
+    return LatencyTable(entries, metadata, str(config.output))
+
+
+def protocol_line(timing: TimingConfig) -> str:
+    """The protocol in one header line."""
+    correction = "drift corrected" if timing.correct_drift else "drift not corrected"
+    return (
+        f"interleaved rounds in random order, reference every {timing.segment} ops, {correction}, "
+        f"median of per-round medians, 95% bootstrap over rounds, goal {timing.goal:g}, "
+        f"seed {timing.seed}"
+    )
+
+
+def entry_of(estimate: Estimate) -> Entry:
+    """The table row of an estimate."""
+    interval = estimate.interval
+    return Entry(
+        value=interval.estimate,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        p90=estimate.p90,
+        min=estimate.min,
+        rounds=estimate.rounds,
+        samples=estimate.samples,
+    )
