@@ -1,0 +1,43 @@
+"""``table merge``: join tables of one setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+
+@click.command()
+@click.argument("tables", nargs=-1, required=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The new table.")
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+@output_options
+def command(tables: tuple[str, ...], output: Path, force: bool, as_json: bool, quiet: bool) -> None:
+    """Join the rows of tables that were measured under one setting.
+
+    Two different measurements of one op are an error, since no rule could choose between them.
+
+    \b
+    Example:
+      proxyless-hw table merge tables/cpu-192.csv tables/cpu-224.csv --output tables/cpu.csv
+    """
+    from proxyless_hw.errors import TableError
+    from proxyless_hw.tables.merge import merge
+    from proxyless_hw.tables.table import LatencyTable
+
+    if len(tables) < 2:
+        raise click.UsageError("give at least two tables")
+    if output.exists() and not force:
+        raise TableError(f"{output} exists already. Choose another --output, or give --force.")
+    loaded = [LatencyTable.load(table) for table in tables]
+    merged = merge(loaded, name=str(output))
+    merged.save(output)
+    classes = {table.num_classes for table in loaded}
+    if len(classes) > 1:
+        log(f"the tables differ in num_classes; the header keeps {merged.num_classes}", quiet)
+    if as_json:
+        echo_json({"output": str(output), "rows": len(merged)})
+    else:
+        log(f"{len(merged)} ops written to {output}", quiet)
