@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -73,3 +75,41 @@ def _replace_classifiers(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
         setattr(module, name, _replace_classifiers(child))
     return module
+
+
+class DeployedNetwork(nn.Module):
+    """A network with what an app would otherwise do around it.
+
+    Args:
+        network: (N, 3, H, W) normalised images to (N, classes) logits.
+        mean, std: when given, the input is RGB from 0 to 255, normalised here per channel;
+            both refer to pixel values from 0 to 1.
+        softmax: ends with probabilities instead of logits.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        softmax: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.softmax = softmax
+        self.normalises = mean is not None and std is not None
+        if mean is not None and std is not None:
+            scale = 1 / (255 * torch.tensor(std, dtype=torch.float32))
+            shift = -255 * torch.tensor(mean, dtype=torch.float32) * scale
+            self.register_buffer("scale", scale.view(1, -1, 1, 1))
+            self.register_buffer("shift", shift.view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.normalises:
+            images = images * self.scale + self.shift
+        outputs = self.network(images)
+        return torch.softmax(outputs, 1) if self.softmax else outputs

@@ -1,0 +1,313 @@
+"""From a network to checked files: convert once per format, quantise, verify, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyless_hw.errors import ExportError
+from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_model
+from proxyless_hw.export.onnx_file import onnx_bytes
+from proxyless_hw.export.prepare import DeployedNetwork
+from proxyless_hw.export.quantise import FilePrecision, quantise_onnx, quantise_tflite
+from proxyless_hw.export.runtimes import Images
+from proxyless_hw.export.tflite_file import tflite_bytes
+from proxyless_hw.export.verify import (
+    FileFormat,
+    Verification,
+    require_passed,
+    torch_outputs,
+    verify_bytes,
+)
+from proxyless_hw.files import atomic_path, write_text_atomically
+from proxyless_hw.network.network import Network
+
+MANIFEST_SCHEMA: Final = "proxyless-hw-manifest/1"
+WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
+    ("onnx", "fp32"),
+    ("tflite", "fp32"),
+    ("tflite", "fp16"),
+    ("tflite", "int8"),
+    ("tflite", "int8-dynamic"),
+)
+"""What `export --all` writes."""
+
+FLOAT_IMAGES: Final = 64
+"""Images on which a float file is compared: its error is rounding, the same on every image."""
+
+CALIBRATION_IMAGES: Final = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """The shape and ends of the exported files.
+
+    Attributes:
+        resolution: input height and width in pixels.
+        batch_size: images per call; None leaves it open (ONNX only).
+        include_softmax: the output is probabilities.
+        normalise_in_graph: the input is RGB from 0 to 255, normalised inside.
+        verify: run every file and compare it with torch before it gets its name.
+        weights: where the weights come from, in words; kept in the file.
+    """
+
+    resolution: int
+    batch_size: int | None = 1
+    include_softmax: bool = False
+    normalise_in_graph: bool = False
+    verify: bool = True
+    weights: str = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportData:
+    """Images that files are calibrated on and checked with.
+
+    Attributes:
+        images: (N, 3, H, W) float32, normalised, at the exported resolution.
+        labels: (N,) classes; None where there are none.
+        calibration: images as above that set the ranges of int8; not the ones it is judged by.
+        mean, std: their normalisation, per channel of values from 0 to 1.
+        class_names: in output order; None when unknown.
+        source: what `images` are.
+    """
+
+    images: Images
+    labels: NDArray[np.int64] | None = None
+    calibration: Images | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One file to write."""
+
+    file_format: FileFormat
+    precision: FilePrecision
+    path: Path
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One file that was written.
+
+    Attributes:
+        target: what was asked for.
+        size: bytes.
+        sha256: hash of its content, in hexadecimal.
+        verification: the comparison with torch; None when it was not asked for.
+        seconds: time from the float model to the written file.
+    """
+
+    target: Target
+    size: int
+    sha256: str
+    verification: Verification | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict for JSON; `file` is the name without its folder."""
+        return {
+            "file": self.target.path.name,
+            "format": self.target.file_format,
+            "precision": self.target.precision,
+            "bytes": self.size,
+            "sha256": self.sha256,
+            "verification": None if self.verification is None else self.verification.to_dict(),
+        }
+
+
+def random_data(resolution: int, seed: int = 0, count: int = FLOAT_IMAGES) -> ExportData:
+    """Standard normal images from a seed, for networks that come without data."""
+    generator = np.random.default_rng(seed)
+    shape = (2, count, 3, resolution, resolution)
+    images, calibration = generator.standard_normal(shape, dtype=np.float32)
+    return ExportData(
+        images=images,
+        calibration=calibration,
+        source=f"normal noise (seed {seed})",
+    )
+
+
+def export_network(
+    network: Network,
+    targets: Sequence[Target],
+    config: ExportConfig,
+    data: ExportData,
+    report: Callable[[str], None] = lambda message: None,
+) -> list[ExportedFile]:
+    """Writes a network as model files, each checked against it.
+
+    An existing file is replaced, in one step and only once its successor has passed.
+
+    Args:
+        network: what is written; its own mode and weights are left alone.
+        targets: the files, several of one format share the conversion.
+        config: shape and ends.
+        data: images for calibration and comparison.
+        report: told what is going on, a line at a time.
+
+    Raises:
+        ExportError: a file cannot be made, written, or differs too much (`Verification.limit`).
+        BackendUnavailableError: an optional dependency of a format is missing.
+    """
+    exporter = _Exporter(network, config, data)
+    written = []
+    for target in targets:
+        report(f"{target.path.name}: {target.file_format} {target.precision}")
+        written.append(exporter.write(target))
+    return written
+
+
+def whole_set(folder: Path, stem: str) -> list[Target]:
+    """The targets of `export --all`: ``STEM-fp32.onnx``, ``STEM-int8.tflite``, ..."""
+    return [
+        Target(file_format, precision, folder / f"{stem}-{precision}.{file_format}")
+        for file_format, precision in WHOLE_SET
+    ]
+
+
+def write_manifest(
+    path: Path, files: Sequence[ExportedFile], network: Network, config: ExportConfig
+) -> None:
+    """Writes what a set of files consists of, with hashes, as JSON.
+
+    Raises:
+        ExportError: the place cannot be written.
+    """
+    document = {
+        "schema": MANIFEST_SCHEMA,
+        "resolution": config.resolution,
+        "num_classes": network.arch.num_classes,
+        "batch_size": config.batch_size,
+        "include_softmax": config.include_softmax,
+        "normalise_in_graph": config.normalise_in_graph,
+        "weights": config.weights,
+        "files": [file.to_dict() for file in files],
+    }
+    write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n", ExportError)
+
+
+class _Exporter:
+    """One network on its way into several files; conversions and torch's outputs are kept."""
+
+    def __init__(self, network: Network, config: ExportConfig, data: ExportData) -> None:
+        self.arch = network.arch
+        self.config = config
+        self.data = data
+        ends = {}
+        if config.normalise_in_graph:
+            if data.mean is None or data.std is None:
+                raise ExportError(
+                    "--normalise-in-graph needs the data's mean and standard deviation: received "
+                    "a network without data. Export a run, or give --data."
+                )
+            ends = {"mean": data.mean, "std": data.std}
+        self.module = DeployedNetwork(network, softmax=config.include_softmax, **ends).eval()
+        self.images = self._as_file_input(data.images)
+        self._float_models: dict[FileFormat, bytes] = {}
+        self._expected: NDArray[np.float32] | None = None
+
+    def write(self, target: Target) -> ExportedFile:
+        model = self._float_model(target.file_format)
+        started = time.perf_counter()
+        calibration = self._calibration(target) if target.precision == "int8" else None
+        if target.file_format == "onnx":
+            model = quantise_onnx(model, target.precision, calibration)
+            model = add_to_onnx(model, self._document(target))
+        else:
+            model = quantise_tflite(model, target.precision, calibration)
+            model = add_to_tflite(model, self._document(target))
+        verification = self._verify(model, target) if self.config.verify else None
+        with atomic_path(target.path, ExportError) as temporary:
+            temporary.write_bytes(model)
+        return ExportedFile(
+            target=target,
+            size=len(model),
+            sha256=hashlib.sha256(model).hexdigest(),
+            verification=verification,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _float_model(self, file_format: FileFormat) -> bytes:
+        if file_format not in self._float_models:
+            shape = (self.config.batch_size or 1, 3, self.config.resolution, self.config.resolution)
+            if file_format == "onnx":
+                dynamic = self.config.batch_size is None
+                model = onnx_bytes(self.module, shape, dynamic_batch=dynamic)
+            elif self.config.batch_size is None:
+                raise ExportError(
+                    "a TFLite file has a fixed batch size: received dynamic. "
+                    "Give --batch-size N, or --format onnx."
+                )
+            else:
+                model = tflite_bytes(self.module, shape, channels_last_output=False)
+            self._float_models[file_format] = model
+        return self._float_models[file_format]
+
+    def _document(self, target: Target) -> dict[str, Any]:
+        size, data = self.config.resolution, self.data
+        shape = (3, size, size) if target.file_format == "onnx" else (size, size, 3)
+        return describe_model(
+            file_format=target.file_format,
+            precision=target.precision,
+            input_shape=(self.config.batch_size, *shape),
+            num_classes=self.arch.num_classes,
+            softmax=self.config.include_softmax,
+            mean=data.mean,
+            std=data.std,
+            normalise_in_graph=self.config.normalise_in_graph,
+            labels=data.class_names,
+            weights=self.config.weights,
+            architecture=json.loads(self.arch.to_json()),
+        )
+
+    def _verify(self, model: bytes, target: Target) -> Verification:
+        if self._expected is None:
+            self._expected = torch_outputs(self.module, self.images)
+        count = len(self.images)
+        if target.precision in ("fp32", "fp16"):
+            count = min(count, FLOAT_IMAGES)
+        count -= count % (self.config.batch_size or 1)
+        labels = self.data.labels
+        result = verify_bytes(
+            model,
+            target.file_format,
+            target.precision,
+            self._expected[:count],
+            self.images[:count],
+            labels=None if labels is None else labels[:count],
+            source=self.data.source,
+        )
+        require_passed(result, target.path.name)
+        return result
+
+    def _calibration(self, target: Target) -> Images | None:
+        images = self.data.calibration
+        if images is None:
+            return None
+        images = self._as_file_input(images[:CALIBRATION_IMAGES])
+        batch = self.config.batch_size or 1
+        images = images[: len(images) - len(images) % batch]
+        if target.file_format == "tflite":
+            images = images.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(images).reshape(-1, batch, *images.shape[1:])
+
+    def _as_file_input(self, images: Images) -> Images:
+        if not self.config.normalise_in_graph:
+            return images
+        mean = np.asarray(self.data.mean, np.float32)[:, None, None]
+        std = np.asarray(self.data.std, np.float32)[:, None, None]
+        pixels: Images = np.clip(np.round((images * std + mean) * 255), 0, 255).astype(np.float32)
+        return pixels

@@ -1,0 +1,151 @@
+"""What an app needs to use an exported file, written inside it as one JSON text."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+
+from proxyless_hw._version import __version__
+from proxyless_hw.documents import MAX_BYTES, parse_json
+from proxyless_hw.errors import ExportError
+
+METADATA_KEY: Final = "proxyless-hw"
+METADATA_SCHEMA: Final = "proxyless-hw-model/1"
+TFLITE_ENTRY: Final = "proxyless-hw.json"
+LABELS_ENTRY: Final = "labels.txt"
+SIGNATURE: Final = "serving_default"
+"""Signature of the TFLite files, with the ends ``args_0`` and ``output_0``."""
+
+
+def describe_model(
+    *,
+    file_format: str,
+    precision: str,
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    softmax: bool,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    normalise_in_graph: bool,
+    labels: Sequence[str] | None,
+    weights: str,
+    architecture: dict[str, Any],
+) -> dict[str, Any]:
+    """The document that is kept inside a file.
+
+    Args:
+        file_format: ``onnx`` or ``tflite``.
+        precision: number format of the file.
+        input_shape: shape of its input; None where the batch is open.
+        num_classes: width of its output.
+        softmax: whether the output is probabilities.
+        mean, std: normalisation per channel of RGB values from 0 to 1; None when unknown.
+        normalise_in_graph: whether the file normalises by itself, from RGB 0 to 255.
+        labels: class names in output order; None when unknown.
+        weights: where the weights come from, in words.
+        architecture: the architecture document.
+    """
+    return {
+        "schema": METADATA_SCHEMA,
+        "generator": f"proxyless-hw {__version__}",
+        "precision": precision,
+        "signature": SIGNATURE if file_format == "tflite" else None,
+        "input": {
+            "name": "input" if file_format == "onnx" else "args_0",
+            "shape": list(input_shape),
+            "layout": "NCHW" if file_format == "onnx" else "NHWC",
+            "colours": "RGB",
+            "values": "0 to 255" if normalise_in_graph else "(value / 255 - mean) / std",
+            "mean": None if mean is None else list(mean),
+            "std": None if std is None else list(std),
+        },
+        "output": {
+            "name": "output" if file_format == "onnx" else "output_0",
+            "shape": [input_shape[0], num_classes],
+            "values": "probabilities" if softmax else "logits",
+            "labels": None if labels is None else list(labels),
+        },
+        "weights": weights,
+        "architecture": architecture,
+    }
+
+
+def add_to_onnx(model: bytes, document: dict[str, Any]) -> bytes:
+    """Keeps the document in the model's ``metadata_props``, under ``proxyless-hw``."""
+    proto = onnx.load_from_string(model)
+    proto.metadata_props.add(key=METADATA_KEY, value=json.dumps(document, allow_nan=False))
+    proto.producer_name, proto.producer_version = "proxyless-hw", __version__
+    return bytes(proto.SerializeToString())
+
+
+def add_to_tflite(model: bytes, document: dict[str, Any]) -> bytes:
+    """Appends the document, and ``labels.txt`` where there are labels, as a zip archive.
+
+    This is where TFLite's own tools keep a model's associated files: interpreters read the model
+    from the front and ignore the rest, archive tools read from the back. ``unzip -p M.tflite
+    proxyless-hw.json`` shows the document.
+    """
+    stream = io.BytesIO()
+    stream.write(model)
+    with zipfile.ZipFile(stream, "a") as archive:
+        _add_entry(archive, TFLITE_ENTRY, json.dumps(document, allow_nan=False, indent=1))
+        if document["output"]["labels"] is not None:
+            _add_entry(archive, LABELS_ENTRY, "\n".join(document["output"]["labels"]) + "\n")
+    return stream.getvalue()
+
+
+def _add_entry(archive: zipfile.ZipFile, name: str, text: str) -> None:
+    # A fixed date, so that equal models give equal files.
+    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any] | None:
+    """The document inside a file that was exported here; None in any other model file.
+
+    Raises:
+        ExportError: the file cannot be read as the format its name ends with.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as cause:
+        raise ExportError(f"cannot read {path}: {cause.strerror or cause}.") from cause
+    text = _onnx_text(content, path) if path.suffix == ".onnx" else _tflite_text(content, path)
+    if text is None:
+        return None
+    document = parse_json(text, ExportError, f"the metadata of {path}")
+    if not isinstance(document, dict) or document.get("schema") != METADATA_SCHEMA:
+        raise ExportError(f"the metadata of {path} must have the schema '{METADATA_SCHEMA}'.")
+    return document
+
+
+def _onnx_text(content: bytes, path: Path) -> str | None:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load_from_string(content)
+    except DecodeError as cause:
+        raise ExportError(f"{path} is not an ONNX file: {cause}.") from cause
+    return next((item.value for item in model.metadata_props if item.key == METADATA_KEY), None)
+
+
+def _tflite_text(content: bytes, path: Path) -> str | None:
+    if content[4:8] != b"TFL3":
+        raise ExportError(f"{path} is not a TFLite file: it lacks the mark 'TFL3'.")
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if TFLITE_ENTRY not in archive.namelist():
+                return None
+            if archive.getinfo(TFLITE_ENTRY).file_size > MAX_BYTES:
+                raise ExportError(f"the metadata of {path} is larger than {MAX_BYTES >> 20} MiB.")
+            return archive.read(TFLITE_ENTRY).decode()
+    except (zipfile.BadZipFile, UnicodeDecodeError) as cause:
+        raise ExportError(f"the metadata of {path} is damaged: {cause}.") from cause

@@ -1,0 +1,206 @@
+"""Smaller number formats of an exported file: half precision, int8, and int8 weights only."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from proxyless_hw.errors import BackendUnavailableError, ExportError
+from proxyless_hw.export.onnx_file import INPUT_NAME
+from proxyless_hw.export.quiet import quiet_native_output
+
+FilePrecision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+FILE_PRECISIONS: Final[tuple[str, ...]] = get_args(FilePrecision)
+
+INSTALL_QUANTIZER: Final = "Install it: pip install 'proxyless-hw[tflite]'"
+MIN_HALF_ELEMENTS: Final = 16
+"""Tensors smaller than this (bounds of an activation, say) gain nothing from half precision."""
+
+
+def quantise_tflite(
+    model: bytes, precision: FilePrecision, calibration: NDArray[np.float32] | None = None
+) -> bytes:
+    """Converts a float32 TFLite model to another number format.
+
+    fp16 stores weights in half precision (LiteRT computes in float32 on a CPU, in float16 on a
+    GPU or DSP). int8 is full-integer: weights, activations, input and output, with scales taken
+    from `calibration`. int8-dynamic has int8 weights in the dense and pointwise layers, whose
+    inputs are scaled as they run; depthwise ones stay float, where LiteRT has no such kernel.
+
+    Args:
+        model: the serialised float32 model, with one input.
+        precision: the format to give; fp32 returns `model`.
+        calibration: (batches, N, H, W, C) float32 inputs, as the model takes them; int8 only.
+
+    Raises:
+        BackendUnavailableError: ai-edge-quantizer is not installed.
+        ExportError: int8 without calibration data, or the model cannot be quantised.
+    """
+    if precision == "fp32":
+        return model
+    if precision == "int8" and (calibration is None or len(calibration) == 0):
+        raise ExportError(_NEEDS_CALIBRATION)
+    with _quiet_quantizer(), tempfile.TemporaryDirectory() as folder:
+        # The quantizer maps its input file into memory.
+        path = Path(folder) / "float.tflite"
+        path.write_bytes(model)
+        with quiet_native_output(python_too=True):
+            quantizer = _ai_edge_quantizer(str(path), precision)
+            try:
+                scales = None
+                if precision == "int8" and calibration is not None:
+                    scales = quantizer.calibrate(_samples(model, calibration), num_threads=1)
+                result = quantizer.quantize(scales)
+            except (RuntimeError, ValueError) as cause:
+                raise ExportError(f"this network cannot be quantised: {cause}") from cause
+    return bytes(result.quantized_model)
+
+
+def quantise_onnx(
+    model: bytes, precision: FilePrecision, calibration: NDArray[np.float32] | None = None
+) -> bytes:
+    """Converts a float32 ONNX model to another number format.
+
+    fp16 stores weights in half precision and computes in float32: ONNX Runtime has no float16
+    kernels for x86 processors. int8 is static: quantise-dequantise pairs around every op, one
+    scale per output channel; input and output stay float32.
+
+    Args:
+        model: the serialised float32 model.
+        precision: the format to give; fp32 returns `model`.
+        calibration: (batches, N, C, H, W) float32 inputs, as the model takes them; int8 only.
+
+    Raises:
+        ExportError: int8 without calibration data, a weight beyond half precision, or
+            int8-dynamic, which is written as TFLite only.
+    """
+    match precision:
+        case "fp32":
+            return model
+        case "fp16":
+            return _half_weights(model)
+        case "int8":
+            if calibration is None or len(calibration) == 0:
+                raise ExportError(_NEEDS_CALIBRATION)
+            return _static_int8(model, calibration)
+        case "int8-dynamic":
+            raise ExportError(
+                "int8-dynamic is written as TFLite only. "
+                "Choose --precision int8 for ONNX, or --format tflite."
+            )
+
+
+_NEEDS_CALIBRATION = (
+    "int8 needs images to set the ranges of its activations: received none. "
+    "Export a run, whose data set supplies them, or give --calibration-data."
+)
+
+
+def _ai_edge_quantizer(path: str, precision: FilePrecision) -> Any:
+    try:
+        from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe, recipe_manager
+    except ImportError as cause:
+        raise BackendUnavailableError(
+            f"quantising TFLite files needs ai-edge-quantizer ({cause}). {INSTALL_QUANTIZER}"
+        ) from cause
+    operations = qtyping.TFLOperationName
+    if precision == "fp16":
+        manager = recipe_manager.RecipeManager()
+        manager.add_weight_only_config(
+            ".*",
+            operations.ALL_SUPPORTED,
+            num_bits=16,
+            granularity=qtyping.QuantGranularity.TENSORWISE,
+            algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+        )
+        rules = manager.get_quantization_recipe()
+    elif precision == "int8":
+        rules = recipe.static_wi8_ai8()
+    else:
+        rules = [
+            rule
+            for operation in (operations.CONV_2D, operations.FULLY_CONNECTED)
+            for rule in recipe.dynamic_wi8c_afp32(operation_name=operation)
+        ]
+    return quantizer.Quantizer(path, rules)
+
+
+def _samples(model: bytes, calibration: NDArray[np.float32]) -> dict[str, list[dict[str, Any]]]:
+    from proxyless_hw.export.runtimes import open_interpreter
+
+    signatures = open_interpreter(model).get_signature_list()
+    (name, signature), *_ = signatures.items()
+    return {name: [{signature["inputs"][0]: batch} for batch in calibration]}
+
+
+@contextlib.contextmanager
+def _quiet_quantizer() -> Iterator[None]:
+    """The quantizer prints a summary, draws its own bar, and warns that it keeps all tensors."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors.*", UserWarning)
+        yield
+
+
+def _half_weights(content: bytes) -> bytes:
+    model = onnx.load_from_string(content)
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < MIN_HALF_ELEMENTS:
+            continue
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            raise ExportError(
+                f"weight '{tensor.name}' holds {np.abs(values).max():.4g}, beyond the range of "
+                "half precision. Choose --precision fp32."
+            )
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
+
+
+def _static_int8(content: bytes, calibration: NDArray[np.float32]) -> bytes:
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    batches = iter([{INPUT_NAME: batch} for batch in calibration])
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(batches, None)
+
+    metadata = onnx.load_from_string(content).metadata_props
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, output = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        # Constant ReLU6 bounds are fused only after the pre-processing has seen the shapes.
+        quant_pre_process(onnx.load_from_string(content), prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            output,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+        )
+        model = onnx.load(output)
+    del model.metadata_props[:]
+    model.metadata_props.extend(metadata)
+    return bytes(model.SerializeToString())

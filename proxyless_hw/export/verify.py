@@ -1,0 +1,175 @@
+"""The check of every exported file: run by its own runtime, compared with the torch network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from proxyless_hw.errors import ExportError
+from proxyless_hw.export.quantise import FilePrecision
+from proxyless_hw.export.runtimes import Images, onnx_outputs, tflite_outputs
+
+FileFormat = Literal["onnx", "tflite"]
+
+MAX_DIFFERENCE: Final = {"fp32": 1e-4, "fp16": 1e-2}
+"""Largest difference allowed, in standard deviations of the torch outputs."""
+
+MAX_ACCURACY_LOSS: Final = 0.01
+"""Largest loss of top-1 accuracy an int8 file may show on labelled images (or one image)."""
+
+MAX_INT8_MEAN_DIFFERENCE: Final = 0.25
+"""Without labels an int8 file is only checked for gross faults: the mean difference, in the same
+standard deviations. A wrong scale, layout or normalisation gives about 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What the comparison of a file with its network gave.
+
+    Attributes:
+        images: number of images compared.
+        source: what they are.
+        max_difference, mean_difference: of the outputs, in standard deviations of torch's.
+        top1_agreement: fraction of images with the same first class.
+        accuracy_before, accuracy_after: top-1 of the network and of the file; None without labels.
+        limit: the rule that decided, in words.
+        passed: whether it was met.
+    """
+
+    images: int
+    source: str
+    max_difference: float
+    mean_difference: float
+    top1_agreement: float
+    accuracy_before: float | None
+    accuracy_after: float | None
+    limit: str
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict for JSON."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line for people."""
+        text = (
+            f"{self.images} images of {self.source}: max difference {self.max_difference:.2g}, "
+            f"mean {self.mean_difference:.2g} standard deviations; "
+            f"top-1 agrees on {self.top1_agreement:.1%}"
+        )
+        if self.accuracy_before is not None and self.accuracy_after is not None:
+            text += f"; accuracy {self.accuracy_before:.2%} before, {self.accuracy_after:.2%} after"
+        return text
+
+
+def torch_outputs(network: nn.Module, images: Images, batch: int = 32) -> NDArray[np.float32]:
+    """Outputs of a module in eval mode; its own mode is restored."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            parts = [
+                network(torch.from_numpy(images[start : start + batch].copy())).numpy()
+                for start in range(0, len(images), batch)
+            ]
+    finally:
+        network.train(training)
+    return np.concatenate(parts)
+
+
+def verify_bytes(
+    model: bytes,
+    file_format: FileFormat,
+    precision: FilePrecision,
+    expected: NDArray[np.float32],
+    images: Images,
+    *,
+    labels: NDArray[np.int64] | None = None,
+    source: str,
+) -> Verification:
+    """Runs a serialised model and compares it with the outputs torch gave.
+
+    Args:
+        model: the file's content.
+        file_format: which runtime runs it.
+        precision: decides the rule that is applied.
+        expected: (N, classes) outputs of the torch network on `images`.
+        images: (N, C, H, W) inputs.
+        labels: (N,) true classes; with them an int8 file is judged by its accuracy.
+        source: what the images are, for the report.
+
+    Raises:
+        ExportError: torch's outputs do not vary, so nothing can be compared.
+        BackendUnavailableError: the runtime is not installed.
+    """
+    spread = float(expected.std())
+    if not math.isfinite(spread) or spread == 0:
+        found = "the same output for every image" if spread == 0 else "values that are no numbers"
+        raise ExportError(
+            f"the network gives {found} of {source}: nothing to compare a file with. "
+            "Train it first, or give --no-verify."
+        )
+    run = onnx_outputs if file_format == "onnx" else tflite_outputs
+    outputs = run(model, images).reshape(expected.shape)
+    difference = np.abs(outputs - expected) / spread
+    before = after = None
+    if labels is not None:
+        before = float((expected.argmax(1) == labels).mean())
+        after = float((outputs.argmax(1) == labels).mean())
+    largest, mean = _finite(difference.max()), _finite(difference.mean())
+    limit, passed = _judge(precision, largest, mean, before, after, len(images))
+    return Verification(
+        images=len(images),
+        source=source,
+        max_difference=largest,
+        mean_difference=mean,
+        top1_agreement=float((outputs.argmax(1) == expected.argmax(1)).mean()),
+        accuracy_before=before,
+        accuracy_after=after,
+        limit=limit,
+        passed=passed,
+    )
+
+
+def require_passed(result: Verification, name: str) -> None:
+    """Refuses a file that failed.
+
+    Raises:
+        ExportError: names the file, the rule and what was found.
+    """
+    if not result.passed:
+        raise ExportError(
+            f"{name} differs too much from the network it came from ({result.limit}). Found on "
+            f"{result.summary()}. The file was not kept; choose another --precision, or look at "
+            "it with --no-verify."
+        )
+
+
+def _judge(
+    precision: FilePrecision,
+    largest: float,
+    mean: float,
+    before: float | None,
+    after: float | None,
+    count: int,
+) -> tuple[str, bool]:
+    if precision in MAX_DIFFERENCE:
+        bound = MAX_DIFFERENCE[precision]
+        return f"max difference at most {bound:g} standard deviations", largest <= bound
+    if before is not None and after is not None:
+        # Half an image of slack keeps floating-point division out of the decision.
+        allowed = max(MAX_ACCURACY_LOSS, 1 / count) + 0.5 / count
+        return "accuracy at most 1 point lower", before - after <= allowed
+    bound = MAX_INT8_MEAN_DIFFERENCE
+    return f"mean difference at most {bound:g} standard deviations (no labels)", mean <= bound
+
+
+def _finite(value: np.floating[Any]) -> float:
+    """A difference that is no number counts as the largest there is: it never passes."""
+    return float(value) if np.isfinite(value) else float(np.finfo(np.float32).max)
