@@ -1,0 +1,414 @@
+"""An Android phone: TFLite models through adb and the stock ``benchmark_model``.
+
+Options (`ProfilerSettings.options`):
+
+    serial            the phone's serial; without it ANDROID_SERIAL, or the only phone
+    delegate          default, none, xnnpack, gpu or nnapi
+    delegate_partial  'allow' accepts models of which the CPU ran a part
+    taskset           hexadecimal processor mask, as f0 (or use --cpus)
+    benchmark_model   the tool: a path on the phone (/data/local/tmp/benchmark_model), or a local
+                      file to copy there
+    runs, min_secs, max_secs, warmup_runs, warmup_min_secs
+                      as the tool's flags of these names, per visit
+    max_battery_c     cool down above this battery temperature in °C (42)
+    cool_down_s       longest cool-down in seconds (600)
+    adb               path of adb
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.profilers.adb_device import (
+    QUERY_SECONDS,
+    STATE_COMMANDS,
+    AdbDevice,
+    PhoneState,
+    choose_device,
+    find_adb,
+    parse_state,
+)
+from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
+from proxyless_hw.profilers.benchmark_model import (
+    BenchmarkRun,
+    check_delegate,
+    delegate_flags,
+    delegate_use,
+    failure_reason,
+    parse_output,
+)
+from proxyless_hw.profilers.model_files import write_model_files
+from proxyless_hw.profilers.phone_loop import LoopRun, loop_script, split_runs
+from proxyless_hw.units import ms_from_us
+
+PHONE_FOLDER: Final = "/data/local/tmp"
+DEFAULT_TOOL: Final = f"{PHONE_FOLDER}/benchmark_model"
+HOT: Final = 3
+"""Android's thermal status 'severe': throttling that a user notices."""
+POLL_SECONDS: Final = 10.0
+
+_QUERIES: Final = (
+    "getprop ro.product.manufacturer",
+    "getprop ro.product.model",
+    "getprop ro.build.version.release",
+    "getprop ro.board.platform",
+    "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null",
+)
+
+
+def benchmark_flags(settings: ProfilerSettings) -> list[str]:
+    """The tool's flags for a setting.
+
+    Raises:
+        ProfilingError: an option is no number of its range, or the delegate is unknown.
+    """
+    options = settings.options
+    flags = [
+        f"--num_threads={settings.threads}",
+        f"--num_runs={number(options, 'runs', 10, 1, 1e6):.0f}",
+        f"--min_secs={number(options, 'min_secs', 0.05, 0, 3600):g}",
+        f"--max_secs={number(options, 'max_secs', 20, 0.01, 3600):g}",
+        f"--warmup_runs={number(options, 'warmup_runs', 3, 0, 1e6):.0f}",
+        f"--warmup_min_secs={number(options, 'warmup_min_secs', 0.02, 0, 3600):g}",
+    ]
+    if settings.metric == "memory":
+        flags.append("--report_peak_memory_footprint=true")
+    return flags + list(delegate_flags(options.get("delegate", "default")))
+
+
+def tool_command(settings: ProfilerSettings, tool: str) -> list[str]:
+    """The tool behind ``taskset`` where a mask is asked for.
+
+    Raises:
+        ProfilingError: the mask is not hexadecimal.
+    """
+    mask = settings.options.get("taskset")
+    if mask is None and settings.cpus is not None:
+        mask = f"{sum(1 << cpu for cpu in settings.cpus):x}"
+    if mask is None:
+        return [tool]
+    if not re.fullmatch(r"[0-9a-fA-F]{1,16}", mask):
+        raise ProfilingError(
+            f"--taskset must be a hexadecimal mask without 0x, as f0: received '{mask[:40]}'."
+        )
+    return ["taskset", mask, tool]
+
+
+def runtime_name(settings: ProfilerSettings) -> str:
+    """Runtime of a table: the delegate is part of the setting."""
+    delegate = settings.options.get("delegate", "default")
+    return "tflite" if delegate == "default" else f"tflite-{delegate}"
+
+
+def number(options: Mapping[str, str], key: str, default: float, low: float, high: float) -> float:
+    """A numeric option.
+
+    Raises:
+        ProfilingError: it is no number from `low` to `high`.
+    """
+    text = options.get(key)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise ProfilingError(
+            f"--option {key} must be a number from {low:g} to {high:g}: received '{text[:40]}'."
+        )
+    return value
+
+
+def visit_from_run(run: BenchmarkRun, metric: str, name: str) -> tuple[Visit, str]:
+    """One visit from one run of the tool, and which statistic its value is.
+
+    Raises:
+        ProfilingError: the build does not print what the metric needs.
+    """
+    stats = run.measured
+    if metric == "memory":
+        peak = run.peak_memory_mb
+        if peak is None:
+            raise ProfilingError(
+                f"this benchmark_model does not print its peak memory ({name}); a newer one does."
+            )
+        return Visit(value=peak, min=peak, p90=peak, calls=stats.count or 1), "peak"
+    middle = stats.avg if stats.median is None else stats.median
+    upper = stats.max if stats.p95 is None else stats.p95
+    visit = Visit(
+        value=ms_from_us(middle),
+        min=ms_from_us(stats.min),
+        p90=ms_from_us(upper),
+        calls=stats.count or 1,
+    )
+    return visit, "mean" if stats.median is None else "median"
+
+
+def read_loop_run(run: LoopRun, settings: ProfilerSettings, name: str) -> tuple[Visit, str]:
+    """Checks one model's turn in a loop and reads its visit.
+
+    Raises:
+        BackendUnavailableError: the tool is not there or may not be run.
+        ProfilingError: it failed on this model, its delegate did not do the work, or its output
+            cannot be read.
+    """
+    if run.exit_code in (126, 127):
+        raise BackendUnavailableError(
+            f"{settings.options.get('benchmark_model', 'benchmark_model')} cannot be run on the "
+            f"device: {failure_reason(run.output)}. Get TFLite's prebuilt one for its processor "
+            "and give it with --option benchmark_model=FILE, which copies it there."
+        )
+    if run.exit_code is None:
+        raise ProfilingError(
+            f"the run of {name} did not end: {failure_reason(run.output)}. Measure it again."
+        )
+    delegate = settings.options.get("delegate", "default")
+    allow = settings.options.get("delegate_partial") == "allow"
+    if run.exit_code == 0 or delegate_use(run.output) == "refused":
+        check_delegate(run.output, delegate, allow, name)
+    if run.exit_code:
+        died = f" (signal {run.exit_code - 128})" if run.exit_code > 128 else ""
+        raise ProfilingError(
+            f"benchmark_model failed on {name} with exit code {run.exit_code}{died}: "
+            f"{failure_reason(run.output)}"
+        )
+    return visit_from_run(parse_output(run.output, name), settings.metric, name)
+
+
+class AdbProfiler:
+    """Times .tflite files on a phone. Options as this module's description lists them.
+
+    Args:
+        settings: threads, batch size, precision, options.
+        sleep: pauses for seconds (cool-down).
+    """
+
+    def __init__(
+        self, settings: ProfilerSettings, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.settings = settings
+        self.sleep = sleep
+        self._device: AdbDevice | None = None
+        self._visit_statistic: str | None = None
+
+    @property
+    def device(self) -> AdbDevice:
+        """The phone, found on first use.
+
+        Raises:
+            BackendUnavailableError: no adb, no phone, or not a usable one.
+        """
+        if self._device is None:
+            options = self.settings.options
+            self._device = choose_device(find_adb(options.get("adb")), options.get("serial"))
+        return self._device
+
+    def describe(self) -> Mapping[str, str]:
+        """Header fields of a table made here (see `Profiler.describe`).
+
+        After a session's first visit ``visit_statistic`` says whether single visits gave medians
+        or, from older builds of the tool, means.
+        """
+        settings = self.settings
+        benchmark_flags(settings)
+        maker, model, release, platform, governor = self._query()
+        name = model if model.startswith(maker) else f"{maker} {model}"
+        described = {
+            "device": name.strip() or self.device.serial,
+            "device_kind": "mobile",
+            "runtime": runtime_name(settings),
+            "runtime_version": self._tool_version(),
+            "threads": str(settings.threads),
+            "batch_size": str(settings.batch_size),
+            "precision": settings.precision,
+            "metric": settings.metric,
+            "unit": "MB" if settings.metric == "memory" else "ms",
+            "statistic": "median",
+            "fingerprint": f"{platform or 'unknown platform'}; governor {governor or 'unknown'}; "
+            f"Android {release or 'unknown'}",
+            "command": " ".join(
+                [*tool_command(settings, "benchmark_model"), *benchmark_flags(settings)]
+            ),
+        }
+        if self._visit_statistic is not None:
+            described["visit_statistic"] = self._visit_statistic
+        return described
+
+    def _query(self) -> list[str]:
+        script = "; ".join(f"{query}; echo" for query in _QUERIES)
+        blocks = self.device.shell(script, QUERY_SECONDS).stdout.replace("\r", "").split("\n\n")
+        answers = [" ".join(block.split())[:80] for block in blocks]
+        return (answers + [""] * len(_QUERIES))[: len(_QUERIES)]
+
+    def _tool_version(self) -> str:
+        """The tool prints no version; its checksum tells two builds apart."""
+        local = self._local_tool()
+        if local is not None:
+            return f"md5 {hashlib.md5(local.read_bytes(), usedforsecurity=False).hexdigest()}"
+        script = f"md5sum {shlex.quote(self._tool_path())} 2>/dev/null"
+        found = re.match(r"\s*([0-9a-f]{32})\b", self.device.shell(script, QUERY_SECONDS).stdout)
+        return f"md5 {found[1]}" if found else "unknown"
+
+    def _local_tool(self) -> Path | None:
+        given = self.settings.options.get("benchmark_model")
+        return Path(given) if given is not None and Path(given).is_file() else None
+
+    def _tool_path(self) -> str:
+        given = self.settings.options.get("benchmark_model", DEFAULT_TOOL)
+        if not given.startswith("/"):
+            raise ProfilingError(
+                f"--option benchmark_model must be a file here or an absolute path on the phone: "
+                f"received '{given[:200]}'."
+            )
+        return given
+
+    def open(self, workloads: Sequence[Workload]) -> AdbSession:
+        """Converts the workloads, copies them to the phone, and runs the first one once.
+
+        Raises:
+            BackendUnavailableError: no adb, no phone, no benchmark_model, or no converter.
+            ProfilingError: a workload cannot be converted, copied or run.
+        """
+        flags = benchmark_flags(self.settings)
+        device = self.device
+        folder = f"{PHONE_FOLDER}/proxyless-hw-{secrets.token_hex(4)}"
+        local_tool = self._local_tool()
+        with tempfile.TemporaryDirectory() as temporary:
+            files = write_model_files(workloads, self.settings, "tflite", Path(temporary))
+            device.shell(f"mkdir -p {shlex.quote(folder)}", QUERY_SECONDS)
+            device.push(files, f"{folder}/")
+            if local_tool is not None:
+                device.push([local_tool], f"{folder}/benchmark_model")
+                device.shell(f"chmod 755 {shlex.quote(folder)}/benchmark_model", QUERY_SECONDS)
+        tool = self._tool_path() if local_tool is None else f"{folder}/benchmark_model"
+        session = AdbSession(
+            device,
+            folder,
+            [workload.name for workload in workloads],
+            [f"{folder}/{file.name}" for file in files],
+            tool_command(self.settings, tool),
+            flags,
+            self.settings,
+            self.sleep,
+            self._note_statistic,
+        )
+        try:
+            session.visit([0] if workloads else [])
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _note_statistic(self, statistic: str, name: str) -> None:
+        if self._visit_statistic not in (None, statistic):
+            raise ProfilingError(
+                f"benchmark_model gave a {self._visit_statistic} before and a {statistic} for "
+                f"{name}; one table holds one statistic. Was the tool replaced meanwhile?"
+            )
+        self._visit_statistic = statistic
+
+
+class AdbSession:
+    """Models on a phone, visited in one shell loop per call."""
+
+    def __init__(
+        self,
+        device: AdbDevice,
+        folder: str,
+        names: Sequence[str],
+        models: Sequence[str],
+        command: Sequence[str],
+        flags: Sequence[str],
+        settings: ProfilerSettings,
+        sleep: Callable[[float], None],
+        note_statistic: Callable[[str, str], None],
+    ) -> None:
+        self.device = device
+        self.folder = folder
+        self.names = list(names)
+        self.models = list(models)
+        self.command = list(command)
+        self.flags = list(flags)
+        self.settings = settings
+        self.sleep = sleep
+        self.note_statistic = note_statistic
+        options = settings.options
+        self.max_battery_c = number(options, "max_battery_c", 42, 20, 80)
+        self.cool_down_s = number(options, "cool_down_s", 600, 0, 86400)
+        self.run_s = 2 * number(options, "max_secs", 20, 0.01, 3600) + 20
+        self.last_state = PhoneState()
+        self._open = True
+
+    def visit(self, order: Sequence[int]) -> list[Visit]:
+        """Runs the tool on models in order, after a cool-down where the phone is hot.
+
+        Raises:
+            BackendUnavailableError: the tool is not on the phone.
+            ProfilingError: the phone is gone or stays hot, or a model failed; it is named.
+        """
+        if not order:
+            return []
+        self._cool_down()
+        script = loop_script(
+            [self.models[index] for index in order], self.command, self.flags, STATE_COMMANDS
+        )
+        result = self.device.shell(script, self.run_s * len(order))
+        output = split_runs(result.stdout)
+        visits = []
+        for index, run in zip(order, output.runs, strict=False):
+            if run.exit_code is None:
+                break
+            visit, statistic = read_loop_run(run, self.settings, self.names[index])
+            self.note_statistic(statistic, self.names[index])
+            visits.append(visit)
+        if len(visits) != len(order) or not output.finished:
+            raise ProfilingError(
+                f"the phone's loop stopped after {len(visits)} of {len(order)} models (adb exit "
+                f"code {result.returncode}: {failure_reason(result.stderr or output.tail)}). Was "
+                "the phone unplugged? Finished rounds are kept: go on with --resume."
+            )
+        self.last_state = parse_state(output.tail)
+        return visits
+
+    def _cool_down(self) -> None:
+        waited = 0.0
+        while self._is_hot(self.last_state):
+            if waited >= self.cool_down_s:
+                raise ProfilingError(
+                    f"the phone stays hot after {waited:.0f} s of cool-down ({self._heat()}). Let "
+                    "it cool and go on with --resume, or allow more: --option max_battery_c=..."
+                )
+            self.sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
+            self.last_state = self.device.state()
+
+    def _is_hot(self, state: PhoneState) -> bool:
+        too_warm = state.battery_c is not None and state.battery_c > self.max_battery_c
+        return too_warm or (state.thermal_status is not None and state.thermal_status >= HOT)
+
+    def _heat(self) -> str:
+        state = self.last_state
+        return f"battery {state.battery_c} °C, thermal status {state.thermal_status}"
+
+    def close(self) -> None:
+        """Removes what was copied to the phone. A phone that is gone keeps it; that is no error."""
+        if not self._open:
+            return
+        self._open = False
+        self.device.remove(self.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,103 @@
+"""Model files for devices that run files: one .onnx or .tflite per workload."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.building import build_module
+
+ModelFormat = Literal["onnx", "tflite"]
+MODEL_FORMATS: Final[tuple[ModelFormat, ...]] = ("onnx", "tflite")
+CALIBRATION_SEED: Final = 0
+
+
+def write_model_files(
+    workloads: Sequence[Workload], settings: ProfilerSettings, form: ModelFormat, folder: Path
+) -> list[Path]:
+    """Writes one model file per workload into a folder.
+
+    The files are named ``m0000``, ``m0001``, ... in order: nothing of a workload's own name
+    reaches a file system or a shell.
+
+    Args:
+        workloads: ops and networks are converted; files of the same form are copied.
+        settings: batch size and precision.
+        form: ``onnx`` or ``tflite``.
+        folder: an existing folder.
+
+    Raises:
+        ProfilingError: a workload is a file of another form, or cannot be converted.
+        BackendUnavailableError: the converter is not installed.
+        ExportError: a workload cannot be written in this form.
+    """
+    for workload in workloads:
+        if workload.file is not None and workload.file.suffix != f".{form}":
+            raise ProfilingError(
+                f"this device runs .{form} files here: received {workload.file}. Convert it: "
+                f"proxyless-hw export ... --format {form}"
+            )
+    contents = (
+        _tflite_files(workloads, settings)
+        if form == "tflite"
+        else [_onnx_content(workload, settings) for workload in workloads]
+    )
+    paths = []
+    for index, content in enumerate(contents):
+        path = folder / f"m{index:04d}.{form}"
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
+        paths.append(path)
+    return paths
+
+
+def _onnx_content(workload: Workload, settings: ProfilerSettings) -> bytes | Path:
+    if workload.file is not None:
+        return workload.file
+    from proxyless_hw.export.onnx_file import onnx_bytes
+    from proxyless_hw.export.quantise import quantise_onnx
+
+    module, shape = build_module(workload, settings.batch_size)
+    content = onnx_bytes(module, shape)
+    if settings.precision == "fp32":
+        return content
+    return quantise_onnx(content, settings.precision, calibration_inputs(shape))
+
+
+def _tflite_files(workloads: Sequence[Workload], settings: ProfilerSettings) -> list[bytes | Path]:
+    from proxyless_hw.export.quantise import quantise_tflite
+    from proxyless_hw.export.tflite_file import tflite_bytes
+
+    contents: list[bytes | Path] = []
+    for workload in workloads:
+        if workload.file is not None:
+            contents.append(workload.file)
+            continue
+        module, shape = build_module(workload, settings.batch_size)
+        gives_map = workload.op is not None and workload.op.op != "classifier"
+        content = tflite_bytes(module, shape, channels_last_output=gives_map)
+        if settings.precision != "fp32":
+            batch, channels, height, width = shape
+            inputs = calibration_inputs((batch, height, width, channels))
+            content = quantise_tflite(content, settings.precision, inputs)
+        contents.append(content)
+    return contents
+
+
+def calibration_inputs(shape: Sequence[int]) -> NDArray[np.float32]:
+    """Random inputs that set the ranges of an int8 model; what they are does not change its time.
+
+    Returns:
+        Array of shape (4, *shape).
+    """
+    generator = np.random.default_rng(CALIBRATION_SEED)
+    return generator.standard_normal((4, *shape), dtype=np.float32)
