@@ -12,7 +12,7 @@ from typing import Any
 from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import ArchitectureError, did_you_mean
 from proxyless_hw.files import write_text_atomically
-from proxyless_hw.op_registry import known_ops
+from proxyless_hw.op_registry import is_known_op, known_ops
 from proxyless_hw.space import (
     MAX_CHANNELS,
     MAX_POSITIONS,
@@ -294,7 +294,7 @@ def _layer(item: object, where: str) -> LayerSpec:
         if name in item:
             values[name] = _integer(item, name, where, low, high)
     op = item.get("op")
-    if op != ZERO and op not in known_ops():
+    if op != ZERO and not is_known_op(op):
         hint = did_you_mean(str(op), known_ops())
         raise ArchitectureError(f"{where}.op is unknown: received {str(op)[:80]!r}.{hint}")
     act = item.get("act", "none")

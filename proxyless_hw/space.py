@@ -337,10 +337,10 @@ class _SpaceReader:
     def layer(
         self, fields: Mapping[str, Any], where: str, in_c: int, out_c: int, stride: int
     ) -> LayerSpec:
-        from proxyless_hw.op_registry import known_ops
+        from proxyless_hw.op_registry import is_known_op, known_ops
 
         op = fields.get("op")
-        if not isinstance(op, str) or op not in known_ops():
+        if not isinstance(op, str) or not is_known_op(op):
             hint = did_you_mean(str(op), known_ops())
             self.fail(f"{where}.op", f"must be one of {', '.join(sorted(known_ops()))}", op, hint)
         kernel = self.integer(fields, "kernel", f"{where}.kernel", 1, 31, default=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Final
 
 ZERO: Final = "skip"
@@ -11,11 +12,94 @@ ZERO: Final = "skip"
 
 ACTIVATIONS: Final = ("relu6", "relu", "hswish", "swish", "none")
 
+BASE_OPS: Final = (
+    *("conv", "sepconv", "mbconv", "avgpool", "maxpool", "identity", "pool", "classifier"),
+)
+_VARIANT = re.compile(
+    r"(?P<base>conv|sepconv|avgpool|maxpool|identity)(?P<pre>_pre)?(?P<no_norm>_nobn)?"
+    r"(?P<bias>_bias)?(?:_g(?P<groups>[1-9]\d{0,4}))?(?P<shuffle>_shuffle)?"
+    r"(?:_d(?P<dilation>[1-9]\d?))?"
+)
+
 _KEY = re.compile(
     r"(?P<op>[a-z][a-z0-9_]*)-(?P<in_h>\d+)x(?P<in_w>\d+)x(?P<in_c>\d+)"
     r"-(?P<out_h>\d+)x(?P<out_w>\d+)x(?P<out_c>\d+)-k(?P<kernel>\d+)-s(?P<stride>\d+)"
     r"-e(?P<expand>\d+(?:\.\d+)?)-skip(?P<skip>[01])-(?P<act>[a-z0-9]+)-se(?P<se>\d+)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OpVariant:
+    """What an op's name says: a base op and the modifiers after it, as in ``conv_pre_g2_shuffle``.
+
+    Attributes:
+        base: one of `BASE_OPS`, or ``custom``.
+        pre: BatchNorm and activation come before the weights (``bn_act_weight``).
+        no_norm: there is no BatchNorm.
+        bias: the (last) convolution has a bias.
+        groups: groups of the (last) convolution.
+        shuffle: the channels of the groups are interleaved afterwards (ShuffleNet).
+        dilation: dilation of the (first) convolution.
+    """
+
+    base: str
+    pre: bool = False
+    no_norm: bool = False
+    bias: bool = False
+    groups: int = 1
+    shuffle: bool = False
+    dilation: int = 1
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the op is a third party's (see `op_registry`)."""
+        return self.base == "custom"
+
+    @property
+    def name(self) -> str:
+        """The op's name; `op_variant` reads it back."""
+        words = [self.base]
+        words += [word for word, there in (("pre", self.pre), ("nobn", self.no_norm)) if there]
+        words += ["bias"] if self.bias else []
+        words += [f"g{self.groups}"] if self.groups > 1 else []
+        words += ["shuffle"] if self.shuffle else []
+        words += [f"d{self.dilation}"] if self.dilation > 1 else []
+        return "_".join(words)
+
+
+@lru_cache(maxsize=4096)
+def op_variant(op: str) -> OpVariant:
+    """Reads an op's name; a name that is not built in gives the base ``custom``."""
+    if op in BASE_OPS:
+        return OpVariant(op)
+    match = _VARIANT.fullmatch(op)
+    if match is None:
+        return OpVariant("custom")
+    text = match.groupdict()
+    variant = OpVariant(
+        base=match["base"],
+        pre=text["pre"] is not None,
+        no_norm=text["no_norm"] is not None,
+        bias=text["bias"] is not None,
+        groups=int(text["groups"] or 1),
+        shuffle=text["shuffle"] is not None,
+        dilation=int(text["dilation"] or 1),
+    )
+    # One name per op: a modifier that says nothing makes another name, hence no built-in op.
+    weighted = variant.base in ("conv", "sepconv")
+    says_nothing = not weighted and replace(variant, pre=False) != OpVariant(variant.base)
+    return variant if variant.name == op and not says_nothing else OpVariant("custom")
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Nearest multiple of `divisor` that is at least 90% of `value` (MobileNetV2's rule)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def squeeze_width(mid_c: int, se: int) -> int:
+    """Channels that a squeeze-and-excite over `mid_c` channels squeezes to (see `OpSpec.se`)."""
+    return make_divisible(mid_c / 4) if se == 1 else se
 
 
 def format_expand(expand: float) -> str:
@@ -137,6 +221,9 @@ class LayerSpec:
         """Spatial output size for an input size; padding is half the kernel."""
         if self.op in ("classifier", "pool"):
             return 1, 1
+        if self.stride > 1 and op_variant(self.op).base in ("avgpool", "maxpool"):
+            # Strided pooling is not padded, as in the published code.
+            return _pooled(height, self), _pooled(width, self)
         return -(-height // self.stride), -(-width // self.stride)
 
     def at(self, height: int, width: int) -> OpSpec:
@@ -158,6 +245,11 @@ class LayerSpec:
             se=self.se,
         )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the layer costs nothing: a removed block, or a plain identity."""
+        return self.is_zero or (self.op == "identity" and self.act == "none")
+
     def with_classes(self, num_classes: int) -> LayerSpec:
         """The same layer with `num_classes` outputs when it is the classifier, else itself."""
         return replace(self, out_c=num_classes) if self.op == "classifier" else self
@@ -168,3 +260,7 @@ class LayerSpec:
         if float(self.expand).is_integer():
             values["expand"] = int(self.expand)
         return values
+
+
+def _pooled(size: int, layer: LayerSpec) -> int:
+    return max(1, (size - layer.kernel) // layer.stride + 1)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from proxyless_hw.errors import ArchitectureError, BackendUnavailableError
-from proxyless_hw.op_registry import custom_ops
+from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.op_registry import load_custom_op
 from proxyless_hw.space import BatchNormSpec
-from proxyless_hw.specs import LayerSpec
+from proxyless_hw.specs import LayerSpec, squeeze_width
 
 _ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu6": lambda: nn.ReLU6(inplace=True),
@@ -18,17 +18,6 @@ _ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "hswish": lambda: nn.Hardswish(inplace=True),
     "swish": lambda: nn.SiLU(inplace=True),
 }
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Nearest multiple of `divisor` that is at least 90% of `value` (MobileNetV2's rule)."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def squeeze_width(layer: LayerSpec) -> int:
-    """Channels a squeeze-and-excite of `layer` squeezes to (see `OpSpec.se`)."""
-    return make_divisible(layer.mid_c / 4) if layer.se == 1 else layer.se
 
 
 def conv_bn_act(
@@ -92,7 +81,9 @@ class MBConv(nn.Module):
         self.depthwise = conv_bn_act(
             mid_c, mid_c, layer.kernel, layer.stride, layer.act, batch_norm, groups=mid_c
         )
-        self.se = SqueezeExcite(mid_c, squeeze_width(layer), layer.se == 1) if layer.se else None
+        self.se: nn.Module | None = None
+        if layer.se:
+            self.se = SqueezeExcite(mid_c, squeeze_width(mid_c, layer.se), layer.se == 1)
         self.project = conv_bn_act(mid_c, layer.out_c, 1, 1, "none", batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,15 +172,7 @@ def _conv_without_bn(layer: LayerSpec) -> nn.Sequential:
 
 
 def _build_custom(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
-    entry = custom_ops().get(layer.op)
-    if entry is None:
-        raise ArchitectureError(f"no op '{layer.op}' is built in or registered.")
-    try:
-        build = entry.load()
-    except (ImportError, AttributeError) as cause:
-        raise BackendUnavailableError(
-            f"op '{layer.op}' is registered as {entry.value} but cannot be loaded: {cause}."
-        ) from cause
+    build = load_custom_op(layer.op)
     module = build(layer, batch_norm)
     if not isinstance(module, nn.Module):
         raise ArchitectureError(
