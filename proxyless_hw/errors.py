@@ -56,6 +56,10 @@ class ExportError(ProxylessHwError):
     """A model file could not be written, or differs from the network it came from."""
 
 
+class ReportError(ProxylessHwError):
+    """A run cannot be shown: a file of it is malformed, or the report cannot be written."""
+
+
 class DataError(ProxylessHwError):
     """A data set is missing, malformed or unusable."""
 

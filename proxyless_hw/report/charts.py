@@ -1,0 +1,284 @@
+"""Curves, bars, intervals and heat maps as drawings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from proxyless_hw.report.canvas import Canvas, Circle, Line, Polygon, Rect, Text
+
+WIDTH: Final = 460
+HEIGHT: Final = 250
+LEFT: Final = 52
+RIGHT: Final = 14
+TOP: Final = 34
+BOTTOM: Final = 36
+SERIES_COLOURS: Final = ("accent", "second", "third", "kx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A curve: points from left to right; None interrupts it."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    dots: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A horizontal line with a name: a target, a limit."""
+
+    name: str
+    y: float
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    levels: Sequence[Level] = (),
+    marks: Sequence[tuple[float, str]] = (),
+) -> Canvas:
+    """Curves over a common axis.
+
+    Args:
+        title: above the drawing, with the unit of y.
+        series: curves with at least one point among them.
+        x_label: under the axis.
+        levels: dashed horizontal lines.
+        marks: dotted vertical lines with their names, as (x, name).
+    """
+    canvas = Canvas(WIDTH, HEIGHT, title)
+    xs = [x for curve in series for x in curve.x] + [x for x, _ in marks]
+    values = [y for curve in series for y in curve.y if y is not None]
+    values += [level.y for level in levels]
+    axis = _Axis.over(xs, values)
+    _draw_frame(canvas, axis, title, x_label)
+    for level in levels:
+        y = axis.y(level.y)
+        canvas.add(
+            Line(points=[(LEFT, y), (WIDTH - RIGHT, y)], stroke="target", width=1.5, dashed=True),
+            Text(x=WIDTH - RIGHT, y=y - 5, text=level.name, size=11, fill="target", anchor="end"),
+        )
+    for x, name in marks:
+        canvas.add(
+            Line(points=[(axis.x(x), TOP), (axis.x(x), HEIGHT - BOTTOM)], stroke="muted"),
+            Text(x=axis.x(x) + 4, y=TOP + 11, text=name, size=10, fill="muted"),
+        )
+    for curve, colour in zip(series, _cycle(len(series)), strict=True):
+        _draw_curve(canvas, axis, curve, colour)
+    if len(series) > 1:
+        _draw_names(canvas, [curve.name for curve in series])
+    return canvas
+
+
+def bar_chart(title: str, bars: Sequence[tuple[str, float]], unit: str) -> Canvas:
+    """Horizontal bars, one row each, longest to the full width; values are written out."""
+    row, name_width = 19, 150
+    canvas = Canvas(WIDTH, TOP + row * len(bars) + 8, title)
+    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    longest = max(value for _, value in bars)
+    room = WIDTH - name_width - 62
+    for index, (name, value) in enumerate(bars):
+        y = TOP + index * row
+        length = max(1.0, room * value / longest)
+        canvas.add(
+            Text(x=name_width - 8, y=y + 12, text=name, size=11, anchor="end"),
+            Rect(x=name_width, y=y + 2, width=length, height=row - 5, fill="accent", radius=2),
+            Text(x=name_width + length + 5, y=y + 12, text=f"{value:.3g} {unit}", size=10.5),
+        )
+    return canvas
+
+
+def interval_chart(
+    title: str, rows: Sequence[tuple[str, float, float | None, float | None]], unit: str
+) -> Canvas:
+    """Values with their intervals on one axis: (name, value, low, high), interval optional."""
+    step = 34
+    height = TOP + step * len(rows) + BOTTOM
+    canvas = Canvas(WIDTH, height, title)
+    numbers = [number for _, *row in rows for number in row if number is not None]
+    low, high = min(numbers), max(numbers)
+    margin = (high - low) * 0.15 or abs(high) * 0.05 or 1.0
+    low, high = low - margin, high + margin
+    left = 108
+
+    def x(value: float) -> float:
+        return left + (WIDTH - RIGHT - 24 - left) * (value - low) / (high - low)
+
+    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    bottom = TOP + step * len(rows)
+    for tick in _ticks(low, high, 4):
+        canvas.add(
+            Line(points=[(x(tick), TOP), (x(tick), bottom)], stroke="grid"),
+            Text(
+                x=x(tick), y=bottom + 16, text=f"{tick:g}", size=11, fill="muted", anchor="middle"
+            ),
+        )
+    canvas.add(Text(x=WIDTH - RIGHT, y=bottom + 30, text=unit, size=11, fill="muted", anchor="end"))
+    for index, (name, value, lower, upper) in enumerate(rows):
+        y = TOP + step * index + step / 2
+        colour = "target" if index == 0 else _cycle(len(rows))[index - 1]
+        canvas.add(Text(x=left - 12, y=y + 4, text=name, size=12, anchor="end"))
+        if lower is not None and upper is not None:
+            canvas.add(Line(points=[(x(lower), y), (x(upper), y)], stroke=colour, width=5))
+        canvas.add(
+            Circle(x=x(value), y=y, radius=5.5, fill=colour),
+            Text(x=x(value), y=y - 9, text=f"{value:.4g}", size=11, anchor="middle"),
+        )
+    return canvas
+
+
+def heat_map(
+    title: str,
+    rows: Sequence[Sequence[float | None]],
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    chosen: Sequence[int | None],
+) -> Canvas:
+    """Probabilities from 0 to 1 as shades, a row per slot; the chosen cell is framed.
+
+    Cells have the keys ``row-column``, so that a script can show another moment.
+    """
+    cell, height, left, top = 46, 19, 62, 52
+    columns = max(len(row) for row in rows)
+    canvas = Canvas(max(left + cell * columns + 8, 300), top + height * len(rows) + 6, title)
+    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    for column, name in enumerate(column_names):
+        first, _, second = name.partition(" ")
+        centre = left + cell * column + cell / 2
+        canvas.add(
+            Text(x=centre, y=top - 17, text=first, size=10, fill="muted", anchor="middle"),
+            Text(x=centre, y=top - 5, text=second, size=10, fill="muted", anchor="middle"),
+        )
+    frames = []
+    for row, values in enumerate(rows):
+        y = top + height * row
+        canvas.add(
+            Text(x=left - 8, y=y + 13, text=row_names[row], size=10.5, fill="muted", anchor="end")
+        )
+        for column, value in enumerate(values):
+            if value is None:
+                continue
+            canvas.add(
+                Rect(
+                    x=left + cell * column + 1,
+                    y=y + 1,
+                    width=cell - 2,
+                    height=height - 2,
+                    fill="accent",
+                    opacity=value,
+                    radius=2,
+                    key=f"{row}-{column}",
+                    title=f"{row_names[row]}, {column_names[column]}: {value:.1%}",
+                )
+            )
+            if chosen[row] == column:
+                frames.append(
+                    Rect(
+                        x=left + cell * column + 1,
+                        y=y + 1,
+                        width=cell - 2,
+                        height=height - 2,
+                        stroke="target",
+                        radius=2,
+                    )
+                )
+    canvas.add(*frames)
+    return canvas
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Maps data to pixels inside the frame."""
+
+    low_x: float
+    high_x: float
+    low_y: float
+    high_y: float
+
+    @classmethod
+    def over(cls, xs: Sequence[float], ys: Sequence[float]) -> _Axis:
+        low, high = min(ys), max(ys)
+        margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+        # A quantity that is never negative does not get an axis below zero.
+        bottom = max(0.0, low - margin) if low >= 0 else low - margin
+        left, right = min(xs), max(xs)
+        return cls(left, right if right > left else left + 1, bottom, high + margin)
+
+    def x(self, value: float) -> float:
+        share = (value - self.low_x) / (self.high_x - self.low_x)
+        return LEFT + (WIDTH - LEFT - RIGHT) * share
+
+    def y(self, value: float) -> float:
+        share = (value - self.low_y) / (self.high_y - self.low_y)
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+
+
+def _draw_frame(canvas: Canvas, axis: _Axis, title: str, x_label: str) -> None:
+    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    for tick in _ticks(axis.low_y, axis.high_y, 5):
+        y = axis.y(tick)
+        canvas.add(
+            Line(points=[(LEFT, y), (WIDTH - RIGHT, y)], stroke="grid"),
+            Text(x=LEFT - 7, y=y + 4, text=f"{tick:.6g}", size=11, fill="muted", anchor="end"),
+        )
+    for tick in _ticks(axis.low_x, axis.high_x, 6):
+        x = axis.x(tick)
+        canvas.add(
+            Line(points=[(x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 4)], stroke="muted"),
+            Text(
+                x=x,
+                y=HEIGHT - BOTTOM + 17,
+                text=f"{tick:.6g}",
+                size=11,
+                fill="muted",
+                anchor="middle",
+            ),
+        )
+    canvas.add(
+        Line(points=[(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], stroke="muted"),
+        Text(x=WIDTH - RIGHT, y=HEIGHT - 4, text=x_label, size=11, fill="muted", anchor="end"),
+    )
+
+
+def _draw_curve(canvas: Canvas, axis: _Axis, curve: Series, colour: str) -> None:
+    piece: list[tuple[float, float]] = []
+    pieces = [piece]
+    for x, y in zip(curve.x, curve.y, strict=True):
+        if y is None:
+            piece = []
+            pieces.append(piece)
+        else:
+            piece.append((axis.x(x), axis.y(y)))
+    for points in pieces:
+        if len(points) > 1:
+            canvas.add(Line(points=points, stroke=colour, width=2))
+        if curve.dots or len(points) == 1:
+            canvas.add(*(Circle(x=x, y=y, radius=3, fill=colour) for x, y in points))
+
+
+def _draw_names(canvas: Canvas, names: Sequence[str]) -> None:
+    x = float(LEFT)
+    for name, colour in zip(names, _cycle(len(names)), strict=True):
+        square = [(x, 22), (x + 10, 22), (x + 10, 30), (x, 30)]
+        canvas.add(Polygon(points=square, fill=colour), Text(x=x + 14, y=30, text=name, size=10.5))
+        x += 6.1 * len(name) + 30
+
+
+def _cycle(count: int) -> list[str]:
+    return [SERIES_COLOURS[index % len(SERIES_COLOURS)] for index in range(count)]
+
+
+def _ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers within [low, high], roughly `about` of them."""
+    raw = (high - low) / about
+    magnitude = 10 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw)
+    first = math.ceil(low / step)
+    return [index * step for index in range(first, math.floor(high / step) + 1)]

@@ -1,0 +1,247 @@
+"""A network as a picture, in the manner of the paper's figures of its searched networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from proxyless_hw.architecture import Architecture, describe
+from proxyless_hw.report.canvas import Canvas, Line, Polygon, Rect, Text
+from proxyless_hw.report.palette import kernel_colour
+from proxyless_hw.specs import LayerSpec, OpSpec
+
+GAP: Final = 4
+STAGE_GAP: Final = 12
+ROW_HEIGHT: Final = 184
+ROW_WIDTH: Final = 1180
+MIDDLE: Final = 72
+"""Vertical middle of the blocks within a row."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One layer with its place in the network. `size` is the map it gives, in pixels."""
+
+    layer: LayerSpec
+    size: tuple[int, int]
+    part: str
+
+    @property
+    def width(self) -> float:
+        if self.layer.is_zero:
+            return 14
+        return 16 + 4 * min(self.layer.expand, 12) if self.part == "block" else 30
+
+    @property
+    def height(self) -> float:
+        if self.layer.is_zero:
+            return 30
+        return 34 + 9 * (min(self.layer.kernel, 11) - 3) if self.part == "block" else 34
+
+    @property
+    def stage(self) -> tuple[str, int, tuple[int, int]]:
+        return self.part, self.layer.out_c, self.size
+
+
+def architecture_svg(arch: Architecture, *, standalone: bool = True) -> str:
+    """Draws a network: kernel as colour and height, expansion as width, stages marked.
+
+    Args:
+        arch: the network, at its deployment resolution.
+        standalone: a file of its own, with colours for light and dark; inside a page without.
+    """
+    return architecture_canvas(arch).svg(standalone=standalone)
+
+
+def architecture_canvas(arch: Architecture) -> Canvas:
+    """The drawing behind `architecture_svg`; removed blocks are dashed, strides marked."""
+    rows = list(_rows(_stages(arch)))
+    width = max(_row_width(row) for row in rows) + 24
+    legend = _legend(arch)
+    width = max(width, legend.width)
+    removed = len(arch.blocks) - arch.depth
+    title = f"{arch.space}: {arch.depth} blocks, {removed} removed, at {arch.resolution} pixels"
+    canvas = Canvas(width, len(rows) * ROW_HEIGHT + legend.height, title)
+    for index, row in enumerate(rows):
+        _draw_row(canvas, row, index * ROW_HEIGHT)
+    shift = len(rows) * ROW_HEIGHT
+    canvas.add(*(_moved(shape, shift) for shape in legend.shapes))
+    return canvas
+
+
+def _stages(arch: Architecture) -> list[list[_Block]]:
+    blocks = []
+    parts = ["stem"] * len(arch.stem) + ["block"] * len(arch.blocks) + ["head"] * len(arch.head)
+    size = (arch.resolution, arch.resolution)
+    for part, (layer, op) in zip(parts, arch.layer_ops(), strict=True):
+        size = (op.out_h, op.out_w) if isinstance(op, OpSpec) else size
+        blocks.append(_Block(layer, size, part))
+    return [list(group) for _, group in groupby(blocks, key=lambda block: block.stage)]
+
+
+def _stage_width(stage: list[_Block]) -> float:
+    return sum(block.width for block in stage) + GAP * (len(stage) - 1)
+
+
+def _row_width(row: list[list[_Block]]) -> float:
+    return sum(_stage_width(stage) + STAGE_GAP for stage in row)
+
+
+def _rows(stages: list[list[_Block]]) -> Iterator[list[list[_Block]]]:
+    row: list[list[_Block]] = []
+    for stage in stages:
+        for piece in _pieces(stage):
+            if row and _row_width([*row, piece]) > ROW_WIDTH:
+                yield row
+                row = []
+            row.append(piece)
+    yield row
+
+
+def _pieces(stage: list[_Block]) -> Iterator[list[_Block]]:
+    """A stage too long for a row, in parts that fit."""
+    piece: list[_Block] = []
+    for block in stage:
+        if piece and _stage_width([*piece, block]) > ROW_WIDTH - STAGE_GAP:
+            yield piece
+            piece = []
+        piece.append(block)
+    yield piece
+
+
+def _draw_row(canvas: Canvas, row: list[list[_Block]], top: float) -> None:
+    x = 12.0
+    end = x + _row_width(row) - STAGE_GAP
+    canvas.add(
+        Line(points=[(x - 8, top + MIDDLE), (end + 8, top + MIDDLE)], stroke="grid", width=2)
+    )
+    for stage in row:
+        start = x
+        for block in stage:
+            _draw_block(canvas, block, x, top)
+            x += block.width + GAP
+        x -= GAP
+        _draw_stage_label(canvas, stage, start, x, top)
+        x += STAGE_GAP
+
+
+def _draw_block(canvas: Canvas, block: _Block, x: float, top: float) -> None:
+    layer, middle = block.layer, top + MIDDLE
+    y = middle - block.height / 2
+    centre = x + block.width / 2
+    title = _title(block)
+    if layer.is_zero:
+        canvas.add(
+            Rect(
+                x=x,
+                y=y,
+                width=block.width,
+                height=block.height,
+                fill="paper",
+                stroke="muted",
+                dashed=True,
+                radius=3,
+                title=title,
+            )
+        )
+        return
+    fill = kernel_colour(layer.kernel) if block.part == "block" else "fixed"
+    canvas.add(
+        Rect(
+            x=x,
+            y=y,
+            width=block.width,
+            height=block.height,
+            fill=fill,
+            radius=3,
+            title=title,
+        )
+    )
+    first, second = _label(block)
+    ink = "on-block" if block.part == "block" else "ink"
+    canvas.add(
+        Text(x=centre, y=middle - 1, text=first, size=9, fill=ink, anchor="middle"),
+        Text(x=centre, y=middle + 10, text=second, size=9, fill=ink, anchor="middle"),
+    )
+    if layer.stride == 2:
+        tip = y - 4
+        canvas.add(
+            Polygon(
+                points=[(centre - 5, tip - 8), (centre + 5, tip - 8), (centre, tip)],
+                fill="accent",
+                title="stride 2",
+            )
+        )
+
+
+def _label(block: _Block) -> tuple[str, str]:
+    layer = block.layer
+    if layer.op == "classifier":
+        return "FC", ""
+    if layer.op == "pool":
+        return "pool", ""
+    name = f"MB{layer.expand:g}" if layer.op == "mbconv" else layer.op.partition("_")[0][:6]
+    return name, f"{layer.kernel}×{layer.kernel}"
+
+
+def _title(block: _Block) -> str:
+    layer = block.layer
+    if layer.is_zero:
+        return f"removed: the {layer.in_c} channels pass unchanged"
+    text = f"{describe(layer)}, {layer.in_c} to {layer.out_c} channels, stride {layer.stride}"
+    if layer.op not in ("classifier", "pool"):
+        text += f", gives {block.size[0]}×{block.size[1]}"
+    for there, word in ((layer.skip, "shortcut"), (layer.se, "squeeze-and-excite")):
+        text += f", {word}" if there else ""
+    return text
+
+
+def _draw_stage_label(
+    canvas: Canvas, stage: list[_Block], start: float, end: float, top: float
+) -> None:
+    y, centre = top + 132, (start + end) / 2
+    canvas.add(
+        Line(points=[(start, y - 4), (start, y), (end, y), (end, y - 4)], stroke="muted"),
+        Text(
+            x=centre, y=y + 15, text=f"{stage[0].layer.out_c}", size=11, anchor="middle", bold=True
+        ),
+    )
+    if stage[0].layer.op != "classifier" and end - start >= 24:
+        height, width = stage[0].size
+        text = f"{height}²" if height == width else f"{height}×{width}"
+        canvas.add(Text(x=centre, y=y + 30, text=text, size=10, fill="muted", anchor="middle"))
+
+
+def _legend(arch: Architecture) -> Canvas:
+    canvas = Canvas(0, 30, "legend")
+    x = 12.0
+    kernels = sorted({layer.kernel for layer in arch.blocks if not layer.is_zero})
+    for kernel in kernels:
+        canvas.add(
+            Rect(x=x, y=6, width=12, height=12, fill=kernel_colour(kernel), radius=2),
+            Text(x=x + 17, y=16, text=f"{kernel}×{kernel}", size=11),
+        )
+        x += 56
+    for text in ("height: kernel", "width: expansion"):
+        canvas.add(Text(x=x, y=16, text=text, size=11, fill="muted"))
+        x += 6.2 * len(text) + 14
+    canvas.add(
+        Polygon(points=[(x, 8), (x + 10, 8), (x + 5, 16)], fill="accent"),
+        Text(x=x + 15, y=16, text="stride 2", size=11, fill="muted"),
+        Rect(x=x + 74, y=5, width=10, height=14, stroke="muted", dashed=True, radius=2),
+        Text(x=x + 90, y=16, text="removed", size=11, fill="muted"),
+        Text(x=x + 152, y=16, text="below: channels, map", size=11, fill="muted"),
+    )
+    canvas.width = x + 290
+    return canvas
+
+
+def _moved(shape: Rect | Line | Polygon | Text | object, dy: float) -> Rect | Polygon | Text:
+    from dataclasses import replace
+
+    if isinstance(shape, Polygon):
+        return replace(shape, points=[(x, y + dy) for x, y in shape.points])
+    assert isinstance(shape, Rect | Text)
+    return replace(shape, y=shape.y + dy)

@@ -1,0 +1,386 @@
+"""What stands on the page of one run: cards, sections, and what is not there and why."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from proxyless_hw.report.canvas import Canvas
+from proxyless_hw.report.exports import export_rows, int8_ratio
+from proxyless_hw.report.preferences import Preferences, preferences
+from proxyless_hw.report.run_data import RunData
+from proxyless_hw.report.run_figures import alpha_frames, run_figures
+from proxyless_hw.tables.summary import summarise
+from proxyless_hw.units import format_count, format_duration
+
+DASH: Final = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One figure at the top of the page."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A picture and what to say under it."""
+
+    svg: Markup
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of text; columns in `numeric` are set to the right, row `best` stands out."""
+
+    head: tuple[str, ...] = ()
+    rows: list[tuple[str, ...]]
+    numeric: frozenset[int] = frozenset()
+    title: str = ""
+    best: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One part of the page. `wide` figures scroll sideways; `frames` feed the scrubber."""
+
+    id: str
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    code: str = ""
+    note: str = ""
+    wide: bool = False
+    frames: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Everything about one run."""
+
+    id: str
+    name: str
+    cards: list[Card]
+    sections: list[Section]
+    absent: list[str]
+
+
+def run_page(run: RunData, prefix: str = "run") -> Page:
+    """Lays out what the run's data allows.
+
+    Args:
+        run: the run.
+        prefix: starts the ids of its sections; unique on the page.
+
+    Raises:
+        ReportError: a value in a file has the wrong type.
+    """
+    canvases = run_figures(run)
+    absent: list[str] = []
+    makers = (
+        _architecture(run, canvases, prefix),
+        _search(canvases, prefix),
+        _alpha(run, canvases, prefix),
+        _latency(canvases, prefix),
+        _front(run, canvases, prefix),
+        _exports(run, prefix),
+        _table(run, prefix),
+        _provenance(run, prefix),
+    )
+    for name, there, how in _expected_parts(run, canvases):
+        if not there:
+            absent.append(f"{name}: {how}")
+    return Page(
+        id=prefix,
+        name=run.name,
+        cards=list(_cards(run)),
+        sections=[section for section in makers if section is not None],
+        absent=absent,
+    )
+
+
+def _figures(canvases: Mapping[str, Canvas], **captions: str) -> list[Figure]:
+    return [
+        Figure(svg=Markup(canvases[name].svg()), caption=caption)
+        for name, caption in captions.items()
+        if name in canvases
+    ]
+
+
+def ms(value: float | None, interval: tuple[float, float] | None = None) -> str:
+    """A latency with its interval for a table cell; a dash where there is none."""
+    if value is None:
+        return DASH
+    text = f"{value:.4g} ms"
+    return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage; a dash where there is none."""
+    return DASH if value is None else f"{value:.1%}"
+
+
+def _cards(run: RunData) -> Iterator[Card]:
+    target, predicted = run.number("target_ms"), run.number("predicted_ms")
+    measured, interval = run.number("measured_ms"), run.interval("measured_interval_ms")
+    if target is not None:
+        yield Card(name="target", value=ms(target), note="asked for")
+    if predicted is not None:
+        bounds = run.interval("predicted_interval_ms")
+        note = "" if bounds is None else f"90% interval {bounds[0]:.4g} to {bounds[1]:.4g}"
+        yield Card(name="predicted", value=ms(predicted), note=note)
+    if measured is not None:
+        note = "" if interval is None else f"95% interval {interval[0]:.4g} to {interval[1]:.4g}"
+        yield Card(name="measured", value=ms(measured), note=note)
+    accuracy = run.number("accuracy")
+    if accuracy is not None:
+        data = run.settings.get("data", "the data")
+        yield Card(name="accuracy", value=percent(accuracy), note=f"test images of {data}")
+    if run.arch is not None:
+        from proxyless_hw.network.counting import count
+
+        counts = count(run.arch)
+        note = f"{run.arch.num_classes} classes"
+        yield Card(name="parameters", value=format_count(counts.parameters), note=note)
+        note = f"at {run.arch.resolution} pixels"
+        yield Card(name="multiply-accumulates", value=format_count(counts.macs), note=note)
+    seconds = run.number("seconds")
+    if seconds is not None:
+        yield Card(name="time", value=format_duration(seconds), note="search, in all")
+
+
+def _architecture(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+    if run.arch is None:
+        return None
+    found = preferences(run.arch)
+    return Section(
+        id=f"{prefix}-architecture",
+        title="Architecture",
+        figures=_figures(canvases, architecture="Input on the left. Point at a block for more."),
+        paragraphs=[] if found is None else found.sentences(),
+        tables=[] if found is None else [preference_table(found)],
+        wide=True,
+    )
+
+
+def preference_table(found: Preferences) -> Table:
+    """Depth, mean kernel and mean expansion by stage."""
+    rows = [
+        (
+            f"{stage.channels} at {stage.resolution}²",
+            f"{stage.present} of {stage.positions}",
+            f"{stage.kernel:.1f}",
+            f"{stage.expand:.1f}",
+        )
+        for stage in found.stages
+    ]
+    rows.append(
+        (
+            "all",
+            f"{found.depth} of {found.positions}",
+            f"{found.kernel:.1f}",
+            f"{found.expand:.1f}",
+        )
+    )
+    return Table(
+        title="Preferences by stage",
+        head=("stage", "blocks", "mean kernel", "mean expansion"),
+        rows=rows,
+        numeric=frozenset((1, 2, 3)),
+        best=len(rows) - 1,
+    )
+
+
+def _search(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+    captions = {
+        name: "The mean over the path probabilities, and the dashed target."
+        for name in canvases
+        if name.startswith("expected")
+    }
+    captions.update(
+        loss="Of one sampled path per step.",
+        accuracy="",
+        entropy="How undecided the slots are: it falls as the search makes up its mind.",
+        multiplier="The price the constraint puts on latency.",
+    )
+    figures = _figures(canvases, **captions)
+    if not figures:
+        return None
+    return Section(id=f"{prefix}-search", title="Search", figures=figures)
+
+
+def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+    if "alpha" not in canvases:
+        return None
+    caption = "A row per slot, from input to output. Darker is more probable; framed: chosen."
+    return Section(
+        id=f"{prefix}-alpha",
+        title="Choices over time",
+        figures=_figures(canvases, alpha=caption),
+        frames=alpha_frames(run),
+    )
+
+
+def _latency(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+    figures = _figures(canvases, latency="Bars are intervals.", breakdown="In network order.")
+    if not figures:
+        return None
+    return Section(id=f"{prefix}-latency", title="Latency", figures=figures)
+
+
+def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+    figures = _figures(canvases, pareto="Each point is the exact optimum within its budget.")
+    finalists = run.rows("finalists", ["predicted_ms"])
+    if not figures and not finalists:
+        return None
+    rows = [
+        (
+            str(index + 1),
+            ms(row["predicted_ms"]),
+            ms(row.get("measured_ms")),
+            percent(row.get("accuracy")),
+        )
+        for index, row in enumerate(finalists)
+    ]
+    table = Table(
+        title="Finalists",
+        head=("", "predicted", "measured", "held-out accuracy"),
+        rows=rows,
+        numeric=frozenset((1, 2, 3)),
+        best=0,
+    )
+    return Section(
+        id=f"{prefix}-front",
+        title="Other targets and finalists",
+        figures=figures,
+        tables=[table] if rows else [],
+        note="Accuracy with the supernet's weights; the first was taken.",
+    )
+
+
+def _exports(run: RunData, prefix: str) -> Section | None:
+    rows = export_rows(run)
+    if not rows:
+        return None
+    ratio = int8_ratio(run)
+    return Section(
+        id=f"{prefix}-exports",
+        title="Exported files",
+        paragraphs=[] if ratio is None else [f"int8 takes {ratio:.2f} times as long as fp32 here."],
+        tables=[
+            Table(
+                head=(
+                    *("file", "size", "max difference", "top-1 agrees"),
+                    *("accuracy before", "after", "latency"),
+                ),
+                rows=rows,
+                numeric=frozenset((1, 2, 3, 4, 5, 6)),
+            )
+        ],
+        note="Each file was run and compared with torch; differences in standard deviations of "
+        "the network's outputs.",
+    )
+
+
+def _table(run: RunData, prefix: str) -> Section | None:
+    header = dict((run.config or {}).get("table_header") or {})
+    rows = []
+    if run.table is not None:
+        header = dict(run.table.metadata)
+        summary = summarise(run.table)
+        rows = [
+            ("ops", str(summary.rows)),
+            ("median half-width", percent(summary.median_half_width)),
+            ("half-width at most 2%", percent(summary.within_2)),
+        ]
+        if summary.least_rounds is not None:
+            rows.append(("rounds", f"{summary.least_rounds} to {summary.most_rounds}"))
+    quality = (run.result or {}).get("table")
+    if isinstance(quality, dict):
+        rows += [(str(key), str(value)) for key, value in quality.items()]
+    rows += [(key, value) for key, value in header.items() if key != "schema"]
+    if not rows:
+        return None
+    name = str(run.settings.get("table", "the table"))
+    return Section(
+        id=f"{prefix}-table",
+        title="Latency table",
+        paragraphs=[f"Latencies come from {name}."],
+        tables=[Table(rows=[(str(key), str(value)) for key, value in rows])],
+        note="Half-widths are those of the 95% intervals." if run.table else "",
+    )
+
+
+def _provenance(run: RunData, prefix: str) -> Section | None:
+    if not run.settings:
+        return None
+    rows = [
+        (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for key, value in run.settings.items()
+        if value is not None and value != []
+    ]
+    return Section(
+        id=f"{prefix}-provenance",
+        title="How to reproduce",
+        code=reproduce(run),
+        tables=[Table(title="Settings", rows=rows)],
+    )
+
+
+def reproduce(run: RunData) -> str:
+    """The commands that make this run again, one a line."""
+    from proxyless_hw.search.config import SearchConfig
+
+    defaults = SearchConfig()
+    words = ["proxyless-hw", "search", "--table", str(run.settings.get("table", defaults.table))]
+    skipped = ("table", "output", "resume")
+    for item in fields(SearchConfig):
+        value = run.settings.get(item.name)
+        default = getattr(defaults, item.name)
+        default = list(default) if isinstance(default, tuple) else default
+        if item.name in skipped or value is None or value == default:
+            continue
+        flag = "--" + item.name.replace("_", "-")
+        if isinstance(value, list):
+            for entry in value:
+                words += ["--constraint", str(entry)]
+        elif value is True:
+            words.append(flag)
+        else:
+            words += [flag, str(value)]
+    folder = str(run.path)
+    return "\n".join(
+        shlex.join(line)
+        for line in (
+            [*words, "--output", folder],
+            ["proxyless-hw", "export", folder, "--all"],
+            ["proxyless-hw", "report", folder],
+        )
+    )
+
+
+def _expected_parts(
+    run: RunData, canvases: Mapping[str, Canvas]
+) -> Iterator[tuple[str, bool, str]]:
+    """What a full page has: name, whether it is there, and how to get it."""
+    folder = shlex.quote(str(run.path))
+    finish = f"finish the search: proxyless-hw search --output {folder} --resume"
+    yield "Architecture", run.arch is not None, finish
+    yield "Search curves", "expected" in canvases, "the run has no metrics.jsonl; search with it"
+    yield "Choices over time", "alpha" in canvases, "metrics.jsonl holds no path probabilities"
+    measured = run.number("measured_ms") is not None
+    yield "Measured latency", measured, "search with --verify on the table's device"
+    problem = run.table_problem or "the table lacks ops of this network"
+    yield "Latency by block", "breakdown" in canvases, problem
+    yield "Pareto front", "pareto" in canvases, finish
+    exported = run.manifest is not None
+    yield "Exported files", exported, f"proxyless-hw export {folder} --all"
