@@ -51,6 +51,12 @@ from proxyless_hw.commands._options import echo_json, log, output_options
     type=click.IntRange(1, 100),
     help="Measure in this many fresh sessions; from 2 on the A/A score is given.",
 )
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Measure nothing here: write TFLite models and a script to run on the device.",
+)
 @click.option("--no-drift-correction", is_flag=True, help="Use the uncorrected values.")
 @click.option("--seed", default=0, show_default=True)
 @output_options
@@ -69,6 +75,7 @@ def command(**values: Any) -> None:
     from proxyless_hw.profilers.profile import ProfileConfig, profile
     from proxyless_hw.profilers.timing import TimingConfig
 
+    bundle = values.pop("bundle")
     settings = settings_from(values)
     output = values["output"]
     config = ProfileConfig(
@@ -89,6 +96,9 @@ def command(**values: Any) -> None:
         repeat=values["repeat"],
         started=started,
     )
+    if bundle is not None:
+        _write_bundle(config, bundle, as_json, quiet)
+        return
     with progress_bar(f"profiling {values['space']}", quiet) as progress:
         table = profile(config, progress)
     if as_json:
@@ -101,6 +111,22 @@ def command(**values: Any) -> None:
             }
         )
     log(_summary(table.metadata, len(table), output), quiet)
+
+
+def _write_bundle(config: Any, directory: Path, as_json: bool, quiet: bool) -> None:
+    from proxyless_hw.errors import ProfilingError
+    from proxyless_hw.profilers.bundle import write_bundle
+
+    if config.device != "mobile":
+        raise ProfilingError(f"--bundle is for --device mobile: received --device {config.device}.")
+    models = write_bundle(config, directory)
+    if as_json:
+        echo_json({"bundle": str(directory), "models": models})
+    log(
+        f"{directory}: {models} models. Copy it to the device, run run.sh there, copy its logs "
+        f"back, then: proxyless-hw table import {directory} --output {config.output}",
+        quiet,
+    )
 
 
 def _summary(metadata: Any, ops: int, output: Path) -> str:

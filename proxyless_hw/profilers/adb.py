@@ -296,7 +296,7 @@ class AdbProfiler:
             folder,
             [workload.name for workload in workloads],
             [f"{folder}/{file.name}" for file in files],
-            tool_command(self.settings, tool),
+            shlex.join(tool_command(self.settings, tool)),
             flags,
             self.settings,
             self.sleep,
@@ -327,7 +327,7 @@ class AdbSession:
         folder: str,
         names: Sequence[str],
         models: Sequence[str],
-        command: Sequence[str],
+        command: str,
         flags: Sequence[str],
         settings: ProfilerSettings,
         sleep: Callable[[float], None],
@@ -337,7 +337,7 @@ class AdbSession:
         self.folder = folder
         self.names = list(names)
         self.models = list(models)
-        self.command = list(command)
+        self.command = command
         self.flags = list(flags)
         self.settings = settings
         self.sleep = sleep

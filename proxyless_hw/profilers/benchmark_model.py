@@ -150,7 +150,8 @@ def _stats(match: re.Match[str], name: str) -> Stats | None:
             f"avg: {match[0].strip()[:120]!r}."
         )
     low, high = fields.get("min", avg), fields.get("max", avg)
-    if not low * 0.999 <= avg <= high * 1.001:
+    # Builds round the extremes to whole microseconds.
+    if not low - 1 <= avg <= high + 1:
         raise ProfilingError(
             f"benchmark_model's statistics for {name} must have min <= avg <= max: received "
             f"{low:g}, {avg:g}, {high:g}."

@@ -48,24 +48,24 @@ class LoopOutput:
 
 
 def loop_script(
-    models: Sequence[str], command: Sequence[str], flags: Sequence[str], state: Sequence[str] = ()
+    models: Sequence[str], command: str, flags: Sequence[str], state: Sequence[str] = ()
 ) -> str:
     """The shell text that runs a tool on each model in turn.
 
     Args:
         models: paths of the models on the device, in order.
-        command: the tool with what comes before its model (``taskset f0 .../benchmark_model``).
+        command: the tool with what comes before its model (``taskset f0 .../benchmark_model``),
+            as shell text whose words are quoted already.
         flags: its flags after ``--graph``.
         state: shell commands without user text that print the device's state at the end.
     """
     listed = " ".join(shlex.quote(model) for model in models)
-    tool = " ".join(shlex.quote(word) for word in command)
-    rest = " ".join(shlex.quote(word) for word in flags)
+    rest = shlex.join(flags)
     lines = [
         "i=0",
         f"for m in {listed}; do",
         f"printf '\\n{MARK} begin %d\\n' \"$i\"",
-        f'{tool} --graph="$m" {rest} 2>&1',
+        f'{command} --graph="$m" {rest} 2>&1',
         f'printf \'\\n{MARK} end %d %d\\n\' "$i" "$?"',
         "i=$((i+1))",
         "done",

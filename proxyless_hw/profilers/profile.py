@@ -141,6 +141,8 @@ def profile(
             config, timing, profiler, workloads, reference, importance, journal, progress,
             clock, sleep, started,
         )  # fmt: skip
+        # Some devices tell more once they have measured (a phone: mean or median of a visit).
+        description.update(profiler.describe())
         table = _table(config, space, timing, description, rounds, names, workloads, base)
         table.save(config.output)
     return table

@@ -184,7 +184,7 @@ def stats_line(times: list[float], variant: str) -> str:
 def _invoke_us(interpreter: Any) -> float:
     start = time.perf_counter_ns()
     interpreter.invoke()
-    return (time.perf_counter_ns() - start) / 1e3
+    return float(round((time.perf_counter_ns() - start) / 1e3)) or 1.0
 
 
 def main() -> int:
