@@ -61,13 +61,15 @@ def line_chart(
     _draw_frame(canvas, axis, title, x_label)
     for level in levels:
         y = axis.y(level.y)
+        # Below the line on the left: curves come down to a target from above.
+        below = y + 14 < HEIGHT - BOTTOM - 2
         canvas.add(
             Line(points=[(LEFT, y), (WIDTH - RIGHT, y)], stroke="target", width=1.5, dashed=True),
-            Text(x=WIDTH - RIGHT, y=y - 5, text=level.name, size=11, fill="target", anchor="end"),
+            Text(x=LEFT + 5, y=y + 14 if below else y - 5, text=level.name, size=11, fill="target"),
         )
     for x, name in marks:
         canvas.add(
-            Line(points=[(axis.x(x), TOP), (axis.x(x), HEIGHT - BOTTOM)], stroke="muted"),
+            Line(points=[(axis.x(x), TOP), (axis.x(x), HEIGHT - BOTTOM)], stroke="fixed"),
             Text(x=axis.x(x) + 4, y=TOP + 11, text=name, size=10, fill="muted"),
         )
     for curve, colour in zip(series, _cycle(len(series)), strict=True):
@@ -165,30 +167,20 @@ def heat_map(
         for column, value in enumerate(values):
             if value is None:
                 continue
+            place = {
+                "x": left + cell * column + 1,
+                "y": y + 1,
+                "width": cell - 2.0,
+                "height": height - 2.0,
+                "radius": 2.0,
+            }
+            hint = f"{row_names[row]}, {column_names[column]}: {value:.1%}"
             canvas.add(
-                Rect(
-                    x=left + cell * column + 1,
-                    y=y + 1,
-                    width=cell - 2,
-                    height=height - 2,
-                    fill="accent",
-                    opacity=value,
-                    radius=2,
-                    key=f"{row}-{column}",
-                    title=f"{row_names[row]}, {column_names[column]}: {value:.1%}",
-                )
+                Rect(**place, fill="panel"),
+                Rect(**place, fill="accent", opacity=value, key=f"{row}-{column}", title=hint),
             )
             if chosen[row] == column:
-                frames.append(
-                    Rect(
-                        x=left + cell * column + 1,
-                        y=y + 1,
-                        width=cell - 2,
-                        height=height - 2,
-                        stroke="target",
-                        radius=2,
-                    )
-                )
+                frames.append(Rect(**place, stroke="target"))
     canvas.add(*frames)
     return canvas
 
@@ -205,7 +197,7 @@ class _Axis:
     @classmethod
     def over(cls, xs: Sequence[float], ys: Sequence[float]) -> _Axis:
         low, high = min(ys), max(ys)
-        margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+        margin = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
         # A quantity that is never negative does not get an axis below zero.
         bottom = max(0.0, low - margin) if low >= 0 else low - margin
         left, right = min(xs), max(xs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from proxyless_hw.errors import MissingEntryError, TableError
+from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.charts import Level, Series, line_chart
 from proxyless_hw.report.preferences import preferences
@@ -72,10 +73,8 @@ def _results(runs: Sequence[RunData]) -> Table:
     for run in runs:
         macs = parameters = DASH
         if run.arch is not None:
-            from proxyless_hw.network.counting import count
-
-            counts = count(run.arch)
-            parameters, macs = format_count(counts.parameters), format_count(counts.macs)
+            parameters = format_count(count_parameters(run.arch))
+            macs = format_count(count_macs(run.arch))
         rows.append(
             (
                 run.name,

@@ -14,7 +14,7 @@ def export_rows(run: RunData) -> list[tuple[str, ...]]:
     Raises:
         ReportError: the manifest is malformed.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for file in _files(run):
         check = file.get("verification") or {}
         rows.append(

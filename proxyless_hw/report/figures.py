@@ -32,7 +32,7 @@ class _Block:
     def width(self) -> float:
         if self.layer.is_zero:
             return 14
-        return 16 + 4 * min(self.layer.expand, 12) if self.part == "block" else 30
+        return 18 + 4 * min(self.layer.expand, 12) if self.part == "block" else 30
 
     @property
     def height(self) -> float:
@@ -161,12 +161,12 @@ def _draw_block(canvas: Canvas, block: _Block, x: float, top: float) -> None:
     )
     first, second = _label(block)
     ink = "on-block" if block.part == "block" else "ink"
+    lines = [(middle + 4, first)] if not second else [(middle - 1, first), (middle + 10, second)]
     canvas.add(
-        Text(x=centre, y=middle - 1, text=first, size=9, fill=ink, anchor="middle"),
-        Text(x=centre, y=middle + 10, text=second, size=9, fill=ink, anchor="middle"),
+        *(Text(x=centre, y=y, text=text, size=9, fill=ink, anchor="middle") for y, text in lines)
     )
     if layer.stride == 2:
-        tip = y - 4
+        tip = middle - block.height / 2 - 4
         canvas.add(
             Polygon(
                 points=[(centre - 5, tip - 8), (centre + 5, tip - 8), (centre, tip)],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from markupsafe import Markup
 
+from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.exports import export_rows, int8_ratio
 from proxyless_hw.report.preferences import Preferences, preferences
@@ -42,7 +43,7 @@ class Table:
     """Rows of text; columns in `numeric` are set to the right, row `best` stands out."""
 
     head: tuple[str, ...] = ()
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     numeric: frozenset[int] = frozenset()
     title: str = ""
     best: int | None = None
@@ -146,13 +147,12 @@ def _cards(run: RunData) -> Iterator[Card]:
         data = run.settings.get("data", "the data")
         yield Card(name="accuracy", value=percent(accuracy), note=f"test images of {data}")
     if run.arch is not None:
-        from proxyless_hw.network.counting import count
-
-        counts = count(run.arch)
         note = f"{run.arch.num_classes} classes"
-        yield Card(name="parameters", value=format_count(counts.parameters), note=note)
-        note = f"at {run.arch.resolution} pixels"
-        yield Card(name="multiply-accumulates", value=format_count(counts.macs), note=note)
+        value = format_count(count_parameters(run.arch))
+        yield Card(name="parameters", value=value, note=note)
+        note = f"at {run.arch.resolution} px, per image"
+        value = format_count(count_macs(run.arch))
+        yield Card(name="MACs", value=value, note=note)
     seconds = run.number("seconds")
     if seconds is not None:
         yield Card(name="time", value=format_duration(seconds), note="search, in all")
@@ -221,7 +221,7 @@ def _search(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
 def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     if "alpha" not in canvases:
         return None
-    caption = "A row per slot, from input to output. Darker is more probable; framed: chosen."
+    caption = "A row per slot, from input to output. The stronger the colour, the more probable; framed: chosen."
     return Section(
         id=f"{prefix}-alpha",
         title="Choices over time",
