@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OPTION_NAMES = ("serial", "command", "pattern", "delegate", "taskset", "timeout", "bundle")
+_OPTION_NAMES = ("serial", "command", "pattern", "delegate", "taskset", "model_format")
 
 
 def device_options(function: Function) -> Function:
@@ -39,6 +39,8 @@ def device_options(function: Function) -> Function:
             click.option("--serial", help="Phone to use, as adb devices lists it."),
             click.option("--command", help="Command that times {model} (--device command)."),
             click.option("--pattern", help="Regular expression with the milliseconds as group 1."),
+            click.option("--model-format", type=click.Choice(["onnx", "tflite"]),
+                         help="What {model} is (--device command). Default: onnx."),
             click.option("--delegate", help="TFLite delegate: xnnpack, none, gpu, nnapi."),
             click.option("--taskset", help="Processor mask on the phone, as f0."),
             click.option("--option", "options", multiple=True, metavar="KEY=VALUE",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
@@ -18,10 +18,11 @@ from proxyless_hw.profilers.base import PROFILER_GROUP, Profiler, ProfilerSettin
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """Where a built-in profiler lives; imported when it is used."""
+    """Where a built-in profiler lives, and what it measures by itself; imported when used."""
 
     module: str
     name: str
+    metrics: tuple[str, ...] = ("latency",)
 
 
 BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
@@ -34,9 +35,9 @@ BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
     "gpu": {
         "onnxruntime": _Home("gpu_onnxruntime", "CudaOnnxRuntimeProfiler"),
         "tensorrt": _Home("gpu_onnxruntime", "TensorRtProfiler"),
-        "torch": _Home("torch_cuda", "TorchCudaProfiler"),
+        "torch": _Home("torch_cuda", "TorchCudaProfiler", ("latency", "memory")),
     },
-    "mobile": {"tflite": _Home("adb", "AdbProfiler")},
+    "mobile": {"tflite": _Home("adb", "AdbProfiler", ("latency", "memory"))},
     "command": {"command": _Home("command", "CommandProfiler")},
 }
 
@@ -72,18 +73,25 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
             settings do not suit it.
         BackendUnavailableError: a registered profiler cannot be loaded.
     """
-    if kind in BUILT_IN:
-        profiler = _built_in(kind, settings.runtime)(settings)
-    else:
-        profiler = _third_party(kind)(settings)
-    if settings.metric == "latency":
-        return profiler
-    from proxyless_hw.profilers.energy import with_metric
+    if kind not in BUILT_IN:
+        return _third_party(kind)(settings)
+    factory, home = _built_in(kind, settings.runtime)
+    if settings.metric in home.metrics:
+        return factory(settings)
+    if settings.metric == "memory":
+        raise BackendUnavailableError(
+            f"{settings.runtime or 'this runtime'} on '{kind}' does not tell its memory. These do: "
+            "--device gpu --runtime torch, and --device mobile."
+        )
+    from proxyless_hw.profilers.energy import EnergyProfiler, find_counter
 
-    return with_metric(profiler, kind)
+    inner = factory(replace(settings, metric="latency"))
+    return EnergyProfiler(inner, settings, lambda: find_counter(kind, settings))
 
 
-def _built_in(kind: str, runtime: str | None) -> Callable[[ProfilerSettings], Profiler]:
+def _built_in(
+    kind: str, runtime: str | None
+) -> tuple[Callable[[ProfilerSettings], Profiler], _Home]:
     homes = BUILT_IN[kind]
     name = next(iter(homes)) if runtime is None else runtime
     if name not in homes:
@@ -94,7 +102,7 @@ def _built_in(kind: str, runtime: str | None) -> Callable[[ProfilerSettings], Pr
     home = homes[name]
     module = importlib.import_module(f"proxyless_hw.profilers.{home.module}")
     factory: Callable[[ProfilerSettings], Profiler] = getattr(module, home.name)
-    return factory
+    return factory, home
 
 
 def _third_party(kind: str) -> Callable[[ProfilerSettings], Profiler]:

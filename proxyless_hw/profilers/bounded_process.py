@@ -1,0 +1,133 @@
+"""Running a foreign command, and a foreign pattern over its output, with limits on both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Final
+
+from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+
+PATTERN_SECONDS: Final = 5.0
+MAX_LINE: Final = 2000
+"""Characters of a line that a pattern sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessOutput:
+    """What a command did.
+
+    Attributes:
+        text: both streams, as far as they were read.
+        exit_code: its exit code, negative for a signal.
+        timed_out: it was stopped because it took too long.
+        too_long: it was stopped because it printed too much.
+    """
+
+    text: str
+    exit_code: int
+    timed_out: bool = False
+    too_long: bool = False
+
+
+def run_bounded(words: Sequence[str], seconds: float, most_bytes: int) -> ProcessOutput:
+    """Runs a command without a shell; it and its children are ended when it exceeds a limit.
+
+    Raises:
+        BackendUnavailableError: it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as cause:
+        raise BackendUnavailableError(f"'{words[0]}' cannot be started: {cause}.") from cause
+    assert process.stdout is not None
+    reader = _Reader(process.stdout, most_bytes, lambda: _end(process))
+    reader.start()
+    timed_out = False
+    try:
+        process.wait(timeout=seconds)
+        # A child that kept the pipe open must not keep us.
+        reader.join(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        timed_out = not reader.too_long
+    finally:
+        _end(process)
+        process.wait()
+        reader.join(timeout=5.0)
+    text = bytes(reader.content).decode("utf-8", errors="replace")
+    return ProcessOutput(text, process.returncode, timed_out, reader.too_long)
+
+
+class _Reader(threading.Thread):
+    """Takes what a process prints, up to a limit."""
+
+    def __init__(self, stream: IO[bytes], most_bytes: int, on_excess: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.stream = stream
+        self.most_bytes = most_bytes
+        self.on_excess = on_excess
+        self.content = bytearray()
+        self.too_long = False
+
+    def run(self) -> None:
+        with self.stream:
+            while chunk := os.read(self.stream.fileno(), 65536):
+                self.content += chunk[: self.most_bytes - len(self.content)]
+                if len(self.content) >= self.most_bytes and not self.too_long:
+                    self.too_long = True
+                    self.on_excess()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the command's whole process group; a group that is gone already is no error."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+_SEARCH = """
+import json, re, sys
+pattern, lines = json.load(sys.stdin)
+found = [match.group(1) for line in lines for match in re.finditer(pattern, line)]
+json.dump(found[-1] if found else None, sys.stdout)
+"""
+
+
+def last_group(pattern: str, text: str) -> str | None:
+    """The first group of a pattern's last match, line by line; None where nothing matches.
+
+    The search runs in a process of its own with a time limit, since a pattern can need
+    exponential time and Python's cannot be interrupted.
+
+    Raises:
+        ProfilingError: the search took too long.
+    """
+    lines = [line[:MAX_LINE] for line in text.splitlines()]
+    try:
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _SEARCH],
+            input=json.dumps([pattern, lines]),
+            capture_output=True,
+            text=True,
+            timeout=PATTERN_SECONDS,
+            check=True,
+        )
+    except subprocess.TimeoutExpired as cause:
+        raise ProfilingError(
+            f"--pattern {pattern[:120]!r} needs more than {PATTERN_SECONDS:g} s on the command's "
+            "output. Write one without nested repetition."
+        ) from cause
+    found: str | None = json.loads(result.stdout)
+    return found
