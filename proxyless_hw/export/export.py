@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -179,9 +179,20 @@ def whole_set(folder: Path, stem: str) -> list[Target]:
 
 
 def write_manifest(
-    path: Path, files: Sequence[ExportedFile], network: Network, config: ExportConfig
+    path: Path,
+    files: Sequence[ExportedFile],
+    network: Network,
+    config: ExportConfig,
+    latencies: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Writes what a set of files consists of, with hashes, as JSON.
+
+    Args:
+        path: where it goes.
+        files: the files.
+        network: what they were made from.
+        config: their shape and ends.
+        latencies: measured latency by file name, where there is one.
 
     Raises:
         ExportError: the place cannot be written.
@@ -194,7 +205,10 @@ def write_manifest(
         "include_softmax": config.include_softmax,
         "normalise_in_graph": config.normalise_in_graph,
         "weights": config.weights,
-        "files": [file.to_dict() for file in files],
+        "files": [
+            {**file.to_dict(), "latency": (latencies or {}).get(file.target.path.name)}
+            for file in files
+        ],
     }
     write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n", ExportError)
 

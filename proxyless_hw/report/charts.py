@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxyless_hw.report.canvas import Canvas, Circle, Line, Polygon, Rect, Text
@@ -167,20 +167,24 @@ def heat_map(
         for column, value in enumerate(values):
             if value is None:
                 continue
-            place = {
-                "x": left + cell * column + 1,
-                "y": y + 1,
-                "width": cell - 2.0,
-                "height": height - 2.0,
-                "radius": 2.0,
-            }
-            hint = f"{row_names[row]}, {column_names[column]}: {value:.1%}"
-            canvas.add(
-                Rect(**place, fill="panel"),
-                Rect(**place, fill="accent", opacity=value, key=f"{row}-{column}", title=hint),
+            cell_shape = Rect(
+                x=left + cell * column + 1,
+                y=y + 1,
+                width=cell - 2,
+                height=height - 2,
+                radius=2,
+                fill="panel",
             )
+            shade = replace(
+                cell_shape,
+                fill="accent",
+                opacity=value,
+                key=f"{row}-{column}",
+                title=f"{row_names[row]}, {column_names[column]}: {value:.1%}",
+            )
+            canvas.add(cell_shape, shade)
             if chosen[row] == column:
-                frames.append(Rect(**place, stroke="target"))
+                frames.append(replace(cell_shape, fill=None, stroke="target"))
     canvas.add(*frames)
     return canvas
 

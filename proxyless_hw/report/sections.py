@@ -221,7 +221,10 @@ def _search(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
 def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     if "alpha" not in canvases:
         return None
-    caption = "A row per slot, from input to output. The stronger the colour, the more probable; framed: chosen."
+    caption = (
+        "A row per slot, from input to output. The stronger the colour, the more probable; "
+        "framed: chosen."
+    )
     return Section(
         id=f"{prefix}-alpha",
         title="Choices over time",

@@ -1,0 +1,212 @@
+"""``proxyless-hw export``: write a network as ONNX or TFLite, checked against torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+if TYPE_CHECKING:
+    from proxyless_hw.deploy import Source
+    from proxyless_hw.export.export import ExportConfig, ExportData
+
+
+def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    """A whole number; ``dynamic`` is None."""
+    if value == "dynamic":
+        return None
+    if not value.isdecimal() or not 1 <= int(value[:9]) <= 4096:
+        raise click.BadParameter(f"a number from 1 to 4096, or dynamic: received {value[:40]!r}.")
+    return int(value)
+
+
+@click.command()
+@click.argument("source", metavar="ARCH|DIR")
+@click.option("--format", "file_format", type=click.Choice(["onnx", "tflite"]))
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    type=click.Choice(["fp32", "fp16", "int8", "int8-dynamic"]),
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file (with --all: the folder). An existing file is replaced once its successor "
+    "has passed the check.",
+)
+@click.option("--all", "everything", is_flag=True, help="The whole set, with a manifest.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A published checkpoint for a bare architecture; without it weights are random.",
+)
+@click.option("--data", help="Data set for calibration and checking; a run brings its own.")
+@click.option("--data-root", help="Its folder, where it needs one.")
+@click.option("--resolution", type=click.IntRange(8, 8192), help="The deployment's by default.")
+@click.option("--num-classes", type=click.IntRange(1, 65536), help="For a bare architecture.")
+@click.option("--training-shape", is_flag=True, help="The shape it was trained at.")
+@click.option(
+    "--batch-size",
+    default="1",
+    show_default=True,
+    metavar="N|dynamic",
+    callback=_batch_size,
+    help="Images per call; dynamic for ONNX only.",
+)
+@click.option("--include-softmax", is_flag=True, help="Give probabilities instead of logits.")
+@click.option("--normalise-in-graph", is_flag=True, help="Take RGB from 0 to 255.")
+@click.option(
+    "--verify/--no-verify", default=True, show_default=True, help="Run the file, compare to torch."
+)
+@click.option(
+    "--measure/--no-measure", default=True, show_default=True, help="With --all: time the files."
+)
+@output_options
+def command(**values: Any) -> None:
+    """Write a network as a model file, run it, and compare it with torch.
+
+    ARCH is a zoo name or an architecture file; DIR is the folder of a search or a training.
+
+    \b
+    Example:
+      proxyless-hw export runs/demo --all
+      proxyless-hw export runs/demo --format tflite --precision int8 --output net.tflite
+      proxyless-hw export proxyless-mobile --format onnx --output mobile.onnx
+    """  # fmt: skip
+    from proxyless_hw.deploy import load_source
+    from proxyless_hw.export.export import ExportConfig
+
+    file_format = _format(values)
+    source = load_source(
+        values["source"],
+        weights=values["weights"],
+        resolution=values["resolution"],
+        num_classes=values["num_classes"],
+        training_shape=values["training_shape"],
+    )
+    quiet = values["quiet"]
+    if source.warning:
+        log(f"warning: {source.warning}", quiet)
+    data = _images(source, values, quiet)
+    config = ExportConfig(
+        resolution=source.network.arch.resolution,
+        batch_size=values["batch_size"],
+        include_softmax=values["include_softmax"],
+        normalise_in_graph=values["normalise_in_graph"],
+        verify=values["verify"],
+        weights=source.weights,
+    )
+    if values["everything"]:
+        _export_all(source, config, data, values)
+    else:
+        _export_one(source, config, data, values, file_format)
+
+
+def _format(values: dict[str, Any]) -> str:
+    if values["everything"]:
+        for name, given in (
+            ("--format", values["file_format"]),
+            ("--precision", values["precision"] != "fp32"),
+        ):
+            if given:
+                raise click.UsageError(f"--all writes every format: leave out {name}.")
+        return ""
+    output = values["output"]
+    suffix = "" if output is None else output.suffix.removeprefix(".")
+    file_format = values["file_format"] or suffix
+    if file_format not in ("onnx", "tflite"):
+        raise click.UsageError("give --format onnx or --format tflite, or --all.")
+    if suffix in ("onnx", "tflite") and suffix != file_format:
+        raise click.UsageError(f"--format {file_format} contradicts the name {output.name}.")
+    return str(file_format)
+
+
+def _images(source: Source, values: dict[str, Any], quiet: bool) -> ExportData:
+    from proxyless_hw.deploy import default_data, load_images
+
+    if values["data"] is not None:
+        from proxyless_hw.search.data import DataConfig
+
+        data_config = DataConfig(name=values["data"], root=values["data_root"])
+        return load_images(data_config, source.network)
+    data = default_data(source)
+    if source.data is None:
+        if not source.weights.startswith("random"):
+            # Ranges from noise would spoil real weights: int8 then asks for images.
+            from dataclasses import replace
+
+            data = replace(data, calibration=None)
+        log("no data: files are checked on seeded noise. Give --data NAME for images.", quiet)
+    return data
+
+
+def _export_one(
+    source: Source, config: ExportConfig, data: ExportData, values: dict[str, Any], file_format: Any
+) -> None:
+    from proxyless_hw.deploy import EXPORT_FOLDER
+    from proxyless_hw.export.export import Target, export_network
+
+    output = values["output"]
+    if output is None:
+        folder = Path() if source.folder is None else source.folder / EXPORT_FOLDER
+        output = folder / f"{source.name}-{values['precision']}.{file_format}"
+    target = Target(file_format, values["precision"], output)
+    (written,) = export_network(source.network, [target], config, data)
+    if values["as_json"]:
+        echo_json({**written.to_dict(), "file": str(output), "seconds": round(written.seconds, 2)})
+    log(f"{output}: {written.size / 2**20:.2f} MiB", values["quiet"])
+    if written.verification is not None:
+        log(written.verification.summary(), values["quiet"])
+
+
+def _export_all(
+    source: Source, config: ExportConfig, data: ExportData, values: dict[str, Any]
+) -> None:
+    from proxyless_hw.deploy import EXPORT_FOLDER, export_all, int8_ratio
+
+    quiet = values["quiet"]
+    folder = values["output"]
+    if folder is None:
+        folder = (Path() if source.folder is None else source.folder) / EXPORT_FOLDER
+    manifest = export_all(
+        source,
+        folder,
+        config,
+        data,
+        measure=values["measure"],
+        report=lambda message: log(message, quiet),
+    )
+    ratio = int8_ratio(manifest)
+    if values["as_json"]:
+        echo_json({"folder": str(folder), **manifest, "int8_over_fp32": ratio})
+    if not quiet:
+        _show(manifest, folder, ratio)
+
+
+def _show(manifest: dict[str, Any], folder: Path, ratio: float | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{folder}", title_justify="left")
+    table.add_column("file")
+    for name in ("MiB", "max difference", "top-1 agrees", "accuracy", "latency"):
+        table.add_column(name, justify="right")
+    for file in manifest["files"]:
+        check, latency = file["verification"] or {}, file["latency"] or {}
+        before, after = check.get("accuracy_before"), check.get("accuracy_after")
+        table.add_row(
+            file["file"],
+            f"{file['bytes'] / 2**20:.2f}",
+            f"{check['max_difference']:.2g} sd" if check else "–",
+            f"{check['top1_agreement']:.1%}" if check else "–",
+            "–" if before is None else f"{before:.1%} → {after:.1%}",
+            f"{latency['median_ms']:.4g} ms" if latency else "–",
+        )
+    console = Console(stderr=True)
+    console.print(table)
+    if ratio is not None:
+        console.print(f"TFLite int8 takes {ratio:.2f} times as long as fp32 on this machine.")
