@@ -181,6 +181,6 @@ def resized(images: Tensor, side: int) -> Tensor:
         .round()
         .clamp(0, 255)
         .to(torch.uint8)
-        for part in images.split(4096)
+        for part in torch.split(images, 4096)
     ]
     return torch.cat(parts) if parts else images.new_zeros((0, images.shape[1], side, side))
