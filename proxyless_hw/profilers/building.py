@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.specs import LayerSpec, OpSpec
+from proxyless_hw.specs import ZERO, LayerSpec, OpSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHT_SEED = 0
+WEIGHT_SEED: Final = 0
+
+REFERENCE_OP: Final = OpSpec(
+    "mbconv", 28, 28, 40, 28, 28, 40, kernel=5, expand=3, skip=True, act="relu6"
+)
+"""The reference that every measurement shares, so that tables can be set side by side."""
+
+IDENTITY: Final = Workload(name="identity", op=OpSpec(ZERO, 8, 8, 8, 8, 8, 8, skip=True))
+"""A model that does nothing: its latency is the overhead of one call of the runtime."""
 
 
 def layer_of(op: OpSpec) -> LayerSpec:
@@ -27,6 +35,16 @@ def layer_of(op: OpSpec) -> LayerSpec:
         act=op.act,
         se=op.se,
     )
+
+
+def takes_input(workload: Workload) -> bool:
+    """Whether an op takes the network's own input: images have three channels."""
+    return workload.op is not None and workload.op.in_c == 3
+
+
+def gives_output(workload: Workload) -> bool:
+    """Whether an op gives the network's own output."""
+    return workload.op is not None and workload.op.op == "classifier"
 
 
 def build_module(workload: Workload, batch_size: int) -> tuple[nn.Module, tuple[int, ...]]:

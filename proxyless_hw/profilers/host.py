@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import gc
 import math
-import os
+import resource
 import time
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
-from proxyless_hw.errors import ProfilingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import numpy as np
 
 from proxyless_hw.profilers.base import Visit
+from proxyless_hw.profilers.conditioning import Conditioning
 
 WARM_UP_CALLS = 3
 WARM_UP_SECONDS = 0.02
 CALIBRATION_CALLS = 3
+PREEMPTION_RETRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """One workload, built: a call runs it once on inputs made beforehand."""
+    """One workload, built: a call runs it once on inputs made beforehand.
+
+    Attributes:
+        name: the workload's name.
+        call: runs it once.
+        inputs: views of its inputs, for `Conditioning`.
+    """
 
     name: str
     call: Callable[[], object]
+    inputs: tuple[np.ndarray[Any, Any], ...] = ()
 
 
 def milliseconds() -> float:
@@ -36,21 +42,28 @@ def milliseconds() -> float:
     return time.perf_counter_ns() / 1e6
 
 
+def preemptions() -> int:
+    """How often the kernel took the processor away from this thread."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+
+
 class HostSession:
     """Times runners in this process; implements `Session`.
 
-    A visit makes one call that is not counted (the caches hold the workload before), then times
-    blocks. A block repeats the call until it lasts long enough for the meter's resolution.
+    With a conditioning each sample is one call, in the cache state of a network. Without one, a
+    sample is a block that repeats the call until it lasts long enough for the meter's resolution.
+    A sample during which the kernel took the processor away is taken again, at most three times.
 
     Args:
         runners: what can be visited.
         meter: reading in the metric's unit that only grows (ms for latency, mJ for energy); a
-            block's value is the difference of two readings.
+            sample's value is the difference of two readings.
         block_s: least length of a block in seconds.
-        blocks: blocks in a visit.
+        blocks: samples in a visit.
+        conditioning: what comes before each timed call; None times hot blocks.
         clock: seconds, monotonic; used to warm up and to size the blocks.
-        cpus: processors that the calling thread is pinned to while the session is open.
-        on_close: releases what the runners hold.
+        preempted: count that grows when the processor was taken away.
+        resources: closed together with the session.
     """
 
     def __init__(
@@ -60,29 +73,30 @@ class HostSession:
         meter: Callable[[], float] = milliseconds,
         block_s: float = 0.002,
         blocks: int = 3,
+        conditioning: Conditioning | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        cpus: tuple[int, ...] | None = None,
-        on_close: Callable[[], None] | None = None,
+        preempted: Callable[[], int] = preemptions,
+        resources: ExitStack | None = None,
     ) -> None:
         self.runners = list(runners)
         self.meter = meter
         self.block_s = block_s
         self.blocks = blocks
+        self.conditioning = conditioning
         self.clock = clock
-        self.on_close = on_close
-        self._previous_cpus: set[int] | None = None
-        if cpus is not None:
-            self._previous_cpus = os.sched_getaffinity(0)
-            pin(cpus)
+        self.preempted = preempted
+        self.resources = resources or ExitStack()
         self.calls_per_block = [self._calibrate(runner) for runner in self.runners]
 
     def _calibrate(self, runner: Runner) -> int:
-        """Warms a runner up and returns the calls that fill a block."""
+        """Warms a runner up and returns the calls in a sample."""
         begin = self.clock()
         calls = 0
         while calls < WARM_UP_CALLS or self.clock() - begin < WARM_UP_SECONDS:
             runner.call()
             calls += 1
+        if self.conditioning is not None:
+            return 1
         fastest = math.inf
         for _ in range(CALIBRATION_CALLS):
             start = self.clock()
@@ -91,41 +105,53 @@ class HostSession:
         return max(1, math.ceil(self.block_s / max(fastest, 1e-9)))
 
     def visit(self, order: Sequence[int]) -> list[Visit]:
-        """Visits runners in order; the garbage collector is off during blocks."""
+        """Visits runners in order; the garbage collector is off meanwhile."""
         with _without_gc():
             return [self._visit(index) for index in order]
 
     def _visit(self, index: int) -> Visit:
-        call = self.runners[index].call
+        runner = self.runners[index]
         calls = self.calls_per_block[index]
-        meter = self.meter
-        call()
-        samples = []
-        for _ in range(self.blocks):
-            start = meter()
-            for _ in range(calls):
-                call()
-            samples.append((meter() - start) / calls)
+        if self.conditioning is None:
+            runner.call()
+        samples = [self._undisturbed(runner, calls) for _ in range(self.blocks)]
         ordered = sorted(samples)
         middle = len(ordered) // 2
-        value = (ordered[middle] + ordered[-1 - middle]) / 2
         return Visit(
-            value=value,
+            value=(ordered[middle] + ordered[-1 - middle]) / 2,
             min=ordered[0],
-            p90=ordered[min(len(ordered) - 1, math.ceil(0.9 * len(ordered)) - 1)],
+            p90=ordered[math.ceil(0.9 * len(ordered)) - 1],
             calls=calls * self.blocks,
             samples=tuple(samples),
         )
 
+    def _undisturbed(self, runner: Runner, calls: int) -> float:
+        """A sample during which the processor was not taken away, or else the smallest of four."""
+        smallest = math.inf
+        for _ in range(PREEMPTION_RETRIES + 1):
+            before = self.preempted()
+            value = self._sample(runner, calls)
+            if self.preempted() == before:
+                return value
+            smallest = min(smallest, value)
+        return smallest
+
+    def _sample(self, runner: Runner, calls: int) -> float:
+        call, meter = runner.call, self.meter
+        if self.conditioning is not None:
+            self.conditioning.prepare(runner.inputs)
+            start = meter()
+            call()
+            return meter() - start
+        start = meter()
+        for _ in range(calls):
+            call()
+        return (meter() - start) / calls
+
     def close(self) -> None:
-        """Lets go of the runners and undoes the pinning."""
+        """Lets go of the runners and undoes what was set for the session."""
         self.runners = []
-        if self.on_close is not None:
-            self.on_close()
-            self.on_close = None
-        if self._previous_cpus is not None:
-            os.sched_setaffinity(0, self._previous_cpus)
-            self._previous_cpus = None
+        self.resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -143,19 +169,3 @@ def _without_gc() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def pin(cpus: Sequence[int]) -> None:
-    """Pins the calling thread, and the threads it starts from now on, to processors.
-
-    Raises:
-        ProfilingError: a processor is not one this process may use.
-    """
-    allowed = os.sched_getaffinity(0)
-    foreign = sorted(set(cpus) - allowed)
-    if foreign or not cpus:
-        raise ProfilingError(
-            f"--cpus must name processors this process may use "
-            f"({', '.join(map(str, sorted(allowed)))}): received {', '.join(map(str, cpus))}."
-        )
-    os.sched_setaffinity(0, set(cpus))

@@ -14,6 +14,7 @@ from typing import Any
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
+from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, measure
 
 NETWORKS_PER_SESSION = 40
@@ -172,8 +173,6 @@ def _measure_chunk(
 
 def _reference(profiler: Profiler) -> list[Workload]:
     """The reference op; none where a profiler can only run files as they are."""
-    from proxyless_hw.profilers.profile import REFERENCE_OP
-
     if not getattr(profiler, "builds_ops", True):
         return []
     return [Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.building import build_module
+from proxyless_hw.profilers.building import (
+    IDENTITY,
+    build_module,
+    gives_output,
+    takes_input,
+)
+from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
-from proxyless_hw.profilers.host import HostSession, Runner, pin
+from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.scheduling import scheduled
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,14 +30,23 @@ INPUT_SEED = 0
 
 
 class OnnxRuntimeProfiler:
-    """Times ops, networks and .onnx files with ONNX Runtime's CPU provider."""
+    """Times ops, networks and .onnx files with ONNX Runtime's CPU provider.
+
+    Ops are measured in the form and in the cache state they have inside a network (see
+    `network_form` and `conditioning`).
+    """
 
     def __init__(self, settings: ProfilerSettings) -> None:
         self.settings = settings
 
     def describe(self) -> Mapping[str, str]:
-        """Header fields of a table made here (see `Profiler.describe`)."""
+        """Header fields of a table made here (see `Profiler.describe`).
+
+        Raises:
+            BackendUnavailableError: ONNX Runtime is missing, or lacks what the setting asks for.
+        """
         import_onnxruntime()
+        check_settings(self.settings)
         return {
             "device": host_device(),
             "device_kind": "cpu",
@@ -38,10 +55,11 @@ class OnnxRuntimeProfiler:
             "threads": str(self.settings.threads),
             "batch_size": str(self.settings.batch_size),
             "precision": self.settings.precision,
-            "metric": self.settings.metric,
+            "metric": "latency",
             "unit": "ms",
             "statistic": "median",
             "fingerprint": fingerprint(),
+            "cache": cache_line(self.settings),
         }
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
@@ -52,34 +70,75 @@ class OnnxRuntimeProfiler:
             ProfilingError: a workload cannot be built or run; the message names it.
         """
         check_settings(self.settings)
-        if self.settings.cpus is not None:
-            pin(self.settings.cpus)
-        runners = [self._runner(workload) for workload in workloads]
-        return HostSession(runners, clock=time.perf_counter, cpus=self.settings.cpus)
+        with ExitStack() as stack:
+            stack.enter_context(scheduled(self.settings))
+            runners = [self.runner(workload) for workload in workloads]
+            conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
+            return HostSession(runners, conditioning=conditioning, resources=stack.pop_all())
 
-    def _runner(self, workload: Workload) -> Runner:
-        model = self.model(workload)
-        session = make_session(model, self.settings.threads, workload.name)
-        return Runner(workload.name, bound_call(session, workload.name, self.settings.batch_size))
-
-    def model(self, workload: Workload) -> bytes | Path:
-        """The model of a workload: a file as it is, an op or network written as ONNX.
+    def runner(self, workload: Workload) -> Runner:
+        """Builds one workload.
 
         Raises:
-            ProfilingError: the file is not an ONNX file.
-            ExportError: an op or network cannot be written.
+            ProfilingError, ExportError: it cannot be built or run; the message names it.
         """
+        threads, batch_size = self.settings.threads, self.settings.batch_size
         if workload.file is not None:
-            if workload.file.suffix != ".onnx":
-                raise ProfilingError(
-                    f"ONNX Runtime runs .onnx files: received {workload.file}. "
-                    "For .tflite files: --runtime litert"
-                )
-            return workload.file
+            session = make_session(onnx_file(workload.file), threads, workload.name)
+        elif workload.arch is not None or workload == IDENTITY:
+            session = make_session(self.model(workload), threads, workload.name)
+        else:
+            from proxyless_hw.profilers.network_form import cut_out
+
+            first, last = takes_input(workload), gives_output(workload)
+            model, example = cut_out(
+                self.model(workload), workload.name, first=first, last=last, threads=threads
+            )
+            session = make_session(model, threads, workload.name, optimise=False)
+            return bound_runner(session, workload.name, {session.get_inputs()[0].name: example})
+        return bound_runner(session, workload.name, random_inputs(session, batch_size))
+
+    def model(self, workload: Workload) -> bytes:
+        """An op or network as a serialised ONNX model.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
         from proxyless_hw.export.onnx_file import onnx_bytes
+        from proxyless_hw.export.quantise import quantise_onnx
+        from proxyless_hw.profilers.model_files import calibration_inputs
 
         module, shape = build_module(workload, self.settings.batch_size)
-        return onnx_bytes(module, shape)
+        if workload.op is not None and workload != IDENTITY:
+            from proxyless_hw.profilers.network_form import between_convolutions
+
+            module = between_convolutions(
+                module,
+                workload.op.in_c,
+                workload.op.out_c,
+                first=takes_input(workload),
+                last=gives_output(workload),
+            )
+        model = onnx_bytes(module, shape)
+        if self.settings.precision == "fp32" or workload == IDENTITY:
+            return model
+        try:
+            return quantise_onnx(model, self.settings.precision, calibration_inputs(shape))
+        except ExportError as cause:
+            raise ProfilingError(f"{workload.name} cannot be quantised: {cause}") from cause
+
+
+def onnx_file(path: Path) -> Path:
+    """Checks that a file is meant for ONNX Runtime.
+
+    Raises:
+        ProfilingError: it is not an .onnx file.
+    """
+    if path.suffix != ".onnx":
+        raise ProfilingError(
+            f"ONNX Runtime runs .onnx files: received {path}. For .tflite files: --runtime litert"
+        )
+    return path
 
 
 def import_onnxruntime() -> ModuleType:
@@ -108,14 +167,24 @@ def check_settings(settings: ProfilerSettings) -> None:
             "ONNX Runtime's CPU provider has no fp16 kernels: it would cast to fp32 and time that. "
             "Use --precision fp32 or int8, or --runtime torch."
         )
-    if settings.metric != "latency":
-        raise BackendUnavailableError(
-            f"this profiler measures latency: received --metric {settings.metric}."
-        )
 
 
-def make_session(model: bytes | Path, threads: int, name: str) -> Any:
-    """Opens a model with all graph optimisations on.
+def make_session(
+    model: bytes | Path,
+    threads: int,
+    name: str,
+    *,
+    optimise: bool = True,
+    save_to: Path | None = None,
+) -> Any:
+    """Opens a model.
+
+    Args:
+        model: serialised model, or the path of a file.
+        threads: intra-op threads.
+        name: what it is called in messages.
+        optimise: all graph optimisations, or none for a model that had them already.
+        save_to: where the optimised model is written.
 
     Raises:
         ProfilingError: the model is broken; the message names it.
@@ -125,6 +194,10 @@ def make_session(model: bytes | Path, threads: int, name: str) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if save_to is not None:
+        options.optimized_model_filepath = str(save_to)
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -134,57 +207,80 @@ def make_session(model: bytes | Path, threads: int, name: str) -> Any:
         ) from cause
 
 
-def bound_call(session: Any, name: str, batch_size: int) -> Any:
-    """A call that runs a session on fixed random inputs, with inputs and outputs bound beforehand.
+def random_inputs(session: Any, batch_size: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Fixed random inputs of a session.
 
     Raises:
-        ProfilingError: the model's inputs are unusual, or its first run fails.
+        ProfilingError: an input has an open size other than the batch, or an unusual type.
     """
     generator = np.random.default_rng(INPUT_SEED)
-    binding = session.io_binding()
+    inputs = {}
     for item in session.get_inputs():
-        shape = tuple(
-            size if isinstance(size, int) else batch_size if place == 0 else _no_size(name, item)
-            for place, size in enumerate(item.shape)
-        )
-        binding.bind_ortvalue_input(item.name, _random_value(item.type, shape, name, generator))
+        shape = [batch_size if not isinstance(size, int) else size for size in item.shape]
+        if any(not isinstance(size, int) for size in item.shape[1:]):
+            raise ProfilingError(
+                f"input '{item.name}' has the open size {item.shape}; only the batch may be open."
+            )
+        inputs[item.name] = random_array(item.type, tuple(shape), generator)
+    return inputs
+
+
+def random_array(kind: str, shape: tuple[int, ...], generator: Any) -> np.ndarray[Any, Any]:
+    """A random array of one of ONNX Runtime's types.
+
+    Raises:
+        ProfilingError: the type is none that images or maps have.
+    """
+    match kind:
+        case "tensor(float)":
+            return generator.standard_normal(shape, dtype=np.float32)  # type: ignore[no-any-return]
+        case "tensor(float16)":
+            return generator.standard_normal(shape, dtype=np.float32).astype(np.float16)  # type: ignore[no-any-return]
+        case "tensor(uint8)":
+            return generator.integers(0, 256, shape, dtype=np.uint8)  # type: ignore[no-any-return]
+        case "tensor(int8)":
+            return generator.integers(-128, 128, shape, dtype=np.int8)  # type: ignore[no-any-return]
+    raise ProfilingError(f"inputs of type {kind} are not supported.")
+
+
+def bound_runner(session: Any, name: str, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Runner:
+    """A runner with inputs and outputs bound beforehand, so that no call allocates them.
+
+    Raises:
+        ProfilingError: the first run fails.
+    """
+    onnxruntime = import_onnxruntime()
+    binding = session.io_binding()
+    values = {key: onnxruntime.OrtValue.ortvalue_from_numpy(array) for key, array in inputs.items()}
+    for key, value in values.items():
+        binding.bind_ortvalue_input(key, value)
     for item in session.get_outputs():
         binding.bind_output(item.name)
     try:
         session.run_with_iobinding(binding)
-        outputs = binding.get_outputs()
     except (RuntimeError, *_onnxruntime_errors()) as cause:
         raise ProfilingError(
             f"ONNX Runtime cannot run {name}: {str(cause).splitlines()[0]}"
         ) from cause
-    # Bound to the buffers of the first run, so that no call allocates.
-    for item, value in zip(session.get_outputs(), outputs, strict=True):
+    for item, value in zip(session.get_outputs(), binding.get_outputs(), strict=True):
         binding.bind_ortvalue_output(item.name, value)
-    run = session._sess.run_with_iobinding
-    bound = binding._iobinding
-    return lambda: run(bound, None)
+    views = tuple(_view(value, inputs[key]) for key, value in values.items())
+    return Runner(name, _call(session, binding, values), views)
 
 
-def _no_size(name: str, item: Any) -> int:
-    raise ProfilingError(
-        f"{name}: input '{item.name}' has the open size {item.shape}; only the batch may be open."
-    )
+def _call(session: Any, binding: Any, values: Any) -> Callable[[], object]:
+    run = session.run_with_iobinding
+
+    def call(keep: Any = values) -> None:
+        run(binding)
+
+    return call
 
 
-def _random_value(kind: str, shape: tuple[int, ...], name: str, generator: Any) -> Any:
-    onnxruntime = import_onnxruntime()
-    match kind:
-        case "tensor(float)":
-            array = generator.standard_normal(shape, dtype=np.float32)
-        case "tensor(float16)":
-            array = generator.standard_normal(shape, dtype=np.float32).astype(np.float16)
-        case "tensor(uint8)":
-            array = generator.integers(0, 256, shape, dtype=np.uint8)
-        case "tensor(int8)":
-            array = generator.integers(-128, 128, shape, dtype=np.int8)
-        case _:
-            raise ProfilingError(f"{name}: inputs of type {kind} are not supported.")
-    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+def _view(value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The memory of a bound input as bytes; `numpy()` would copy it."""
+    pointer = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint8))
+    return np.ctypeslib.as_array(pointer, (array.nbytes,))
 
 
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:

@@ -12,22 +12,15 @@ from typing import Final
 from proxyless_hw._version import __version__
 from proxyless_hw.errors import ProfilingError, TableError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
+from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.environment import affinity, load, package_version
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.quality import quality_block, repeat_agreement
 from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
 from proxyless_hw.space import BatchNormSpec, SearchSpace
-from proxyless_hw.specs import ZERO, OpSpec
+from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
-
-REFERENCE_OP: Final = OpSpec(
-    "mbconv", 28, 28, 40, 28, 28, 40, kernel=5, expand=3, skip=True, act="relu6"
-)
-"""The reference that every measurement shares, so that tables can be set side by side."""
-
-IDENTITY_OP: Final = OpSpec(ZERO, 8, 8, 8, 8, 8, 8, skip=True)
-"""An op that does nothing: its latency is the overhead of one call of the runtime."""
 
 FINISH_SECONDS: Final = 1.5
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
@@ -134,13 +127,14 @@ def profile(
     timing = _timing(config, started, clock)
     workloads, reference = _workloads(list(uses), space.batch_norm, description)
     names = [op.key for op in uses]
-    importance = [uses.get(op, 0.0) for op in _ops(workloads)]
+    importance = list(uses.values()) + [0.0] * (len(workloads) - len(uses))
     header = _journal_header(config, description, workloads)
     with Journal(journal_path(config.output), header, config.resume) as journal:
-        rounds = _measure_parts(
-            config, timing, profiler, workloads, reference, importance, journal, progress,
+        job = _Job(
+            profiler, workloads, reference, importance, timing, config.repeat, progress,
             clock, sleep, started,
         )  # fmt: skip
+        rounds = _measure_parts(job, journal)
         # Some devices tell more once they have measured (a phone: mean or median of a visit).
         description.update(profiler.describe())
         table = _table(config, space, timing, description, rounds, names, workloads, base)
@@ -148,39 +142,43 @@ def profile(
     return table
 
 
-def _measure_parts(
-    config: ProfileConfig,
-    timing: TimingConfig,
-    profiler: Profiler,
-    workloads: Sequence[Workload],
-    reference: int,
-    importance: Sequence[float],
-    journal: Journal,
-    progress: Callable[[Progress], None] | None,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-    started: float,
-) -> list[Round]:
+@dataclass(frozen=True)
+class _Job:
+    """What is measured, and with what."""
+
+    profiler: Profiler
+    workloads: Sequence[Workload]
+    reference: int
+    importance: Sequence[float]
+    timing: TimingConfig
+    repeat: int
+    progress: Callable[[Progress], None] | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    started: float
+
+
+def _measure_parts(job: _Job, journal: Journal) -> list[Round]:
     """Measures each repeat in a session of its own; goes on where the journal ends."""
     rounds = list(journal.rounds)
     first = max((record.part for record in rounds), default=0)
-    for part in range(first, config.repeat):
-        budget = timing.budget_s
+    for part in range(first, job.repeat):
+        budget = job.timing.budget_s
         if budget is not None:
-            budget = budget * (part + 1) / config.repeat
-        with profiler.open(workloads) as session:
+            budget = budget * (part + 1) / job.repeat
+        with job.profiler.open(job.workloads) as session:
             measured = measure(
                 session,
-                workloads,
-                reference,
-                replace(timing, budget_s=budget),
-                clock=clock,
-                sleep=sleep,
-                progress=progress,
-                importance=importance,
+                job.workloads,
+                job.reference,
+                replace(job.timing, budget_s=budget),
+                clock=job.clock,
+                sleep=job.sleep,
+                progress=job.progress,
+                importance=job.importance,
                 earlier=[record for record in rounds if record.part == part],
                 on_round=journal.append,
-                started=started,
+                started=job.started,
                 part=part,
             )
         rounds = [record for record in rounds if record.part != part] + list(measured.rounds)
@@ -241,15 +239,11 @@ def _workloads(
     listed = list(ops)
     if REFERENCE_OP not in listed:
         listed.append(REFERENCE_OP)
+    workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]
     in_process = description.get("device_kind") in ("cpu", "gpu")
     if in_process and description.get("metric") == "latency":
-        listed.append(IDENTITY_OP)
-    workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]
+        workloads.append(IDENTITY)
     return workloads, listed.index(REFERENCE_OP)
-
-
-def _ops(workloads: Sequence[Workload]) -> list[OpSpec]:
-    return [workload.op for workload in workloads if workload.op is not None]
 
 
 def _journal_header(
@@ -274,8 +268,7 @@ def _table(
     base: LatencyTable | None,
 ) -> LatencyTable:
     measured = estimates(rounds, names, timing)
-    extra = [workload.name for workload in workloads if workload.name == IDENTITY_OP.key]
-    overhead = estimates(rounds, extra, timing)[0] if extra else None
+    overhead = estimates(rounds, [IDENTITY.name], timing)[0] if IDENTITY in workloads else None
     reference = estimates(rounds, [REFERENCE_OP.key], timing)[0]
     entries = {} if base is None else dict(base.entries)
     entries.update({OpSpec.from_key(item.name): entry_of(item) for item in measured})
