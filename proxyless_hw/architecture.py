@@ -20,9 +20,18 @@ from proxyless_hw.space import (
     BatchNormSpec,
     SearchSpace,
 )
-from proxyless_hw.specs import ACTIVATIONS, ZERO, LayerSpec, OpSpec
+from proxyless_hw.specs import ACTIVATIONS, ZERO, LayerSpec, OpSpec, op_variant
+from proxyless_hw.wiring import (
+    Shape,
+    TreeBlock,
+    Wiring,
+    follow_shapes,
+    wiring_from_document,
+    wiring_to_document,
+)
 
 SCHEMA = "proxyless-hw-architecture/1"
+MAX_STRIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,7 @@ class Architecture:
         blocks: the blocks, removed ones included (op ``skip``).
         head: last layers, ending with the classifier.
         batch_norm: settings of every BatchNorm layer.
+        wiring: how the blocks connect (see `wiring`); empty for a chain.
         training: the training shape, when it has been searched or trained.
         provenance: where it comes from: table, target_ms, predicted_ms, measured_ms, seed, ...
             Not part of equality.
@@ -64,6 +74,7 @@ class Architecture:
     blocks: tuple[LayerSpec, ...]
     head: tuple[LayerSpec, ...]
     batch_norm: BatchNormSpec = BatchNormSpec()
+    wiring: Wiring = ()
     training: TrainingShape | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
@@ -95,6 +106,7 @@ class Architecture:
             blocks=space.layers(choices),
             head=tuple(layer.with_classes(classes) for layer in space.head),
             batch_norm=space.batch_norm,
+            wiring=space.wiring,
             training=training,
             provenance=dict(provenance or {}),
         )
@@ -105,10 +117,11 @@ class Architecture:
         Raises:
             ArchitectureError: the network is not one of the space; the message names the block.
         """
-        if len(self.blocks) != len(space.positions) or self.stem != space.stem:
+        same = (self.stem, self.wiring) == (space.stem, space.wiring)
+        if len(self.blocks) != len(space.positions) or not same:
             raise ArchitectureError(
                 f"this network ({len(self.blocks)} blocks) is not one of space '{space.id}' "
-                f"({len(space.positions)} blocks): stem or depth differ."
+                f"({len(space.positions)} blocks): stem, depth or wiring differ."
             )
         choices = []
         for index, (block, position) in enumerate(zip(self.blocks, space.positions, strict=True)):
@@ -166,6 +179,7 @@ class Architecture:
             "batch_norm": {"momentum": self.batch_norm.momentum, "eps": self.batch_norm.eps},
             "stem": [layer.to_dict() for layer in self.stem],
             "blocks": [layer.to_dict() for layer in self.blocks],
+            **({"wiring": wiring_to_document(self.wiring)} if self.wiring else {}),
             "head": [layer.to_dict() for layer in self.head],
             "provenance": dict(self.provenance),
         }
@@ -185,11 +199,25 @@ class Architecture:
         return self.stem + self.blocks + self.head
 
     def layer_ops(self, resolution: int | None = None) -> Iterator[tuple[LayerSpec, OpSpec | None]]:
-        """Every layer with its op at its input size; None for a removed block."""
-        size = (self.resolution if resolution is None else resolution,) * 2
-        for layer in self.layers:
-            yield layer, None if layer.is_zero else layer.at(*size)
-            size = layer.output_size(*size)
+        """Every layer with its op at its input size; None where it costs nothing.
+
+        Costing nothing are removed blocks and plain identities.
+        """
+        side = self.resolution if resolution is None else resolution
+        for layer, shape in zip(self.layers, self.input_shapes(side), strict=True):
+            yield layer, None if layer.is_free else layer.at(shape.h, shape.w)
+
+    def input_shapes(self, resolution: int | None = None) -> list[Shape]:
+        """The shape that reaches every layer, in the order of `layers`.
+
+        Raises:
+            ArchitectureError: a layer does not fit what it receives.
+        """
+        side = self.resolution if resolution is None else resolution
+        stem, shape = follow_shapes(self.stem, (), Shape(3, side, side))
+        blocks, shape = follow_shapes(self.blocks, self.wiring, shape)
+        head, _ = follow_shapes(self.head, (), shape)
+        return stem + blocks + head
 
     def ops(self, resolution: int | None = None, num_classes: int | None = None) -> list[OpSpec]:
         """The ops that run, in order, repeats kept, at a deployment shape (default: its own)."""
@@ -210,7 +238,11 @@ class Architecture:
 
     @property
     def depth(self) -> int:
-        """Number of blocks that are there (removed ones not counted)."""
+        """Number of blocks that are there: removed ones do not count, a tree counts as one."""
+        if self.wiring:
+            return sum(
+                isinstance(part, TreeBlock) or not self.blocks[part].is_free for part in self.wiring
+            )
         return sum(not block.is_zero for block in self.blocks)
 
 
@@ -242,7 +274,7 @@ def _read_file(path: Path) -> Architecture:
 
 
 _LAYER_FIELDS = {item.name: item for item in fields(LayerSpec)}
-_RANGES = {"kernel": (1, 31), "stride": (1, 2), "se": (0, MAX_CHANNELS)}
+_RANGES = {"kernel": (1, 31), "stride": (1, MAX_STRIDE), "se": (0, MAX_CHANNELS)}
 
 
 def _from_document(document: object, source: str) -> Architecture:
@@ -266,6 +298,7 @@ def _from_document(document: object, source: str) -> Architecture:
         blocks=_layers(document, "blocks", source),
         head=_layers(document, "head", source),
         batch_norm=_batch_norm(document.get("batch_norm", {}), source),
+        wiring=wiring_from_document(document.get("wiring", []), source),
         training=_training(document.get("training"), source),
         provenance=provenance,
     )
@@ -294,7 +327,7 @@ def _layer(item: object, where: str) -> LayerSpec:
         if name in item:
             values[name] = _integer(item, name, where, low, high)
     op = item.get("op")
-    if op != ZERO and not is_known_op(op):
+    if not isinstance(op, str) or (op != ZERO and not is_known_op(op)):
         hint = did_you_mean(str(op), known_ops())
         raise ArchitectureError(f"{where}.op is unknown: received {str(op)[:80]!r}.{hint}")
     act = item.get("act", "none")
@@ -346,27 +379,50 @@ def _training(value: object, source: str) -> TrainingShape | None:
 
 
 def _check_chain(arch: Architecture) -> None:
-    """Checks that every layer takes what the one before it gives."""
+    """Checks every layer by itself, and that it takes what the ones before it give."""
     if not arch.head or arch.head[-1].op != "classifier":
         raise ArchitectureError("a network ends with a classifier: the head's last layer is none.")
-    channels = 3
     for index, layer in enumerate(arch.layers):
-        name = f"layer {index} ({describe(layer)})"
-        if layer.in_c != channels:
-            raise ArchitectureError(f"{name} takes {layer.in_c} channels but receives {channels}.")
-        if layer.kernel % 2 == 0:
-            raise ArchitectureError(f"{name}: kernel sizes are odd: received {layer.kernel}.")
-        keeps_shape = layer.stride == 1 and layer.in_c == layer.out_c
-        if (layer.skip or layer.is_zero) and not keeps_shape:
-            raise ArchitectureError(
-                f"{name}: a shortcut needs stride 1 and equal channels: received stride "
-                f"{layer.stride}, {layer.in_c} to {layer.out_c} channels."
-            )
+        _check_layer(layer, f"layer {index} ({describe(layer)})")
         if layer.op == "classifier" and layer is not arch.head[-1]:
-            raise ArchitectureError(f"{name}: only the last layer may be the classifier.")
-        channels = layer.out_c
+            raise ArchitectureError(f"layer {index}: only the last layer may be the classifier.")
+    if arch.wiring:
+        arch.input_shapes()
+    else:
+        channels = 3
+        for index, layer in enumerate(arch.layers):
+            if layer.in_c != channels:
+                raise ArchitectureError(
+                    f"layer {index} ({describe(layer)}) takes {layer.in_c} channels but receives "
+                    f"{channels}."
+                )
+            channels = layer.out_c
     if arch.head[-1].out_c != arch.num_classes:
         raise ArchitectureError(
             f"the classifier gives {arch.head[-1].out_c} classes, the network names "
             f"{arch.num_classes}."
+        )
+
+
+def _check_layer(layer: LayerSpec, name: str) -> None:
+    variant = op_variant(layer.op)
+    pooling = variant.base in ("avgpool", "maxpool")
+    if layer.kernel % 2 == 0 and not (pooling and layer.stride > 1):
+        raise ArchitectureError(f"{name}: kernel sizes are odd: received {layer.kernel}.")
+    if layer.stride > 2 and not pooling:
+        raise ArchitectureError(f"{name}: strides are 1 or 2: received {layer.stride}.")
+    same_channels = layer.in_c == layer.out_c
+    if (layer.skip or layer.is_zero) and not (layer.stride == 1 and same_channels):
+        raise ArchitectureError(
+            f"{name}: a shortcut needs stride 1 and equal channels: received stride "
+            f"{layer.stride}, {layer.in_c} to {layer.out_c} channels."
+        )
+    if (pooling or variant.base in ("identity", "pool")) and not same_channels:
+        raise ArchitectureError(
+            f"{name} keeps its channels: received {layer.in_c} to {layer.out_c}."
+        )
+    if variant.groups > 1 and (layer.in_c % variant.groups or layer.out_c % variant.groups):
+        raise ArchitectureError(
+            f"{name}: {variant.groups} groups must divide its channels: received {layer.in_c} to "
+            f"{layer.out_c}."
         )

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from proxyless_hw.documents import parse_yaml, read_text
 from proxyless_hw.errors import SpaceError, did_you_mean
-from proxyless_hw.specs import ACTIVATIONS, ZERO, LayerSpec, OpSpec
+from proxyless_hw.specs import LayerSpec, OpSpec, make_divisible
+from proxyless_hw.wiring import Shape, Wiring, follow_shapes
 
 SCHEMA = "proxyless-hw-space/1"
 MAX_CHANNELS = 65536
 MAX_POSITIONS = 4096
 MAX_RESOLUTION = 8192
-
-_SPACE_KEYS = frozenset(
-    (
-        *("schema", "id", "resolution", "resolutions", "num_classes", "batch_norm"),
-        *("stem", "candidates", "zero", "stages", "head"),
-    )
-)
-_STAGE_KEYS = frozenset(("width", "depth", "stride", "zero", "candidates"))
-_LAYER_KEYS = frozenset(("op", "kernel", "stride", "width", "expand", "act", "se"))
+_SCALED_NAME = re.compile(r"(?P<base>[a-z0-9-]+?)-w(?P<width>\d(?:\.\d{1,3})?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class Position:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A chain of positions between a fixed stem and a fixed head.
+    """Positions, in a chain or wired as trees, between a fixed stem and a fixed head.
 
     Attributes:
         id: name of the space, kept with every run and checkpoint.
@@ -68,6 +61,7 @@ class SearchSpace:
         stem: fixed first layers.
         positions: fixed blocks and slots, in order.
         head: fixed last layers, ending with the classifier.
+        wiring: how the positions connect (see `wiring`); empty for a chain.
     """
 
     id: str
@@ -78,6 +72,7 @@ class SearchSpace:
     stem: tuple[LayerSpec, ...]
     positions: tuple[Position, ...]
     head: tuple[LayerSpec, ...]
+    wiring: Wiring = ()
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> SearchSpace:
@@ -91,12 +86,17 @@ class SearchSpace:
             return cls.from_yaml(read_text(path, SpaceError, "space file"), str(path))
         name = str(name_or_path)
         shipped = shipped_spaces()
-        if name not in shipped:
+        scaled = _SCALED_NAME.fullmatch(name)
+        base = scaled["base"] if scaled else name
+        if base not in shipped:
             raise SpaceError(
-                f"no search space '{name}'.{did_you_mean(name, shipped)} "
-                f"Shipped: {', '.join(sorted(shipped))}; or give the path of a YAML file."
+                f"no search space '{name[:80]}'.{did_you_mean(name, shipped)} "
+                f"Shipped: {', '.join(sorted(shipped))}; any chain of them at another width, as in "
+                "imagenet-w1.2; or give the path of a YAML file."
             )
-        return cls.from_yaml(shipped[name].read_text(encoding="utf-8"), f"{name}.yaml")
+        text = shipped[base].read_text(encoding="utf-8")
+        space = cls.from_yaml(text, f"{base}.yaml")
+        return scaled_space(text, name, float(scaled["width"])) if scaled else space
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "space") -> SearchSpace:
@@ -105,7 +105,9 @@ class SearchSpace:
         Raises:
             SpaceError: a rule is broken; the message names the source, field and value.
         """
-        return _SpaceReader(source).read(parse_yaml(text, SpaceError, source))
+        from proxyless_hw.space_reader import SpaceReader
+
+        return SpaceReader(source).read(parse_yaml(text, SpaceError, source))
 
     @cached_property
     def slots(self) -> tuple[Position, ...]:
@@ -151,20 +153,20 @@ class SearchSpace:
 
     def position_sizes(self, resolution: int) -> list[tuple[int, int]]:
         """Spatial input size (height, width) of every position."""
-        size = (resolution, resolution)
-        for layer in self.stem:
-            size = layer.output_size(*size)
-        sizes = []
-        for position in self.positions:
-            sizes.append(size)
-            size = position.candidates[0].output_size(*size)
-        return sizes
+        return [(shape.h, shape.w) for shape in self._shapes(resolution)[0]]
+
+    def _shapes(self, resolution: int) -> tuple[list[Shape], Shape]:
+        """The shape that reaches every position, and the one that reaches the head."""
+        _, start = follow_shapes(self.stem, (), Shape(3, resolution, resolution))
+        layers = [position.candidates[0] for position in self.positions]
+        return follow_shapes(layers, self.wiring, start)
 
     def slot_ops(self, resolution: int | None = None) -> list[list[OpSpec | None]]:
-        """For each slot the priced op of each candidate; None for Zero, which costs nothing."""
+        """For each slot the priced op of each candidate; None where it costs
+        nothing: Zero, and the plain identity of trees."""
         sizes = self.position_sizes(self._check_resolution(resolution))
         return [
-            [None if layer.is_zero else layer.at(*size) for layer in position.candidates]
+            [None if layer.is_free else layer.at(*size) for layer in position.candidates]
             for position, size in zip(self.positions, sizes, strict=True)
             if position.is_slot
         ]
@@ -173,19 +175,18 @@ class SearchSpace:
         self, resolution: int | None = None, num_classes: int | None = None
     ) -> list[OpSpec]:
         """The ops every network of the space has: stem, fixed blocks, head. Repeats are kept."""
-        size = (self._check_resolution(resolution),) * 2
-        ops = []
-        for layer in self.stem:
-            ops.append(layer.at(*size))
-            size = layer.output_size(*size)
-        for position in self.positions:
-            if not position.is_slot:
-                ops.append(position.candidates[0].at(*size))
-            size = position.candidates[0].output_size(*size)
-        for layer in self.head:
-            ops.append(layer.with_classes(num_classes or self.num_classes).at(*size))
-            size = layer.output_size(*size)
-        return ops
+        side = self._check_resolution(resolution)
+        start = Shape(3, side, side)
+        inputs, end = self._shapes(side)
+        head = [layer.with_classes(num_classes or self.num_classes) for layer in self.head]
+        fixed = list(zip(self.stem, follow_shapes(self.stem, (), start)[0], strict=True))
+        fixed += [
+            (position.candidates[0], shape)
+            for position, shape in zip(self.positions, inputs, strict=True)
+            if not position.is_slot
+        ]
+        fixed += zip(head, follow_shapes(head, (), end)[0], strict=True)
+        return [layer.at(shape.h, shape.w) for layer, shape in fixed if not layer.is_free]
 
     def ops(self, resolution: int | None = None, num_classes: int | None = None) -> list[OpSpec]:
         """Every distinct op the space can use at a resolution, in order of first use."""
@@ -205,6 +206,31 @@ class SearchSpace:
         return value
 
 
+def scaled_space(text: str, name: str, width: float) -> SearchSpace:
+    """The space of a YAML text with every width but the candidates' multiplied.
+
+    Widths become multiples of 8 by MobileNetV2's rule; below 1 the head keeps its own, as in the
+    published code.
+
+    Raises:
+        SpaceError: the width lies outside [0.1, 4], or the space is a tree.
+    """
+    if not 0.1 <= width <= 4:
+        raise SpaceError(f"a width multiplier lies between 0.1 and 4: received {width:g}.")
+    document = parse_yaml(text, SpaceError, name)
+    if "stages" not in document:
+        raise SpaceError(f"'{name}' is no chain: only chains take a width multiplier.")
+    from proxyless_hw.space_reader import SpaceReader
+
+    for layer in (document["stem"], *document["stages"]):
+        layer["width"] = make_divisible(layer["width"] * width)
+    for layer in document["head"]:
+        if "width" in layer:
+            layer["width"] = make_divisible(layer["width"] * max(1.0, width))
+    document["id"] = name
+    return SpaceReader(name).read(document)
+
+
 def shipped_spaces() -> dict[str, Any]:
     """The shipped spaces: name to readable resource."""
     folder = resources.files("proxyless_hw") / "spaces"
@@ -213,186 +239,3 @@ def shipped_spaces() -> dict[str, Any]:
         for item in folder.iterdir()
         if item.name.endswith(".yaml")
     }
-
-
-class _SpaceReader:
-    """Turns a parsed YAML document into a `SearchSpace`, naming the field of every fault."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def read(self, document: object) -> SearchSpace:
-        root = self.mapping(document, "document", _SPACE_KEYS)
-        if root.get("schema") != SCHEMA:
-            self.fail("schema", f"must be '{SCHEMA}'", root.get("schema"))
-        space_id = root.get("id")
-        if not isinstance(space_id, str) or not space_id or len(space_id) > 80:
-            self.fail("id", "must be a name of 1 to 80 characters", space_id)
-        resolution = self.integer(root, "resolution", "resolution", 1, MAX_RESOLUTION)
-        num_classes = self.integer(root, "num_classes", "num_classes", 1, MAX_CHANNELS)
-        stem = self.fixed_layer(root.get("stem"), "stem", in_c=3)
-        if stem.op != "conv":
-            self.fail("stem.op", "must be 'conv'", stem.op)
-        positions = self.stages(root, stem.out_c)
-        if not any(position.is_slot for position in positions):
-            self.fail("stages", "must hold at least one slot with two candidates", "none")
-        return SearchSpace(
-            id=space_id,
-            resolution=resolution,
-            resolutions=self.resolutions(root, resolution),
-            num_classes=num_classes,
-            batch_norm=self.batch_norm(root.get("batch_norm", {})),
-            stem=(stem,),
-            positions=positions,
-            head=self.head(root.get("head"), positions[-1].candidates[0].out_c, num_classes),
-        )
-
-    def resolutions(self, root: Mapping[str, Any], default: int) -> tuple[int, ...]:
-        values = root.get("resolutions", [default])
-        if not isinstance(values, list) or not 1 <= len(values) <= 64:
-            self.fail("resolutions", "must be a list of 1 to 64 resolutions", values)
-        checked = [
-            self.integer({"item": value}, "item", f"resolutions[{index}]", 1, MAX_RESOLUTION)
-            for index, value in enumerate(values)
-        ]
-        return tuple(sorted(set(checked)))
-
-    def batch_norm(self, value: object) -> BatchNormSpec:
-        fields = self.mapping(value, "batch_norm", frozenset(("momentum", "eps")))
-        settings = {}
-        for name, low, high in (("momentum", 0.0, 1.0), ("eps", 1e-12, 1.0)):
-            if name in fields:
-                settings[name] = self.number(fields[name], f"batch_norm.{name}", low, high)
-        return BatchNormSpec(**settings)
-
-    def stages(self, root: Mapping[str, Any], in_c: int) -> tuple[Position, ...]:
-        stages = root.get("stages")
-        if not isinstance(stages, list) or not stages:
-            self.fail("stages", "must be a non-empty list", stages)
-        positions: list[Position] = []
-        for index, value in enumerate(stages):
-            where = f"stages[{index}]"
-            stage = self.mapping(value, where, _STAGE_KEYS)
-            depth = self.integer(stage, "depth", f"{where}.depth", 1, MAX_POSITIONS)
-            stride = self.integer(stage, "stride", f"{where}.stride", 1, 2)
-            width = self.integer(stage, "width", f"{where}.width", 1, MAX_CHANNELS)
-            zero = stage.get("zero", root.get("zero", False))
-            if not isinstance(zero, bool):
-                self.fail(f"{where}.zero", "must be true or false", zero)
-            choices = stage.get("candidates", root.get("candidates"))
-            name = f"{where}.candidates" if "candidates" in stage else "candidates"
-            if not isinstance(choices, list) or not 1 <= len(choices) <= 256:
-                self.fail(name, "must be a list of 1 to 256 ops", choices)
-            for block in range(depth):
-                block_stride = stride if block == 0 else 1
-                candidates = tuple(
-                    self.candidate(choice, f"{name}[{number}]", in_c, width, block_stride)
-                    for number, choice in enumerate(choices)
-                )
-                if len(set(candidates)) != len(candidates):
-                    self.fail(name, "must not repeat a candidate", choices)
-                if zero and block_stride == 1 and in_c == width:
-                    candidates += (LayerSpec(op=ZERO, in_c=in_c, out_c=width, skip=True),)
-                positions.append(Position(candidates, stage=index))
-                in_c = width
-            if len(positions) > MAX_POSITIONS:
-                self.fail("stages", f"may hold at most {MAX_POSITIONS} blocks", len(positions))
-        return tuple(positions)
-
-    def candidate(self, value: object, where: str, in_c: int, out_c: int, stride: int) -> LayerSpec:
-        fields = self.mapping(value, where, _LAYER_KEYS)
-        for name in ("width", "stride"):
-            if name in fields:
-                self.fail(f"{where}.{name}", "is set by the stage, not the candidate", fields[name])
-        layer = self.layer(fields, where, in_c, out_c, stride)
-        if layer.op in ("classifier", "pool"):
-            self.fail(f"{where}.op", "must be an op that keeps a feature map", layer.op)
-        return layer
-
-    def fixed_layer(self, value: object, where: str, in_c: int) -> LayerSpec:
-        fields = self.mapping(value, where, _LAYER_KEYS)
-        stride = self.integer(fields, "stride", f"{where}.stride", 1, 2, default=1)
-        width = self.integer(fields, "width", f"{where}.width", 1, MAX_CHANNELS)
-        return self.layer(fields, where, in_c, width, stride)
-
-    def head(self, value: object, in_c: int, num_classes: int) -> tuple[LayerSpec, ...]:
-        if not isinstance(value, list) or not 1 <= len(value) <= 16:
-            self.fail("head", "must be a list of 1 to 16 layers ending with the classifier", value)
-        layers: list[LayerSpec] = []
-        for index, item in enumerate(value):
-            where = f"head[{index}]"
-            fields = self.mapping(item, where, _LAYER_KEYS)
-            last = index == len(value) - 1
-            if (fields.get("op") == "classifier") != last:
-                self.fail(f"{where}.op", "the classifier is the last layer", fields.get("op"))
-            if last:
-                layers.append(LayerSpec(op="classifier", in_c=in_c, out_c=num_classes))
-            elif fields.get("op") == "pool":
-                layers.append(LayerSpec(op="pool", in_c=in_c, out_c=in_c))
-            else:
-                layers.append(self.fixed_layer(fields, where, in_c))
-            in_c = layers[-1].out_c
-        return tuple(layers)
-
-    def layer(
-        self, fields: Mapping[str, Any], where: str, in_c: int, out_c: int, stride: int
-    ) -> LayerSpec:
-        from proxyless_hw.op_registry import is_known_op, known_ops
-
-        op = fields.get("op")
-        if not isinstance(op, str) or not is_known_op(op):
-            hint = did_you_mean(str(op), known_ops())
-            self.fail(f"{where}.op", f"must be one of {', '.join(sorted(known_ops()))}", op, hint)
-        kernel = self.integer(fields, "kernel", f"{where}.kernel", 1, 31, default=1)
-        if kernel % 2 == 0:
-            self.fail(f"{where}.kernel", "must be odd", kernel)
-        expand = self.number(fields.get("expand", 1), f"{where}.expand", 0.01, 64)
-        act = fields.get("act", "relu6" if op in ("conv", "mbconv") else "none")
-        if act not in ACTIVATIONS:
-            self.fail(f"{where}.act", f"must be one of {', '.join(ACTIVATIONS)}", act)
-        layer = LayerSpec(
-            op=op,
-            in_c=in_c,
-            out_c=out_c,
-            kernel=kernel,
-            stride=stride,
-            expand=int(expand) if float(expand).is_integer() else expand,
-            skip=op == "mbconv" and stride == 1 and in_c == out_c,
-            act=act,
-            se=self.integer(fields, "se", f"{where}.se", 0, MAX_CHANNELS, default=0),
-        )
-        return layer if layer.mid_c >= 1 else replace(layer, expand=1 / in_c)
-
-    def mapping(self, value: object, where: str, allowed: frozenset[str]) -> Mapping[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(where, "must be a mapping of fields", value)
-        for key in value:
-            if key not in allowed:
-                hint = did_you_mean(str(key), allowed)
-                self.fail(where, f"has an unknown field '{str(key)[:60]}'", value[key], hint)
-        return value
-
-    def integer(
-        self,
-        fields: Mapping[str, Any],
-        key: str,
-        where: str,
-        low: int,
-        high: int,
-        default: int | None = None,
-    ) -> int:
-        value = fields.get(key, default)
-        if type(value) is not int or not low <= value <= high:
-            self.fail(where, f"must be a whole number from {low} to {high}", value)
-        return value
-
-    def number(self, value: object, where: str, low: float, high: float) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
-            self.fail(where, f"must be a number from {low:g} to {high:g}", value)
-        return value  # type: ignore[return-value]
-
-    def fail(self, where: str, rule: str, value: object, hint: str = "") -> NoReturn:
-        shown = repr(value)
-        if len(shown) > 120:
-            shown = shown[:117] + "..."
-        raise SpaceError(f"{self.source}: {where} {rule}: received {shown}.{hint}")

@@ -99,7 +99,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 def squeeze_width(mid_c: int, se: int) -> int:
     """Channels that a squeeze-and-excite over `mid_c` channels squeezes to (see `OpSpec.se`)."""
-    return make_divisible(mid_c / 4) if se == 1 else se
+    return make_divisible(mid_c // 4) if se == 1 else se
 
 
 def format_expand(expand: float) -> str:
