@@ -112,7 +112,7 @@ def load_images(config: DataConfig, network: Network) -> ExportData:
 
     resolution = network.arch.resolution
     splits = load_data(replace(config, resolution=resolution, batch_size=32, workers=0))
-    room = max(1, MAX_IMAGE_BYTES // (3 * resolution * resolution * 4))
+    room = max(2, MAX_IMAGE_BYTES // (3 * resolution * resolution * 4))
     images, labels = _take(splits.test, room)
     calibration, _ = _take(splits.train, CALIBRATION_IMAGES)
     fits = splits.num_classes == network.arch.num_classes

@@ -34,7 +34,13 @@ def onnx_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except (faults.Fail, faults.InvalidArgument, faults.InvalidGraph, faults.NotImplemented) as e:
+    except (
+        faults.Fail,
+        faults.InvalidArgument,
+        faults.InvalidGraph,
+        faults.InvalidProtobuf,
+        faults.NotImplemented,
+    ) as e:
         raise ExportError(f"ONNX Runtime cannot load the exported file: {e}") from e
     entry = session.get_inputs()[0]
     batch = entry.shape[0] if isinstance(entry.shape[0], int) else min(len(images), 32)

@@ -1,0 +1,61 @@
+"""A small network with every kind of layer, its weights and BatchNorm statistics randomised."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.specs import LayerSpec
+
+SIZE = 32
+
+
+def small_architecture(resolution: int = SIZE, num_classes: int = 5) -> Architecture:
+    """Stem, inverted bottlenecks (plain, strided, residual, squeeze-excite, removed), head."""
+    return Architecture(
+        space="small",
+        resolution=resolution,
+        num_classes=num_classes,
+        stem=(LayerSpec("conv", 3, 8, 3, 2, act="relu6"),),
+        blocks=(
+            LayerSpec("mbconv", 8, 8, 3, 1, 1, act="relu6"),
+            LayerSpec("mbconv", 8, 16, 5, 2, 3, act="relu6"),
+            LayerSpec("mbconv", 16, 16, 7, 1, 6, True, "relu6"),
+            LayerSpec("skip", 16, 16),
+            LayerSpec("mbconv", 16, 16, 3, 1, 4, True, "hswish", 1),
+        ),
+        head=(
+            LayerSpec("conv", 16, 32, 1, act="relu6"),
+            LayerSpec("classifier", 32, num_classes),
+        ),
+    )
+
+
+def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Gives every BatchNorm statistics and scales far from their first values."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.5, generator=generator)
+            part.running_var.uniform_(0.5, 2, generator=generator)
+            part.weight.data.uniform_(0.5, 1.5, generator=generator)
+            part.bias.data.normal_(0, 0.5, generator=generator)
+        if isinstance(part, nn.Linear):
+            part.weight.data.normal_(0, 0.2, generator=generator)
+    return module.eval()
+
+
+def small_network(resolution: int = SIZE, num_classes: int = 5) -> Network:
+    """The small network, randomised."""
+    network = build_network(small_architecture(resolution, num_classes), seed=1)
+    randomise(network)
+    return network
+
+
+def images(count: int, resolution: int = SIZE, seed: int = 3) -> np.ndarray:
+    """Normal noise, (count, 3, resolution, resolution) float32."""
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((count, 3, resolution, resolution), dtype=np.float32)
