@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.network.ops import build_layer, init_weights
+from proxyless_hw.network.tree import run_wired
+from proxyless_hw.wiring import TreeBlock
 
 
 class Network(nn.Module):
@@ -13,7 +15,8 @@ class Network(nn.Module):
 
     Attributes:
         arch: the architecture it was built from.
-        stem, blocks, head: one module per layer; a removed block is an identity.
+        stem, blocks, head: one module per layer; a removed block is an identity. The blocks are
+            in the order in which they run; `arch.wiring` says how they connect.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -24,7 +27,15 @@ class Network(nn.Module):
         self.head = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.head))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.blocks(self.stem(images)))  # type: ignore[no-any-return]
+        x = self.stem(images)
+        if self.arch.wiring:
+            x = run_wired(self.arch.wiring, len(self.blocks), x, self._block)
+        else:
+            x = self.blocks(x)
+        return self.head(x)  # type: ignore[no-any-return]
+
+    def _block(self, number: int, x: Tensor) -> Tensor:
+        return self.blocks[number](x)  # type: ignore[no-any-return]
 
 
 def build_network(arch: Architecture, seed: int | None = None) -> Network:
@@ -39,4 +50,11 @@ def build_network(arch: Architecture, seed: int | None = None) -> Network:
     """
     network = Network(arch)
     init_weights(network, seed)
+    for part in arch.wiring:
+        if isinstance(part, TreeBlock) and part.norm is not None:
+            # Each of the many residual blocks starts as its shortcut (Goyal et al., 2017): before
+            # running statistics are known the sums would otherwise grow beyond float32.
+            for norm in network.blocks[part.norm].modules():
+                if isinstance(norm, nn.BatchNorm2d):
+                    nn.init.zeros_(norm.weight)
     return network

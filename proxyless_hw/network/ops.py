@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.network.variants import build_variant
 from proxyless_hw.op_registry import load_custom_op
 from proxyless_hw.space import BatchNormSpec
-from proxyless_hw.specs import LayerSpec, squeeze_width
+from proxyless_hw.specs import LayerSpec, op_variant, squeeze_width
 
 _ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu6": lambda: nn.ReLU6(inplace=True),
@@ -139,14 +140,15 @@ def build_body(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
             return conv_bn_act(
                 layer.in_c, layer.out_c, layer.kernel, layer.stride, layer.act, batch_norm
             )
-        case "conv_nobn":
-            return _conv_without_bn(layer)
         case "mbconv":
             return MBConv(layer, batch_norm)
         case "pool":
             return GlobalPool()
         case "classifier":
             return Classifier(layer.in_c, layer.out_c)
+    variant = op_variant(layer.op)
+    if not variant.is_custom:
+        return build_variant(layer, variant, batch_norm, _ACTIVATION_MODULES)
     return _build_custom(layer, batch_norm)
 
 
@@ -158,17 +160,6 @@ def build_layer(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
     """
     body = build_body(layer, batch_norm)
     return Residual(body) if layer.skip and not layer.is_zero else body
-
-
-def _conv_without_bn(layer: LayerSpec) -> nn.Sequential:
-    sequence = nn.Sequential()
-    convolution = nn.Conv2d(
-        layer.in_c, layer.out_c, layer.kernel, layer.stride, layer.kernel // 2, bias=False
-    )
-    sequence.add_module("conv", convolution)
-    if layer.act != "none":
-        sequence.add_module("act", _ACTIVATION_MODULES[layer.act]())
-    return sequence
 
 
 def _build_custom(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
