@@ -1,0 +1,197 @@
+"""The pictures show what they should: blocks, kernels, expansions, curves, probabilities."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.report.canvas import Canvas, Line, Rect, Text
+from proxyless_hw.report.charts import (
+    Level,
+    Series,
+    _ticks,
+    bar_chart,
+    heat_map,
+    interval_chart,
+    line_chart,
+)
+from proxyless_hw.report.figures import architecture_canvas, architecture_svg
+from proxyless_hw.report.palette import DARK, LIGHT
+from proxyless_hw.report.preferences import preferences
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import LayerSpec
+
+
+def network(choice: int = 0, **options: int) -> Architecture:
+    """The same candidate everywhere; the last one where it is given as -1."""
+    space = SearchSpace.load("imagenet")
+    choices = [choice % len(slot.candidates) for slot in space.slots]
+    return Architecture.from_choices(space, choices, **options)
+
+
+def blocks(arch: Architecture) -> list[Rect]:
+    shapes = architecture_canvas(arch).shapes
+    return [shape for shape in shapes if isinstance(shape, Rect) and shape.title]
+
+
+def test_every_layer_is_drawn_once_and_inside() -> None:
+    arch = network(4)
+    canvas = architecture_canvas(arch)
+    drawn = blocks(arch)
+    assert len(drawn) == len(arch.layers)
+    assert all(item.x >= 0 and item.x + item.width <= canvas.width for item in drawn)
+
+
+def test_kernel_is_height_and_colour_expansion_is_width() -> None:
+    small, large = blocks(network(0))[2], blocks(network(5))[2]
+    assert small.title.startswith("MB3 3x3")
+    assert large.title.startswith("MB6 7x7")
+    assert large.height > small.height
+    assert large.width > small.width
+    assert (small.fill, large.fill) == ("k3", "k7")
+
+
+def test_removed_blocks_are_dashed() -> None:
+    arch = network(-1)
+    removed = [item for item in blocks(arch) if item.dashed]
+    assert len(removed) == sum(block.is_zero for block in arch.blocks) > 0
+    assert all("removed" in item.title for item in removed)
+
+
+def test_stages_carry_their_width_and_map() -> None:
+    texts = {s.text for s in architecture_canvas(network()).shapes if isinstance(s, Text)}
+    assert {"24", "40", "80", "96", "192", "320", "1280", "1000"} <= texts
+    assert {"112²", "56²", "28²", "14²", "7²"} <= texts
+    assert "80²" in {
+        s.text for s in architecture_canvas(network(resolution=160)).shapes if isinstance(s, Text)
+    }
+
+
+def test_a_long_network_takes_several_rows() -> None:
+    arch = network(5)
+    more = (LayerSpec("mbconv", 320, 320, 7, 1, 6, True, "relu6"),) * 60
+    twice = replace(arch, blocks=arch.blocks + more)
+    canvas = architecture_canvas(twice)
+    assert canvas.width < 1250
+    assert canvas.height > 2 * architecture_canvas(arch).height
+
+
+def test_the_svg_is_well_formed_and_named() -> None:
+    root = ET.fromstring(architecture_svg(network(3)))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.attrib["aria-label"].startswith("imagenet: 22 blocks")
+
+
+def test_text_in_svg_is_escaped() -> None:
+    canvas = Canvas(10, 10, 'a "<b>"')
+    canvas.add(Text(x=0, y=0, text="<x> & y"))
+    root = ET.fromstring(canvas.svg(standalone=True))
+    assert root[-1].text == "<x> & y"
+
+
+def test_both_palettes_name_the_same_colours() -> None:
+    assert LIGHT.keys() == DARK.keys()
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_text_stands_out_from_its_ground(palette: dict[str, str]) -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(first: str, second: str) -> float:
+        low, high = sorted((luminance(palette[first]), luminance(palette[second])))
+        return (high + 0.05) / (low + 0.05)
+
+    for ink in ("ink", "muted", "accent", "target"):
+        assert contrast(ink, "paper") >= 4.5
+    for block in ("k3", "k5", "k7", "kx"):
+        assert contrast("on-block", block) >= 4.5
+
+
+def test_a_curve_runs_from_left_to_right_and_breaks_at_gaps() -> None:
+    curve = Series(name="loss", x=[1, 2, 3, 4, 5], y=[3.0, 2.0, None, 1.0, 0.5])
+    canvas = line_chart("Loss", [curve], x_label="epoch", levels=[Level(name="goal", y=0.8)])
+    lines = [s for s in canvas.shapes if isinstance(s, Line) and s.stroke == "accent"]
+    assert [len(line.points) for line in lines] == [2, 2]
+    (left, high), (right, low) = lines[0].points
+    assert left < right
+    assert high < low
+    goal = next(s for s in canvas.shapes if isinstance(s, Line) and s.stroke == "target")
+    assert lines[1].points[0][1] < goal.points[0][1] < lines[1].points[1][1]
+
+
+def test_a_constant_curve_is_drawn() -> None:
+    canvas = line_chart("E", [Series(name="E", x=[1], y=[4.0])], x_label="epoch")
+    assert all(0 <= s.x <= canvas.width for s in canvas.shapes if isinstance(s, Text))
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    canvas = bar_chart("ms", [("a", 1.0), ("b", 3.0)], "ms")
+    first, second = (s.width for s in canvas.shapes if isinstance(s, Rect))
+    assert second == pytest.approx(3 * first)
+
+
+def test_intervals_lie_around_their_values() -> None:
+    canvas = interval_chart("ms", [("target", 8, None, None), ("measured", 7.9, 7.8, 8.1)], "ms")
+    bars = [s for s in canvas.shapes if isinstance(s, Line) and s.width == 5]
+    assert len(bars) == 1
+    assert bars[0].points[0][0] < bars[0].points[1][0]
+
+
+def test_probabilities_are_shades_and_the_choice_is_framed() -> None:
+    canvas = heat_map("p", [[0.2, 0.8], [1.0, None]], ["s1", "s2"], ["A 1", "B 2"], [1, None])
+    cells = {s.key: s for s in canvas.shapes if isinstance(s, Rect) and s.key}
+    assert {key: cell.opacity for key, cell in cells.items()} == {
+        "0-0": 0.2,
+        "0-1": 0.8,
+        "1-0": 1.0,
+    }
+    (frame,) = [s for s in canvas.shapes if isinstance(s, Rect) and s.stroke]
+    assert (frame.x, frame.y) == (cells["0-1"].x, cells["0-1"].y)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (3.71, 4.9), (-44, 0), (0.001, 0.0012), (7, 9e5)]
+)
+def test_ticks_are_round_numbers_within_the_range(low: float, high: float) -> None:
+    ticks = _ticks(low, high, 5)
+    assert 2 <= len(ticks) <= 8
+    assert all(low <= tick <= high for tick in ticks)
+    steps = {round(b - a, 12) for a, b in pairwise(ticks)}
+    assert len(steps) == 1
+    assert f"{steps.pop():.0e}"[0] in "125"
+
+
+def test_preferences_set_down_sampling_blocks_apart() -> None:
+    space = SearchSpace.load("imagenet")
+    # MB6 7x7 where the stride is 2, MB3 3x3 elsewhere.
+    choices = [5 if slot.candidates[0].stride == 2 else 0 for slot in space.slots]
+    found = preferences(Architecture.from_choices(space, choices))
+    assert found is not None
+    assert (found.down_kernel, found.down_expand) == (7, 6)
+    assert (found.other_kernel, found.other_expand) == (3, 3)
+    assert found.depth == found.positions == 22
+    assert [(stage.channels, stage.resolution) for stage in found.stages] == [
+        (24, 56),
+        (40, 28),
+        (80, 14),
+        (96, 14),
+        (192, 7),
+        (320, 7),
+    ]
+    # First of four blocks is large: (7 + 3 * 3) / 4, (6 + 3 * 3) / 4.
+    assert found.stages[0].kernel == 4.0
+    assert found.stages[0].expand == 3.75
+
+
+def test_removed_blocks_count_for_depth_only() -> None:
+    found = preferences(network(-1))
+    assert found is not None
+    assert found.depth == 22 - sum(block.is_zero for block in network(-1).blocks)
+    assert "of 22 blocks are there." in found.sentences()[0]
