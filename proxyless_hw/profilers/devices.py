@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -135,7 +135,7 @@ def _onnxruntime_providers() -> Sequence[str]:
     return providers
 
 
-def _gpus() -> tuple[list[Mapping[str, Any]], str]:
+def _gpus() -> tuple[list[dict[str, Any]], str]:
     nvml = Nvml.find()
     if nvml is None:
         if shutil.which("nvidia-smi"):
@@ -153,7 +153,7 @@ def _gpus() -> tuple[list[Mapping[str, Any]], str]:
     return gpus, "" if gpus else "the driver lists no GPU"
 
 
-def _phones() -> tuple[list[Mapping[str, str]], str]:
+def _phones() -> tuple[list[dict[str, str]], str]:
     adb = shutil.which("adb")
     if adb is None:
         return [], "adb is not installed"
