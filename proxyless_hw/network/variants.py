@@ -115,7 +115,8 @@ def _weights(layer: LayerSpec, variant: OpVariant) -> list[tuple[str, nn.Module]
 
 def widened(narrow: Tensor, channels: int) -> Tensor:
     """Zero channels appended to (N, C, H, W) until it has so many."""
-    missing = channels - narrow.shape[1]
+    # Plain ints: a tracing exporter would otherwise write the padding as a computation.
+    missing = int(channels) - int(narrow.shape[1])
     if missing == 0:
         return narrow
     return torch.nn.functional.pad(narrow, (0, 0, 0, 0, 0, missing))
