@@ -1,0 +1,276 @@
+"""Deriving the final network: an exact integer program over one choice per slot.
+
+maximise sum of log p  subject to  0.99 T <= latency <= T  (scipy's HiGHS), K best by cutting off
+each solution found. Several constraints: every cost stays at or under its target, and at least
+one lies in its window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, sparse
+
+from proxyless_hw.errors import SearchError
+
+WINDOW = 0.99
+"""The lower edge of the accepted window, as a fraction of the target."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """What every choice costs under one constraint, separable over slots.
+
+    Attributes:
+        name: the constraint's name, for messages: a table's name, ``macs``, ``parameters``.
+        unit: ``ms``, ``mJ``, ``M``.
+        fixed: cost of what every network has.
+        slots: cost of each candidate, (slots, max_candidates); absent ones are ignored.
+        mask: True where a candidate exists, same shape.
+    """
+
+    name: str
+    unit: str
+    fixed: float
+    slots: Array
+    mask: NDArray[np.bool_]
+
+    def cost(self, choices: Sequence[int]) -> float:
+        """Cost of the network that `choices` stand for."""
+        return self.fixed + float(self.slots[np.arange(len(choices)), list(choices)].sum())
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest cost in the space."""
+        low = np.where(self.mask, self.slots, np.inf).min(1).sum()
+        high = np.where(self.mask, self.slots, -np.inf).max(1).sum()
+        return self.fixed + float(low), self.fixed + float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """One solution of the integer program.
+
+    Attributes:
+        choices: one candidate per slot.
+        log_probability: sum of log p over the slots.
+        costs: its cost under each constraint, in their order.
+    """
+
+    choices: tuple[int, ...]
+    log_probability: float
+    costs: tuple[float, ...]
+
+
+def check_feasible(costs: CostTable, target: float) -> None:
+    """Checks that a target lies within the achievable range, before any training.
+
+    Raises:
+        SearchError: it does not; the message states the range.
+    """
+    low, high = costs.range
+    slack = 1e-9 * high
+    if not low - slack <= target <= high + slack:
+        raise SearchError(
+            f"target {target:g} {costs.unit} lies outside what the space can reach on "
+            f"'{costs.name}': {low:.4g} to {high:.4g} {costs.unit}. Choose a target in that range."
+        )
+
+
+def geometric_mean_target(costs: CostTable) -> float:
+    """The default target: the geometric mean of the feasible range."""
+    low, high = costs.range
+    return float(np.sqrt(low * high))
+
+
+def derive(
+    log_probability: Array,
+    costs: Sequence[CostTable],
+    targets: Sequence[float],
+    count: int = 1,
+) -> list[Derived]:
+    """The `count` most probable networks within the window, best first.
+
+    Args:
+        log_probability: log p, (slots, max_candidates).
+        costs: one table per constraint.
+        targets: one target per constraint, in its unit.
+        count: how many networks at most; fewer when the window holds fewer.
+
+    Raises:
+        SearchError: a target is out of range, or the window is empty (nearest costs are named).
+    """
+    for table, target in zip(costs, targets, strict=True):
+        check_feasible(table, target)
+    program = _Program(log_probability, costs)
+    found: dict[tuple[int, ...], Derived] = {}
+    for window in range(len(costs)):
+        lows = [
+            WINDOW * target if index == window else -np.inf for index, target in enumerate(targets)
+        ]
+        cuts: list[tuple[int, ...]] = []
+        while len(cuts) < count:
+            choices = program.solve(lows, targets, cuts)
+            if choices is None:
+                break
+            cuts.append(choices)
+            found[choices] = program.derived(choices)
+    if not found:
+        raise SearchError(_empty_window(program, costs, targets))
+    ranked = sorted(found.values(), key=lambda item: (-item.log_probability, item.choices))
+    return ranked[:count]
+
+
+def most_probable(log_probability: Array, costs: Sequence[CostTable], count: int) -> list[Derived]:
+    """The `count` most probable networks without any constraint, best first."""
+    program = _Program(log_probability, costs)
+    free = [np.inf] * len(costs)
+    cuts: list[tuple[int, ...]] = []
+    while len(cuts) < count:
+        choices = program.solve([-np.inf] * len(costs), free, cuts)
+        if choices is None:
+            break
+        cuts.append(choices)
+    return [program.derived(choices) for choices in cuts]
+
+
+def pareto(
+    log_probability: Array, costs: CostTable, points: int = 50
+) -> list[tuple[float, Derived]]:
+    """The exact optimum at budgets spread evenly over the feasible range.
+
+    Returns:
+        (budget, most probable network that costs at most the budget), cheapest budget first.
+    """
+    low, high = costs.range
+    program = _Program(log_probability, [costs])
+    front = []
+    for budget in np.linspace(low, high, points):
+        choices = program.solve([-np.inf], [float(budget)], [])
+        if choices is None:  # the cheapest network itself, lost to the solver's tolerance
+            choices = tuple(np.where(costs.mask, costs.slots, np.inf).argmin(1).tolist())
+        front.append((float(budget), program.derived(choices)))
+    return front
+
+
+class _Program:
+    """The integer program over x[slot, candidate] in {0, 1}, rows scaled to the target."""
+
+    def __init__(self, log_probability: Array, costs: Sequence[CostTable]) -> None:
+        self.costs = list(costs)
+        self.mask = costs[0].mask
+        self.rows, self.columns = np.nonzero(self.mask)
+        floor = np.log(1e-30)
+        self.log_p = np.maximum(np.where(self.mask, log_probability, 0.0), floor)
+        size = len(self.rows)
+        self.one_each = sparse.csr_matrix(
+            (np.ones(size), (self.rows, np.arange(size))), shape=(len(self.mask), size)
+        )
+        self.weights = [table.slots[self.rows, self.columns] for table in self.costs]
+
+    def derived(self, choices: tuple[int, ...]) -> Derived:
+        rows = np.arange(len(choices))
+        return Derived(
+            choices,
+            float(self.log_p[rows, list(choices)].sum()),
+            tuple(table.cost(choices) for table in self.costs),
+        )
+
+    def solve(
+        self,
+        lows: Sequence[float],
+        highs: Sequence[float],
+        cuts: Sequence[tuple[int, ...]],
+        objective: Array | None = None,
+    ) -> tuple[int, ...] | None:
+        """The best choices within the bounds, or None when there are none.
+
+        The solver's feasibility tolerance is 1e-6 of a row, so bounds are pulled in by as much
+        when a solution violates one, and the answer is checked in exact sums.
+        """
+        value = self.log_p[self.rows, self.columns] if objective is None else objective
+        for margin in (0.0, 2e-6, 1e-5):
+            choices = self._solve_once(value, lows, highs, cuts, margin)
+            if choices is None:
+                return None
+            if self._within(choices, lows, highs):
+                return choices
+        return None
+
+    def _solve_once(
+        self,
+        value: Array,
+        lows: Sequence[float],
+        highs: Sequence[float],
+        cuts: Sequence[tuple[int, ...]],
+        margin: float,
+    ) -> tuple[int, ...] | None:
+        constraints = [optimize.LinearConstraint(self.one_each, 1, 1)]
+        for table, weights, low, high in zip(self.costs, self.weights, lows, highs, strict=True):
+            if np.isinf(low) and np.isinf(high):
+                continue
+            scale = max(abs(bound) for bound in (low, high) if np.isfinite(bound)) or 1.0
+            constraints.append(
+                optimize.LinearConstraint(
+                    weights[None] / scale,
+                    (low - table.fixed) / scale + margin,
+                    (high - table.fixed) / scale - margin,
+                )
+            )
+        for cut in cuts:
+            chosen = self.columns == np.asarray(cut)[self.rows]
+            constraints.append(
+                optimize.LinearConstraint(chosen[None].astype(float), -np.inf, len(cut) - 1)
+            )
+        result = optimize.milp(
+            -value,
+            integrality=np.ones(len(value)),
+            bounds=optimize.Bounds(0, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": 0.0},
+        )
+        if result.x is None:
+            return None
+        choices = np.zeros(len(self.mask), dtype=int)
+        picked = result.x > 0.5
+        choices[self.rows[picked]] = self.columns[picked]
+        return tuple(choices.tolist())
+
+    def _within(
+        self, choices: tuple[int, ...], lows: Sequence[float], highs: Sequence[float]
+    ) -> bool:
+        costs = [table.cost(choices) for table in self.costs]
+        return all(
+            low <= cost <= high * (1 + 1e-12)
+            for low, cost, high in zip(lows, costs, highs, strict=True)
+        )
+
+    def nearest(self, target: float) -> list[float]:
+        """Costs nearest to the first constraint's target, from below and above."""
+        weights = self.weights[0]
+        below = self.solve([-np.inf], [target], [], objective=weights)
+        above = self.solve([target], [np.inf], [], objective=-weights)
+        return [self.costs[0].cost(item) for item in (below, above) if item is not None]
+
+
+def _empty_window(program: _Program, costs: Sequence[CostTable], targets: Sequence[float]) -> str:
+    if len(costs) > 1:
+        wanted = ", ".join(
+            f"{table.name} <= {target:g} {table.unit}"
+            for table, target in zip(costs, targets, strict=True)
+        )
+        return (
+            f"no network of the space meets {wanted} together with one of them in its window "
+            f"[{WINDOW} T, T]. Loosen the tightest constraint."
+        )
+    table, target = costs[0], targets[0]
+    near = " and ".join(f"{value:.4g}" for value in program.nearest(target))
+    return (
+        f"no network costs between {WINDOW} T and T for T = {target:g} {table.unit} on "
+        f"'{table.name}'; the nearest cost {near} {table.unit}. Use one of these as the target."
+    )

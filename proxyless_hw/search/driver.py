@@ -1,0 +1,360 @@
+"""`run_search`: prepare, train the supernet, derive, write the run folder, verify if asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import SearchError
+from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.search.config import SearchConfig, with_output
+from proxyless_hw.search.data import DataConfig, DataSplits, load_data
+from proxyless_hw.search.derived import accuracy
+from proxyless_hw.search.distributed import World, join_world, leave_world
+from proxyless_hw.search.finish import (
+    Finalist,
+    constraint_report,
+    derive_finalists,
+    pareto_points,
+    rank,
+    slot_margins,
+)
+from proxyless_hw.search.interrupt import stop_on_signals
+from proxyless_hw.search.loop import Loop, steps_per_epoch
+from proxyless_hw.search.objective import Constraint, Penalty, expectations_of
+from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.search.prepare import Problem, describe_constraints, prepare_problem
+from proxyless_hw.search.run_folder import RunFolder, default_folder
+from proxyless_hw.search.schedule import alpha_lr, alpha_updates
+from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
+from proxyless_hw.search.steps import Context
+from proxyless_hw.tensor_files import save_tensors
+
+ObserverFactory = Callable[[Sequence[Constraint]], SearchObserver]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        folder: the run folder.
+        architecture: the derived network at its deployment shape.
+        document: result.json: target_ms, predicted_ms, expected_ms, measured_ms, accuracy, ...
+        verified: whether the measurement agreed with the target; None when none was made.
+    """
+
+    folder: Path
+    architecture: Architecture
+    document: dict[str, Any]
+    verified: bool | None
+
+
+def run_search(
+    config: SearchConfig, observer_factory: ObserverFactory | None = None
+) -> SearchResult:
+    """Runs one search from a configuration to a derived network.
+
+    Args:
+        config: all settings.
+        observer_factory: makes the observer from the constraints; None reports nothing.
+
+    Returns:
+        The result; its files lie in the run folder.
+
+    Raises:
+        SearchError: a target out of range, an existing output, an empty window, a NaN loss.
+        MissingEntryError: the table lacks ops of the space.
+        InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
+    """
+    problem = prepare_problem(config)
+    folder = _folder(config, problem)
+    make = observer_factory or (lambda constraints: SearchObserver())
+    with exclusive_lock(folder.path / ".lock", SearchError, f"run folder {folder.path}"):
+        if config.resume and folder.result.exists():
+            return read_result(folder.path)
+        with make(problem.constraints) as observer:
+            return _search(with_output(config, folder.path), problem, folder, observer)
+
+
+def read_result(run: str | Path) -> SearchResult:
+    """Reads a finished run.
+
+    Raises:
+        SearchError: the run is not finished, or a file is malformed.
+    """
+    folder = RunFolder(Path(run))
+    if not folder.result.exists():
+        raise SearchError(
+            f"{run} is no finished search. Finish it: proxyless-hw search --output {run} --resume"
+        )
+    document = folder.read_json(folder.result)
+    arch = Architecture.load(folder.architecture)
+    verify = document.get("verify")
+    return SearchResult(folder.path, arch, document, verify["agrees"] if verify else None)
+
+
+def _folder(config: SearchConfig, problem: Problem) -> RunFolder:
+    if config.output is None:
+        name = f"{problem.constraints[0].name}-{problem.target_ms:.4g}ms"
+        return RunFolder(default_folder(name))
+    folder = RunFolder(Path(config.output))
+    if folder.is_started():
+        if not config.resume:
+            raise SearchError(
+                f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
+                "another --output."
+            )
+        if folder.config.exists():
+            folder.check_same_settings(config.to_dict())
+    return folder
+
+
+def _search(
+    config: SearchConfig, problem: Problem, folder: RunFolder, observer: SearchObserver
+) -> SearchResult:
+    device = choose_device(config.device)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    world = join_world(device)
+    try:
+        data = load_data(data_config(config))
+        context = make_context(config, problem, data, device, world)
+        state = _state(config, problem, data, context, folder)
+        if world.is_main:
+            folder.write_json(folder.config, _config_document(config, problem, data))
+            folder.keep_metrics(state.epoch)
+        _train(state, context, data, folder, observer, problem)
+        if not world.is_main:
+            return SearchResult(folder.path, _placeholder(problem), {}, None)
+        observer.note(
+            "deriving the network: exact integer program, then ranking on held-out images"
+        )
+        return _finish(state, context, data, folder, problem, observer)
+    finally:
+        leave_world(world)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a name; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        SearchError: an unknown device, or one that is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and torch.backends.mps.is_available():
+            name = "mps"
+    kind = name.partition(":")[0]
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if kind not in available:
+        raise SearchError(f"--device must be cpu, cuda, mps or auto: received '{name[:40]}'.")
+    if not available[kind]:
+        raise SearchError(f"no {kind} device is here. Use --device cpu.")
+    return torch.device(name)
+
+
+def data_config(config: SearchConfig) -> DataConfig:
+    """The data settings of a search."""
+    return DataConfig(
+        name=config.data,
+        root=config.data_root,
+        limit=config.limit,
+        resolution=config.train_resolution,
+        batch_size=config.batch_size,
+        holdout=config.holdout,
+        seed=config.seed,
+        workers=config.workers,
+    )
+
+
+def make_context(
+    config: SearchConfig,
+    problem: Problem,
+    data: DataSplits,
+    device: torch.device,
+    world: World | None = None,
+) -> Context:
+    """Binds settings, constraints and device for the step functions."""
+    world = world or World()
+    scaler = torch.amp.GradScaler(device.type, enabled=config.autocast == "fp16")
+    draft = Context(
+        config, problem.constraints, Penalty(config, problem.constraints, 1), device, world, scaler
+    )
+    updates = alpha_updates(config, steps_per_epoch(draft, data))
+    return replace(draft, penalty=Penalty(config, problem.constraints, updates))
+
+
+def _state(
+    config: SearchConfig, problem: Problem, data: DataSplits, context: Context, folder: RunFolder
+) -> SearchState:
+    updates = context.penalty.total_updates
+    state = new_state(
+        config,
+        problem.space,
+        data.num_classes,
+        len(problem.constraints),
+        alpha_lr(config, updates),
+        context.device,
+    )
+    if config.resume and folder.checkpoint.exists():
+        document = read_checkpoint(folder.checkpoint, problem.space)
+        restore(state, document, folder.checkpoint)
+    context.world.broadcast(state.supernet)
+    return state
+
+
+def _train(
+    state: SearchState,
+    context: Context,
+    data: DataSplits,
+    folder: RunFolder,
+    observer: SearchObserver,
+    problem: Problem,
+) -> None:
+    with stop_on_signals() as stop:
+        loop = Loop(context, data, folder, observer, stop)
+        config = context.config
+        total = (config.warmup_epochs + config.epochs) * loop.steps_per_epoch
+        done = state.epoch * loop.steps_per_epoch + state.step
+        observer.start(total, done, opening_line(config, problem, data))
+        loop.run(state)
+
+
+def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
+    """What is searched, on what, for what: both shapes in one line."""
+    return (
+        f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
+        f"{data.num_classes} classes; latency counted at {problem.resolution} px, "
+        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}"
+    )
+
+
+def _finish(
+    state: SearchState,
+    context: Context,
+    data: DataSplits,
+    folder: RunFolder,
+    problem: Problem,
+    observer: SearchObserver,
+) -> SearchResult:
+    config, constraints = context.config, problem.constraints
+    started = time.perf_counter()
+    costs = [constraint.costs for constraint in constraints]
+    targets = [constraint.target for constraint in constraints]
+    found = derive_finalists(
+        state.supernet, costs, targets, config.finalists, config.objective != "none"
+    )
+    finalists = rank(state.supernet, found, problem, config, data, context.device)
+    verification: dict[str, Any] | None = None
+    if config.verify:
+        from proxyless_hw.search.verify import verify_search
+
+        finalists, verification = verify_search(state, finalists, problem, context, data, observer)
+    best = finalists[0]
+    expectations, _ = expectations_of(
+        constraints, state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
+    )
+    test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    document: dict[str, Any] = {
+        "target_ms": problem.target_ms,
+        "predicted_ms": problem.predictor.predict_ms(best.arch),
+        "predicted_interval_ms": list(problem.predictor.interval_ms(best.arch)),
+        "expected_ms": expectations[0],
+        "measured_ms": verification["measured_ms"] if verification else None,
+        "measured_interval_ms": verification["interval_ms"] if verification else None,
+        "accuracy": accuracy(best.network, test, context.device),
+        "supernet_accuracy": best.accuracy,
+        "constraints": constraint_report(constraints, best.derived),
+        "finalists": [
+            {
+                "choices": list(item.derived.choices),
+                "predicted_ms": item.derived.costs[0],
+                "log_probability": item.derived.log_probability,
+                "accuracy": item.accuracy,
+            }
+            for item in finalists
+        ],
+        "margins": slot_margins(state.supernet),
+        "pareto": pareto_points(state.supernet, costs[0]),
+        "seconds": round(state.seconds + time.perf_counter() - started, 2),
+        "verify": verification,
+    }
+    arch = replace(best.arch, provenance=_provenance(document, problem, config))
+    document = {"architecture": parse_architecture(arch), **document}
+    network = {key: value.cpu() for key, value in best.network.state_dict().items()}
+    save_tensors(folder.network, {"state_dict": network}, SearchError)
+    arch.save(folder.architecture)
+    folder.write_json(folder.result, document)
+    agrees = verification["agrees"] if verification else None
+    return SearchResult(folder.path, arch, document, agrees)
+
+
+def parse_architecture(arch: Architecture) -> dict[str, Any]:
+    """The architecture's JSON form as a document, for embedding."""
+    import json
+
+    document: dict[str, Any] = json.loads(arch.to_json())
+    return document
+
+
+def _provenance(document: dict[str, Any], problem: Problem, config: SearchConfig) -> dict[str, Any]:
+    keys = ("target_ms", "predicted_ms", "predicted_interval_ms", "expected_ms")
+    return {
+        "table": problem.table.name,
+        **{key: document[key] for key in (*keys, "measured_ms", "measured_interval_ms")},
+        "algorithm": config.algorithm,
+        "objective": config.objective,
+        "seed": config.seed,
+    }
+
+
+def _config_document(config: SearchConfig, problem: Problem, data: DataSplits) -> dict[str, Any]:
+    return {
+        "settings": config.to_dict(),
+        "table": config.table,
+        "table_header": dict(problem.table.metadata),
+        "space": problem.space.id,
+        "data": config.data,
+        "target_ms": problem.target_ms,
+        "resolution": problem.resolution,
+        "num_classes": problem.num_classes,
+        "training": {
+            "resolution": data.resolution,
+            "num_classes": data.num_classes,
+            "class_names": list(data.class_names),
+            "mean": [float(value) for value in data.mean],
+            "std": [float(value) for value in data.std],
+        },
+        "constraints": [
+            {
+                "name": constraint.name,
+                "unit": constraint.costs.unit,
+                "target": constraint.target,
+                "reachable": list(constraint.costs.range),
+            }
+            for constraint in problem.constraints
+        ],
+    }
+
+
+def _placeholder(problem: Problem) -> Architecture:
+    return Architecture.from_choices(
+        problem.space,
+        [0] * len(problem.space.slots),
+        resolution=problem.resolution,
+        num_classes=problem.num_classes,
+    )
+
+
+__all__ = ["Finalist", "SearchConfig", "SearchResult", "read_result", "run_search"]

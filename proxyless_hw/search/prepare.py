@@ -1,0 +1,167 @@
+"""What a search needs before its first step: space, costs, targets, all checked, no training yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from proxyless_hw.errors import SearchError
+from proxyless_hw.network.counting import op_macs, op_parameters
+from proxyless_hw.predictors.fit import Predictor, fit_predictor
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.derive import CostTable, check_feasible, geometric_mean_target
+from proxyless_hw.search.objective import Constraint, constraint_from
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import OpSpec
+from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import parse_count
+
+COUNTED = {"macs": op_macs, "parameters": op_parameters}
+"""Costs that need no table."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The search problem: what to choose from, for which device, within which limits.
+
+    Attributes:
+        space: the search space.
+        table: the first constraint's table.
+        predictor: its predictor.
+        constraints: the first is the table's latency at `target_ms`.
+        resolution: deployment resolution in pixels.
+        num_classes: deployment classes.
+    """
+
+    space: SearchSpace
+    table: LatencyTable
+    predictor: Predictor
+    constraints: tuple[Constraint, ...]
+    resolution: int
+    num_classes: int
+
+    @property
+    def target_ms(self) -> float:
+        """Target of the first constraint."""
+        return self.constraints[0].target
+
+
+def prepare_problem(config: SearchConfig) -> Problem:
+    """Loads space and tables and checks that every target can be reached.
+
+    Raises:
+        SearchError: a target outside the feasible range (the message gives it).
+        MissingEntryError: the table lacks ops of the space; all are named.
+        SpaceError, TableError, PredictorError: a file is malformed.
+    """
+    space = SearchSpace.load(config.space)
+    table = LatencyTable.load(config.table)
+    resolution = deployment_resolution(table, space, config.resolution)
+    num_classes = config.num_classes or table.num_classes or space.num_classes
+    predictor = fit_predictor(table, kind=config.predictor)
+    costs = table_costs(predictor, table, space, resolution, num_classes)
+    target = config.target_ms or geometric_mean_target(costs)
+    check_feasible(costs, target)
+    constraints = [constraint_from(costs, target)]
+    for text in config.constraints:
+        extra = _extra_constraint(text, config, space, resolution, num_classes)
+        if extra.name in {constraint.name for constraint in constraints}:
+            raise SearchError(f"two constraints are named '{extra.name}'. Give each table once.")
+        constraints.append(extra)
+    return Problem(space, table, predictor, tuple(constraints), resolution, num_classes)
+
+
+def deployment_resolution(table: LatencyTable, space: SearchSpace, wanted: int | None) -> int:
+    """The resolution at which latency is counted: as asked, else the table's.
+
+    Raises:
+        SearchError: the table holds several and none was asked for.
+    """
+    if wanted is not None:
+        return wanted
+    held = table.resolutions
+    if len(held) == 1:
+        return held[0]
+    if not held or space.resolution in held:
+        return space.resolution
+    listed = ", ".join(str(value) for value in held)
+    raise SearchError(
+        f"table '{table.name}' holds several resolutions ({listed}); choose one with --resolution."
+    )
+
+
+def table_costs(
+    predictor: Predictor,
+    table: LatencyTable,
+    space: SearchSpace,
+    resolution: int,
+    num_classes: int,
+) -> CostTable:
+    """The cost of every choice by a table's predictor.
+
+    Raises:
+        MissingEntryError: a look-up lacks ops; all are named.
+    """
+    costs = predictor.space_costs(space, resolution=resolution, num_classes=num_classes)
+    return CostTable(
+        name=Path(table.name).stem,
+        unit=table.unit,
+        fixed=float(costs.fixed_ms),
+        slots=np.asarray(costs.slot_ms, dtype=np.float64),
+        mask=np.asarray(costs.mask, dtype=bool),
+    )
+
+
+def counted_costs(name: str, space: SearchSpace, resolution: int, num_classes: int) -> CostTable:
+    """The cost of every choice in MACs or parameters, in millions."""
+    count = COUNTED[name]
+
+    def millions(op: OpSpec | None) -> float:
+        return 0.0 if op is None else count(op) / 1e6
+
+    mask = np.zeros((len(space.slots), space.max_candidates), dtype=bool)
+    slots = np.zeros(mask.shape)
+    for row, ops in enumerate(space.slot_ops(resolution)):
+        mask[row, : len(ops)] = True
+        slots[row, : len(ops)] = [millions(op) for op in ops]
+    fixed = sum(millions(op) for op in space.fixed_ops(resolution, num_classes))
+    return CostTable(name, "M", fixed, slots, mask)
+
+
+def _extra_constraint(
+    text: str, config: SearchConfig, space: SearchSpace, resolution: int, num_classes: int
+) -> Constraint:
+    name, equals, value = text.partition("=")
+    try:
+        number = parse_count(value)
+    except ValueError:
+        number = 0.0
+    if not equals or not number > 0 or not np.isfinite(number):
+        raise SearchError(
+            f"a constraint reads name=value, such as pixel1=80 or macs=320M: received '{text[:80]}'."
+        )
+    if name in COUNTED:
+        costs, number = counted_costs(name, space, resolution, num_classes), number / 1e6
+    else:
+        table = LatencyTable.load(name)
+        predictor = fit_predictor(table, kind=config.predictor)
+        at = deployment_resolution(table, space, config.resolution)
+        classes = config.num_classes or table.num_classes or space.num_classes
+        costs = table_costs(predictor, table, space, at, classes)
+    check_feasible(costs, number)
+    return constraint_from(costs, number)
+
+
+def describe_constraints(constraints: Sequence[Constraint]) -> str:
+    """One line for people: ``pixel1 75.0 ms (reachable 21.0 to 261)``."""
+    parts = []
+    for constraint in constraints:
+        low, high = constraint.costs.range
+        unit = constraint.costs.unit
+        parts.append(
+            f"{constraint.name} {constraint.target:.4g} {unit} (reachable {low:.3g} to {high:.3g})"
+        )
+    return ", ".join(parts)

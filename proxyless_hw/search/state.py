@@ -1,0 +1,186 @@
+"""Everything a search must remember, and its checkpoint: tensors and plain containers only."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from proxyless_hw.errors import SearchError
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.objective import Multipliers
+from proxyless_hw.search.start import align_candidates
+from proxyless_hw.search.supernet import SuperNet
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.tensor_files import load_tensors, save_tensors
+
+SCHEMA = "proxyless-hw-search/1"
+
+
+@dataclass
+class EpochSums:
+    """Running sums over the epoch in progress, kept so that a resumed epoch reports the whole."""
+
+    steps: int = 0
+    train_loss: float = 0.0
+    train_correct: int = 0
+    train_images: int = 0
+    alpha_steps: int = 0
+    holdout_loss: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class SearchState:
+    """The moving parts of a search.
+
+    Attributes:
+        supernet: weights and alpha.
+        weight_optimizer: SGD over the weights; alpha is not among them (asserted).
+        alpha_optimizer: Adam over alpha alone.
+        generator: draws paths; on the CPU, the same on every rank.
+        multipliers: of the constraints.
+        baseline: REINFORCE's baseline; None before its first batch.
+        epoch: epochs completed, warm-up included.
+        step: weight steps completed within the epoch in progress.
+        alpha_batches: held-out batches used so far.
+        sums: running sums of the epoch in progress.
+        seconds: time spent in completed epochs.
+    """
+
+    supernet: SuperNet
+    weight_optimizer: torch.optim.Optimizer
+    alpha_optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    multipliers: Multipliers
+    baseline: float | None = None
+    epoch: int = 0
+    step: int = 0
+    alpha_batches: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+    seconds: float = 0.0
+
+
+def new_state(
+    config: SearchConfig,
+    space: SearchSpace,
+    num_classes: int,
+    constraints: int,
+    alpha_lr: float,
+    device: torch.device,
+) -> SearchState:
+    """Builds the supernet and its two optimisers over disjoint parameters."""
+    supernet = SuperNet(space, num_classes, seed=config.seed)
+    if config.aligned_start:
+        align_candidates(supernet, config.seed)
+    supernet.to(device)
+    weights = supernet.weight_parameters()
+    assert all(weight is not supernet.alpha for weight in weights), "alpha is no weight"
+    weight_optimizer = torch.optim.SGD(
+        _decay_groups(weights, config.weight_decay),
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+    )
+    alpha_optimizer = torch.optim.Adam(
+        [supernet.alpha], lr=alpha_lr, betas=(0.0, 0.999), weight_decay=0.0
+    )
+    return SearchState(
+        supernet=supernet,
+        weight_optimizer=weight_optimizer,
+        alpha_optimizer=alpha_optimizer,
+        generator=torch.Generator().manual_seed(config.seed),
+        multipliers=Multipliers([0.0] * constraints),
+    )
+
+
+def _decay_groups(weights: list[torch.nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Weight decay on convolutions and linear layers, none on BatchNorm and biases."""
+    return [
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": decay},
+        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def space_fingerprint(space: SearchSpace) -> str:
+    """A short hash of what the supernet's shapes and alpha depend on."""
+    text = repr((space.stem, space.positions, space.head, space.batch_norm))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save_checkpoint(path: Path, state: SearchState, config: SearchConfig) -> None:
+    """Writes the state atomically; the old checkpoint stays until the new one is on disk.
+
+    Raises:
+        SearchError: the place cannot be written.
+    """
+    document = {
+        "schema": SCHEMA,
+        "space": state.supernet.space.id,
+        "space_fingerprint": space_fingerprint(state.supernet.space),
+        "num_classes": state.supernet.num_classes,
+        "config": {**config.to_dict(), "resume": False},
+        "supernet": state.supernet.state_dict(),
+        "weight_optimizer": state.weight_optimizer.state_dict(),
+        "alpha_optimizer": state.alpha_optimizer.state_dict(),
+        "generator": state.generator.get_state(),
+        "multipliers": {
+            "values": list(state.multipliers.values),
+            "first": state.multipliers.first,
+            "updates": state.multipliers.updates,
+        },
+        "baseline": state.baseline,
+        "epoch": state.epoch,
+        "step": state.step,
+        "alpha_batches": state.alpha_batches,
+        "sums": dict(vars(state.sums)),
+        "seconds": state.seconds,
+    }
+    save_tensors(path, document, SearchError)
+
+
+def read_checkpoint(path: Path, space: SearchSpace | None = None) -> dict[str, Any]:
+    """Reads a checkpoint with ``weights_only=True``.
+
+    Args:
+        path: the file.
+        space: when given, the checkpoint must be of this space.
+
+    Raises:
+        SearchError: unreadable, not a search checkpoint, or of another space.
+    """
+    document = load_tensors(path, SearchError, "search checkpoint")
+    if document.get("schema") != SCHEMA:
+        raise SearchError(f"{path} is not a search checkpoint of schema '{SCHEMA}'.")
+    if space is not None and document.get("space_fingerprint") != space_fingerprint(space):
+        raise SearchError(
+            f"{path} was made in space '{document.get('space')}', this search uses '{space.id}' "
+            "(or the space file has changed). Choose another --output, or the same space."
+        )
+    return document
+
+
+def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
+    """Puts a checkpoint's contents into a freshly built state.
+
+    Raises:
+        SearchError: a part is missing or has another shape.
+    """
+    try:
+        state.supernet.load_state_dict(document["supernet"])
+        state.weight_optimizer.load_state_dict(document["weight_optimizer"])
+        state.alpha_optimizer.load_state_dict(document["alpha_optimizer"])
+        state.generator.set_state(document["generator"])
+        state.multipliers = Multipliers(**document["multipliers"])
+        state.baseline = document["baseline"]
+        state.epoch = document["epoch"]
+        state.step = document["step"]
+        state.alpha_batches = document["alpha_batches"]
+        state.sums = EpochSums(**document["sums"])
+        state.seconds = document["seconds"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as cause:
+        first_line = str(cause).splitlines()[0][:200]
+        raise SearchError(f"{path} does not fit this search: {first_line}") from cause
