@@ -1,0 +1,196 @@
+"""What every profiler promises, asked of each of them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import standin_adb
+from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
+
+from proxyless_hw.errors import ProxylessHwError
+from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
+from proxyless_hw.profilers.building import build_module
+from proxyless_hw.profilers.energy import EnergyProfiler
+from proxyless_hw.profilers.gpu_onnxruntime import CudaOnnxRuntimeProfiler, TensorRtProfiler
+from proxyless_hw.profilers.registry import BUILT_IN, get_profiler
+from proxyless_hw.profilers.timing import TimingConfig, measure
+from proxyless_hw.profilers.torch_cuda import TorchCudaProfiler, Work
+from proxyless_hw.specs import OpSpec
+from proxyless_hw.tables.csv_format import UNITS
+
+SMALL = OpSpec("conv", 8, 8, 3, 4, 4, 8, kernel=3, stride=2, act="relu6")
+LARGE = OpSpec("mbconv", 64, 64, 24, 64, 64, 24, kernel=5, expand=6, skip=True, act="relu6")
+WORKLOADS = (Workload(SMALL.key, op=SMALL), Workload(LARGE.key, op=LARGE))
+HEADER = (
+    *("device", "device_kind", "runtime", "runtime_version", "threads", "batch_size"),
+    *("precision", "metric", "unit", "statistic", "fingerprint"),
+)
+
+
+class SizedGpu(FakeGpu):
+    """A GPU that takes longer for larger ops."""
+
+    def load(self, workload: Workload, settings: ProfilerSettings) -> Work:
+        op = workload.op
+        assert op is not None
+        build_module(workload, settings.batch_size)
+
+        def call() -> None:
+            self.now_ms += op.out_h * op.out_w * op.mid_c * 1e-5
+
+        return call
+
+    def capture(self, work: Work, calls: int) -> Work:
+        def replay() -> None:
+            for _ in range(calls):
+                work()
+
+        return replay
+
+
+class HostCounter:
+    """Energy that grows with the host's clock: 1 W."""
+
+    name = "made-up counter"
+    block_s = 0.02
+
+    def read_mj(self) -> float:
+        import time
+
+        return time.perf_counter() * 1e3
+
+
+def cpu(runtime: str) -> Callable[[Path], Profiler]:
+    return lambda _: get_profiler("cpu", ProfilerSettings(runtime=runtime))
+
+
+def phone(folder: Path) -> Profiler:
+    adb = standin_adb.install(folder / "phone")
+    options = {"adb": str(adb), "runs": "5", "min_secs": "0", "warmup_runs": "1"}
+    return get_profiler("mobile", ProfilerSettings(options=options))
+
+
+def command(folder: Path) -> Profiler:
+    tool = folder / "vendor-bench"
+    tool.write_text(
+        f"#!{sys.executable}\nimport sys, time, onnxruntime\n"
+        "session = onnxruntime.InferenceSession(sys.argv[1])\n"
+        "import numpy\n"
+        "item = session.get_inputs()[0]\n"
+        "feed = {item.name: numpy.zeros(item.shape, numpy.float32)}\n"
+        "best = 1e9\n"
+        "for _ in range(5):\n"
+        "    start = time.perf_counter(); session.run(None, feed)\n"
+        "    best = min(best, time.perf_counter() - start)\n"
+        "print('best', best * 1e3, 'ms')\n",
+        encoding="utf-8",
+    )
+    tool.chmod(0o755)
+    return get_profiler("command", ProfilerSettings(options={"command": f"'{tool}' {{model}}"}))
+
+
+def energy(_: Path) -> Profiler:
+    inner = get_profiler("cpu", ProfilerSettings())
+    return EnergyProfiler(inner, ProfilerSettings(metric="energy"), HostCounter)
+
+
+PROFILERS: dict[str, Callable[[Path], Profiler]] = {
+    **{f"cpu {runtime}": cpu(runtime) for runtime in BUILT_IN["cpu"]},
+    "gpu onnxruntime": lambda _: CudaOnnxRuntimeProfiler(ProfilerSettings(), FakeOnnxRuntime(CUDA)),
+    "gpu tensorrt": lambda _: TensorRtProfiler(ProfilerSettings(), FakeOnnxRuntime(TENSORRT)),
+    "gpu torch": lambda _: TorchCudaProfiler(ProfilerSettings(), SizedGpu(0)),
+    "mobile tflite": phone,
+    "command command": command,
+    "energy": energy,
+}
+
+
+@pytest.fixture(params=PROFILERS, scope="module")
+def profiler(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profiler:
+    return PROFILERS[request.param](tmp_path_factory.mktemp("profiler"))
+
+
+@pytest.fixture(scope="module")
+def session(profiler: Profiler) -> Iterator[Session]:
+    with profiler.open(WORKLOADS) as opened:
+        yield opened
+
+
+def test_every_built_in_runtime_is_in_the_suite() -> None:
+    built_in = {f"{kind} {runtime}" for kind, homes in BUILT_IN.items() for runtime in homes}
+    assert built_in <= set(PROFILERS)
+
+
+def test_the_description_fills_a_tables_header(profiler: Profiler) -> None:
+    described = profiler.describe()
+    for key in HEADER:
+        assert isinstance(described[key], str), key
+        assert described[key], key
+        assert described[key].isprintable(), key
+    assert described["unit"] == UNITS[described["metric"]]
+    assert described["statistic"] in ("median", "mean")
+    assert described["threads"] == str(profiler.settings.threads)
+    assert described["batch_size"] == str(profiler.settings.batch_size)
+    assert described["precision"] == profiler.settings.precision
+
+
+def test_the_description_is_the_same_when_asked_again(profiler: Profiler) -> None:
+    assert dict(profiler.describe()) == dict(profiler.describe())
+
+
+def test_visits_are_finite_positive_and_ordered(session: Session) -> None:
+    for visit in session.visit([0, 1]):
+        assert math.isfinite(visit.value)
+        assert 0 < visit.min <= visit.value
+        assert visit.p90 >= visit.min
+        assert visit.calls >= 1
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [1, 1, 0], [0]])
+def test_visits_belong_to_the_workloads_asked_for(session: Session, order: Sequence[int]) -> None:
+    values = [visit.value for visit in session.visit(order)]
+    assert len(values) == len(order)
+    small = [value for index, value in zip(order, values, strict=True) if index == 0]
+    large = [value for index, value in zip(order, values, strict=True) if index == 1]
+    assert not (small and large) or max(small) < min(large)
+
+
+def test_no_workloads_give_no_visits(session: Session) -> None:
+    assert session.visit([]) == []
+
+
+def test_the_protocol_drives_it(session: Session) -> None:
+    timing = TimingConfig(min_rounds=2, max_rounds=2, goal=0.5, max_repeats=0)
+    measured = measure(session, WORKLOADS, 0, timing, sleep=lambda _: None)
+    assert [estimate.name for estimate in measured.estimates] == [SMALL.key, LARGE.key]
+    small, large = measured.estimates
+    assert small.rounds == large.rounds == 2
+    assert 0 < small.interval.estimate < large.interval.estimate
+
+
+def test_a_session_may_be_closed_twice(profiler: Profiler) -> None:
+    opened = profiler.open(WORKLOADS[:1])
+    opened.close()
+    opened.close()
+
+
+@pytest.mark.parametrize("name", ["broken.onnx", "broken.tflite", "weights.pt"])
+def test_a_file_that_is_no_model_is_one_clear_error(
+    profiler: Profiler, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"this is no model")
+    with pytest.raises(ProxylessHwError) as caught:
+        profiler.open([Workload(str(path), file=path)]).visit([0])
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_third_partys_op_that_is_not_registered_is_one_clear_error(profiler: Profiler) -> None:
+    unknown: Any = OpSpec("nobodys_op", 8, 8, 8, 8, 8, 8)
+    with pytest.raises(ProxylessHwError, match="nobodys_op"):
+        profiler.open([Workload(unknown.key, op=unknown)])
