@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from collections.abc import Mapping, Sequence
@@ -45,9 +46,14 @@ def onnx_bytes(
     buffer = io.BytesIO()
     example = torch.zeros(tuple(input_shape))
     dynamic = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if dynamic_batch else None
-    with warnings.catch_warnings():
+    # On a failure the exporter prints its whole graph; the error says enough.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # The TorchScript exporter is deprecated, and 20 times as fast as its successor.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # Trees compare channel counts, which are the same for every input.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        # What the exporter leaves unfolded, the runtime folds when it loads the file.
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         try:
             torch.onnx.export(
                 deployment_copy(module),

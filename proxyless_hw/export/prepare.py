@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from proxyless_hw.network.network import Network
 from proxyless_hw.network.ops import Classifier, GlobalPool
 
 
@@ -52,10 +53,16 @@ def deployment_copy(module: nn.Module) -> nn.Module:
     computes the same function; `module` is left as it was, its train or eval mode included.
     """
     duplicate = copy.deepcopy(module).eval()
+    # Neighbours among a tree's blocks do not follow each other.
+    wired = [part.blocks for part in duplicate.modules() if _is_wired(part)]
     for parent in list(duplicate.modules()):
-        if type(parent) is nn.Sequential:
+        if type(parent) is nn.Sequential and parent not in wired:
             _fold_sequence(parent)
     return _replace_classifiers(duplicate)
+
+
+def _is_wired(module: nn.Module) -> bool:
+    return isinstance(module, Network) and bool(module.arch.wiring)
 
 
 def _fold_sequence(sequence: nn.Sequential) -> None:
