@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
 from proxyless_hw.architecture import Architecture, describe
 from proxyless_hw.report.canvas import Canvas, Line, Polygon, Rect, Text
 from proxyless_hw.report.palette import kernel_colour
-from proxyless_hw.specs import LayerSpec, OpSpec
+from proxyless_hw.specs import LayerSpec, op_variant
+from proxyless_hw.wiring import Node, TreeBlock
 
 GAP: Final = 4
 STAGE_GAP: Final = 12
 ROW_HEIGHT: Final = 184
 ROW_WIDTH: Final = 1180
+CELL: Final = 10
+TREE_COLUMNS: Final = 2
 MIDDLE: Final = 72
 """Vertical middle of the blocks within a row."""
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One layer with its place in the network. `size` is the map it gives, in pixels."""
+    """One layer, or one tree, with its place in the network.
+
+    `size` is the map it gives, in pixels; `cells` are the ops of a tree in running order, and
+    `layer` then stands for its output.
+    """
 
     layer: LayerSpec
     size: tuple[int, int]
     part: str
+    cells: tuple[LayerSpec, ...] = ()
 
     @property
     def width(self) -> float:
+        if self.cells:
+            return 4 + CELL * TREE_COLUMNS
         if self.layer.is_zero:
             return 14
         return 18 + 4 * min(self.layer.expand, 12) if self.part == "block" else 30
 
     @property
     def height(self) -> float:
+        if self.cells:
+            return 4 + CELL * -(-len(self.cells) // TREE_COLUMNS)
         if self.layer.is_zero:
             return 30
         return 34 + 9 * (min(self.layer.kernel, 11) - 3) if self.part == "block" else 34
@@ -61,7 +73,7 @@ def architecture_canvas(arch: Architecture) -> Canvas:
     width = max(_row_width(row) for row in rows) + 24
     legend = _legend(arch)
     width = max(width, legend.width)
-    removed = len(arch.blocks) - arch.depth
+    removed = sum(block.is_zero for block in arch.blocks)
     title = f"{arch.space}: {arch.depth} blocks, {removed} removed, at {arch.resolution} pixels"
     canvas = Canvas(width, len(rows) * ROW_HEIGHT + legend.height, title)
     for index, row in enumerate(rows):
@@ -72,13 +84,41 @@ def architecture_canvas(arch: Architecture) -> Canvas:
 
 
 def _stages(arch: Architecture) -> list[list[_Block]]:
-    blocks = []
-    parts = ["stem"] * len(arch.stem) + ["block"] * len(arch.blocks) + ["head"] * len(arch.head)
-    size = (arch.resolution, arch.resolution)
-    for part, (layer, op) in zip(parts, arch.layer_ops(), strict=True):
-        size = (op.out_h, op.out_w) if isinstance(op, OpSpec) else size
-        blocks.append(_Block(layer, size, part))
+    shapes = [layer.output_size(*size) for layer, size in _inputs(arch)]
+    layers = list(zip(arch.layers, shapes, strict=True))
+    first, last = len(arch.stem), len(arch.stem) + len(arch.blocks)
+    blocks = [_Block(layer, size, "stem") for layer, size in layers[:first]]
+    inner = layers[first:last]
+    for part in arch.wiring or range(len(inner)):
+        if isinstance(part, int):
+            blocks.append(_Block(*inner[part], "block"))
+        else:
+            blocks.append(_tree(part, inner))
+    blocks += [_Block(layer, size, "head") for layer, size in layers[last:]]
     return [list(group) for _, group in groupby(blocks, key=lambda block: block.stage)]
+
+
+def _inputs(arch: Architecture) -> Iterator[tuple[LayerSpec, tuple[int, int]]]:
+    for layer, shape in zip(arch.layers, arch.input_shapes(), strict=True):
+        yield layer, (shape.h, shape.w)
+
+
+def _tree(block: TreeBlock, inner: Sequence[tuple[LayerSpec, tuple[int, int]]]) -> _Block:
+    numbers = list(_tree_numbers(block.cell))
+    end = next(
+        number for number in (block.norm, block.out_bottle, numbers[-1]) if number is not None
+    )
+    layer, size = inner[end]
+    shortcut, _ = inner[block.shortcut]
+    stands_for = replace(layer, stride=min(shortcut.stride, 2))
+    return _Block(stands_for, size, "block", tuple(inner[number][0] for number in numbers))
+
+
+def _tree_numbers(node: Node) -> Iterator[int]:
+    for branch in node.branches:
+        yield branch.edge
+        if branch.child is not None:
+            yield from _tree_numbers(branch.child)
 
 
 def _stage_width(stage: list[_Block]) -> float:
@@ -132,6 +172,10 @@ def _draw_block(canvas: Canvas, block: _Block, x: float, top: float) -> None:
     y = middle - block.height / 2
     centre = x + block.width / 2
     title = _title(block)
+    if block.cells:
+        _draw_tree(canvas, block, x, y)
+        _draw_stride(canvas, block, centre, y)
+        return
     if layer.is_zero:
         canvas.add(
             Rect(
@@ -165,15 +209,49 @@ def _draw_block(canvas: Canvas, block: _Block, x: float, top: float) -> None:
     canvas.add(
         *(Text(x=centre, y=y, text=text, size=9, fill=ink, anchor="middle") for y, text in lines)
     )
-    if layer.stride == 2:
-        tip = middle - block.height / 2 - 4
+    _draw_stride(canvas, block, centre, y)
+
+
+def _draw_stride(canvas: Canvas, block: _Block, centre: float, top: float) -> None:
+    if block.layer.stride > 1:
+        tip = top - 4
         canvas.add(
             Polygon(
                 points=[(centre - 5, tip - 8), (centre + 5, tip - 8), (centre, tip)],
                 fill="accent",
-                title="stride 2",
+                title=f"stride {block.layer.stride}",
             )
         )
+
+
+def _draw_tree(canvas: Canvas, block: _Block, x: float, y: float) -> None:
+    """A frame with a cell per op, in running order, two in a row."""
+    frame = Rect(
+        x=x, y=y, width=block.width, height=block.height, fill="paper", stroke="muted", radius=3
+    )
+    canvas.add(frame)
+    for index, layer in enumerate(block.cells):
+        row, column = divmod(index, TREE_COLUMNS)
+        canvas.add(
+            Rect(
+                x=x + 3 + CELL * column,
+                y=y + 3 + CELL * row,
+                width=CELL - 2,
+                height=CELL - 2,
+                fill=_cell_colour(layer),
+                radius=1,
+                title=describe(layer),
+            )
+        )
+
+
+def _cell_colour(layer: LayerSpec) -> str:
+    variant = op_variant(layer.op)
+    if variant.base in ("avgpool", "maxpool"):
+        return "third"
+    if variant.base == "identity":
+        return "grid"
+    return "kx" if variant.dilation > 1 else kernel_colour(layer.kernel)
 
 
 def _label(block: _Block) -> tuple[str, str]:
@@ -217,6 +295,8 @@ def _draw_stage_label(
 def _legend(arch: Architecture) -> Canvas:
     canvas = Canvas(0, 30, "legend")
     x = 12.0
+    if arch.wiring:
+        return _tree_legend(canvas)
     kernels = sorted({layer.kernel for layer in arch.blocks if not layer.is_zero})
     for kernel in kernels:
         canvas.add(
@@ -238,9 +318,24 @@ def _legend(arch: Architecture) -> Canvas:
     return canvas
 
 
-def _moved(shape: Rect | Line | Polygon | Text | object, dy: float) -> Rect | Polygon | Text:
-    from dataclasses import replace
+def _tree_legend(canvas: Canvas) -> Canvas:
+    names = (
+        *(("k3", "3×3"), ("k5", "5×5"), ("k7", "7×7"), ("kx", "dilated, 1×1")),
+        *(("third", "pooling"), ("grid", "identity")),
+    )
+    x = 12.0
+    for colour, name in names:
+        canvas.add(
+            Rect(x=x, y=6, width=12, height=12, fill=colour, radius=2),
+            Text(x=x + 17, y=16, text=name, size=11),
+        )
+        x += 36 + 6.5 * len(name)
+    canvas.add(Text(x=x, y=16, text="a frame: one tree, its ops in order", size=11, fill="muted"))
+    canvas.width = x + 230
+    return canvas
 
+
+def _moved(shape: object, dy: float) -> Rect | Polygon | Text:
     if isinstance(shape, Polygon):
         return replace(shape, points=[(x, y + dy) for x, y in shape.points])
     assert isinstance(shape, Rect | Text)
