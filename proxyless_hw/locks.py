@@ -35,7 +35,8 @@ def exclusive_lock(path: Path, error: type[ProxylessHwError], what: str) -> Iter
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as cause:
             raise error(
-                f"another process is writing {what}. Wait for it to end, or choose another --output."
+                f"another process is writing {what}. Wait for it to end, or choose another "
+                "--output."
             ) from cause
         yield
     finally:

@@ -32,7 +32,7 @@ def extract_network(supernet: SuperNet, arch: Architecture, choices: Sequence[in
         source = mixed.candidates[choice]
         target = block.body if isinstance(block, Residual) and mixed.has_shortcut else block
         target.load_state_dict(source.state_dict())
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def recalibrate_batch_norm(

@@ -36,7 +36,7 @@ class World:
         return summed / self.size
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Averages the gradients that exist; they are the same set on every rank, as the path is."""
+        """Averages the gradients that exist: the same set on every rank, as the path is."""
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]

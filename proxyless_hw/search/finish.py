@@ -1,4 +1,4 @@
-"""After the last epoch: derive finalists exactly, rank them on held-out images, write the result."""
+"""After the last epoch: derive finalists exactly and rank them on held-out images."""
 
 from __future__ import annotations
 

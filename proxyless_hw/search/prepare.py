@@ -1,4 +1,4 @@
-"""What a search needs before its first step: space, costs, targets, all checked, no training yet."""
+"""What a search needs before its first step: space, costs, targets, all checked."""
 
 from __future__ import annotations
 
@@ -141,7 +141,8 @@ def _extra_constraint(
         number = 0.0
     if not equals or not number > 0 or not np.isfinite(number):
         raise SearchError(
-            f"a constraint reads name=value, such as pixel1=80 or macs=320M: received '{text[:80]}'."
+            "a constraint reads name=value, such as pixel1=80 or macs=320M: "
+            f"received '{text[:80]}'."
         )
     if name in COUNTED:
         costs, number = counted_costs(name, space, resolution, num_classes), number / 1e6

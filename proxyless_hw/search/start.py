@@ -32,7 +32,9 @@ def align_candidates(supernet: SuperNet, seed: int) -> None:
                 _align(expanded, generator)
             if mixed.has_shortcut and len(mixed.candidates) > 1:
                 for block in blocks:
-                    nn.init.zeros_(block.project.bn.weight)
+                    norm = block.project.get_submodule("bn")
+                    assert isinstance(norm, nn.BatchNorm2d)
+                    nn.init.zeros_(norm.weight)
 
 
 def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
@@ -65,7 +67,7 @@ def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
 
 
 def _conv(part: nn.Module | None) -> Tensor:
-    assert isinstance(part, nn.Sequential)
-    weight = part.conv.weight
-    assert isinstance(weight, Tensor)
-    return weight.data
+    convolution = part.get_submodule("conv") if part is not None else None
+    assert isinstance(convolution, nn.Conv2d)
+    weight: Tensor = convolution.weight.data
+    return weight

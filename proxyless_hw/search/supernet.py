@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from proxyless_hw.network.ops import build_body, build_layer, init_weights
+from proxyless_hw.network.tree import run_wired
 from proxyless_hw.search.gates import (
     Choices,
     alpha_gradient_full,
@@ -104,7 +105,11 @@ class SuperNet(nn.Module):
         self.num_classes = num_classes
         batch_norm = space.batch_norm
         self.stem = nn.Sequential(*(build_layer(layer, batch_norm) for layer in space.stem))
-        self.positions = nn.ModuleList(MixedOp(position, space) for position in space.positions)
+        self._mixed = [MixedOp(position, space) for position in space.positions]
+        self.positions = nn.ModuleList(self._mixed)
+        self._slot_numbers = [
+            number for number, position in enumerate(space.positions) if position.is_slot
+        ]
         self.head = nn.Sequential(
             *(build_layer(layer.with_classes(num_classes), batch_norm) for layer in space.head)
         )
@@ -145,18 +150,18 @@ class SuperNet(nn.Module):
         Returns:
             (N, num_classes).
         """
-        x = self._stem(images)
-        for mixed, choice in self._chosen(choices):
-            x = mixed(x, choice)
-        return self.head(x)  # type: ignore[no-any-return]
+        chosen = self._chosen(choices)
+        return self._run(images, lambda number, x: self._mixed[number](x, chosen[number]))
 
     def relaxed(self, images: Tensor) -> Tensor:
         """Logits of the DARTS-style relaxation: every path, weighted by its probability."""
-        x = self._stem(images)
-        rows = iter(self.probabilities)
-        for position, mixed in zip(self.space.positions, self._mixed(), strict=True):
-            x = mixed.relaxed(x, next(rows)) if position.is_slot else mixed(x, 0)
-        return self.head(x)  # type: ignore[no-any-return]
+        rows = dict(zip(self._slot_numbers, self.probabilities, strict=True))
+
+        def apply(number: int, x: Tensor) -> Tensor:
+            mixed = self._mixed[number]
+            return mixed.relaxed(x, rows[number]) if number in rows else mixed(x, 0)
+
+        return self._run(images, apply)
 
     def alpha_gradient(
         self,
@@ -214,16 +219,13 @@ class SuperNet(nn.Module):
             outputs = [record.outputs for record in records]
             # Only the gradients at the slots are asked for: no weight gradient is computed.
             slopes = torch.autograd.grad(loss, outputs)
-            slots = [mixed for mixed in self._mixed() if len(mixed.candidates) > 1]
             gates = torch.zeros_like(self.alpha)
             with torch.no_grad():
                 for row, record in enumerate(records):
+                    mixed = self._mixed[self._slot_numbers[row]]
                     for index in sorted(wanted[row]):
-                        path = (
-                            record.path
-                            if index == choices[row]
-                            else slots[row].path(record.inputs, index)
-                        )
+                        sampled = index == choices[row]
+                        path = record.path if sampled else mixed.path(record.inputs, index)
                         if path is not None:
                             gates[row, index] = inner_product(slopes[row], path)
         return loss.detach(), gates
@@ -231,30 +233,33 @@ class SuperNet(nn.Module):
     def _recorded_loss(
         self, images: Tensor, labels: Tensor, choices: Choices
     ) -> tuple[Tensor, list[SlotRecord]]:
-        records = []
-        x = self._stem(images)
-        for mixed, choice in self._chosen(choices):
-            path = mixed.path(x, choice)
+        chosen = self._chosen(choices)
+        records: dict[int, SlotRecord] = {}
+
+        def apply(number: int, x: Tensor) -> Tensor:
+            mixed = self._mixed[number]
+            path = mixed.path(x, chosen[number])
             outputs = mixed.join(x, path)
-            if len(mixed.candidates) > 1:
-                records.append(
-                    SlotRecord(x.detach(), None if path is None else path.detach(), outputs)
-                )
-            x = outputs
-        return functional.cross_entropy(self.head(x), labels), records
+            kept = None if path is None else path.detach()
+            records[number] = SlotRecord(x.detach(), kept, outputs)
+            return outputs
 
-    def _stem(self, images: Tensor) -> Tensor:
-        return self.stem(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        loss = functional.cross_entropy(self._run(images, apply).float(), labels)
+        return loss, [records[number] for number in self._slot_numbers]
 
-    def _mixed(self) -> Iterator[MixedOp]:
-        for module in self.positions:
-            assert isinstance(module, MixedOp)
-            yield module
+    def _run(self, images: Tensor, apply: Callable[[int, Tensor], Tensor]) -> Tensor:
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        x = run_wired(self.space.wiring, len(self.positions), x, apply)
+        return self.head(x)  # type: ignore[no-any-return]
 
-    def _chosen(self, choices: Sequence[int]) -> Iterator[tuple[MixedOp, int]]:
-        remaining = iter(self.space.check_choices(choices))
-        for mixed in self._mixed():
-            yield mixed, next(remaining) if len(mixed.candidates) > 1 else 0
+    def _chosen(self, choices: Sequence[int]) -> list[int]:
+        """The candidate at every position: 0 where there is no choice."""
+        chosen = [0] * len(self.positions)
+        for number, choice in zip(
+            self._slot_numbers, self.space.check_choices(choices), strict=True
+        ):
+            chosen[number] = choice
+        return chosen
 
 
 def inner_product(a: Tensor, b: Tensor) -> Tensor:

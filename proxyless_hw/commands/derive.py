@@ -1,0 +1,60 @@
+"""``proxyless-hw derive``: other targets, or another table, from a finished search."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--target-ms", "targets", multiple=True, type=float, required=True, help="Repeatable."
+)
+@click.option("--table", metavar="CSV", help="Price with another table than the search's own.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the networks, one sub-folder a target; RUN/derived by default.",
+)
+@output_options
+def command(**values: Any) -> None:
+    """Derive networks for further targets from a finished search, without a new search.
+
+    \b
+    Example:
+      proxyless-hw derive runs/demo --target-ms 6 --target-ms 9
+      proxyless-hw derive runs/demo --table tables/pixel1.csv --target-ms 80
+    """  # fmt: skip
+    import json
+
+    from proxyless_hw.search.rederive import load_search_data, open_search, rederive, save_derived
+
+    started = time.perf_counter()
+    searched = open_search(values["run"], values["table"])
+    data = load_search_data(searched)
+    root = values["output"] or values["run"] / "derived"
+    networks = []
+    for target in values["targets"]:
+        begun = time.perf_counter()
+        derived = rederive(searched, target, data)
+        folder = root / f"{searched.problem.constraints[0].name}-{target:g}ms"
+        save_derived(folder, derived)
+        derived.pop("network")
+        document = json.loads(derived["architecture"].to_json())
+        seconds = round(time.perf_counter() - begun, 2)
+        networks.append({**derived, "architecture": document, "seconds": seconds})
+        log(
+            f"target {target:g} ms: predicted {derived['predicted_ms']:.4g} ms, accuracy with the "
+            f"supernet's weights {derived['accuracy']:.1%}: {folder / 'architecture.json'}",
+            values["quiet"],
+        )
+    if values["as_json"]:
+        first = networks[0] if len(networks) == 1 else {}
+        seconds = round(time.perf_counter() - started, 2)
+        echo_json({**first, "networks": networks, "seconds": seconds})

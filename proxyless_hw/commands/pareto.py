@@ -1,0 +1,45 @@
+"""``proxyless-hw pareto``: the exact optimum at budgets over the feasible range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxyless_hw.commands._options import echo_json, output_options
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--points", default=50, show_default=True, type=click.IntRange(2, 1000))
+@click.option("--table", metavar="CSV", help="Price with another table than the search's own.")
+@output_options
+def command(**values: Any) -> None:
+    """List the most probable network within each budget over the feasible range.
+
+    \b
+    Example:
+      proxyless-hw pareto runs/demo
+    """  # fmt: skip
+    from proxyless_hw.search.rederive import front, open_search
+
+    searched = open_search(values["run"], values["table"])
+    points = front(searched, values["points"])
+    if values["as_json"]:
+        echo_json({"points": points})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    costs = searched.problem.constraints[0].costs
+    table = Table(title=f"{searched.problem.space.id} on {costs.name}")
+    for heading in (f"budget {costs.unit}", f"predicted {costs.unit}", "log p"):
+        table.add_column(heading, justify="right")
+    for point in points:
+        table.add_row(
+            f"{point['budget_ms']:.3f}",
+            f"{point['latency_ms']:.3f}",
+            f"{point['log_probability']:.2f}",
+        )
+    Console().print(table)

@@ -1,0 +1,136 @@
+"""Other targets, or other tables, from a finished search: no new search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import SearchError
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.data import DataSplits, load_data
+from proxyless_hw.search.derive import check_feasible
+from proxyless_hw.search.derived import accuracy
+from proxyless_hw.search.driver import data_config
+from proxyless_hw.search.finish import derive_finalists, pareto_points, rank
+from proxyless_hw.search.prepare import Problem, prepare_problem
+from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.state import read_checkpoint
+from proxyless_hw.search.supernet import SuperNet
+from proxyless_hw.tensor_files import save_tensors
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search's supernet and settings, read back.
+
+    Attributes:
+        config: its settings.
+        problem: its space and table, or another table.
+        supernet: with its final weights and alpha.
+    """
+
+    config: SearchConfig
+    problem: Problem
+    supernet: SuperNet
+
+
+def open_search(run: str | Path, table: str | None = None) -> Searched:
+    """Reads a search's checkpoint.
+
+    Args:
+        run: the run folder.
+        table: price with another table than the search's own.
+
+    Raises:
+        SearchError: no checkpoint there, or it is of another space.
+        MissingEntryError: the other table lacks ops of the space.
+    """
+    folder = RunFolder(Path(run))
+    if not folder.checkpoint.exists():
+        raise SearchError(f"{run} holds no checkpoint.pt: is it the folder of a search?")
+    document = read_checkpoint(folder.checkpoint)
+    known = {field.name for field in fields(SearchConfig)}
+    settings = {key: value for key, value in document["config"].items() if key in known}
+    settings["constraints"] = tuple(settings.get("constraints", ()))
+    config = SearchConfig(**settings)
+    if table is not None:
+        config = replace(
+            config, table=table, target_ms=None, resolution=None, num_classes=None, constraints=()
+        )
+    problem = prepare_problem(config)
+    read_checkpoint(folder.checkpoint, problem.space)
+    supernet = SuperNet(problem.space, document["num_classes"], seed=0)
+    try:
+        supernet.load_state_dict(document["supernet"])
+    except RuntimeError as cause:
+        raise SearchError(
+            f"{folder.checkpoint} does not fit space '{problem.space.id}': "
+            f"{str(cause).splitlines()[0]}"
+        ) from cause
+    return Searched(config, problem, supernet)
+
+
+def rederive(searched: Searched, target_ms: float, data: DataSplits) -> dict[str, Any]:
+    """Derives and ranks networks for another target.
+
+    Returns:
+        architecture (an `Architecture`), network, target_ms, predicted_ms, expected_ms (None: no
+        search was run for this target), measured_ms (None), accuracy.
+
+    Raises:
+        SearchError: the target is out of range, or its window is empty.
+    """
+    problem, config = searched.problem, searched.config
+    costs = [constraint.costs for constraint in problem.constraints]
+    check_feasible(costs[0], target_ms)
+    targets = [target_ms, *(constraint.target for constraint in problem.constraints[1:])]
+    found = derive_finalists(searched.supernet, costs, targets, config.finalists)
+    best = rank(searched.supernet, found, problem, config, data, torch.device("cpu"))[0]
+    test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    predicted = problem.predictor.predict_ms(best.arch)
+    provenance = {
+        "table": problem.table.name,
+        "target_ms": target_ms,
+        "predicted_ms": predicted,
+        "predicted_interval_ms": list(problem.predictor.interval_ms(best.arch)),
+        "seed": config.seed,
+    }
+    return {
+        "architecture": replace(best.arch, provenance=provenance),
+        "network": best.network,
+        "target_ms": target_ms,
+        "predicted_ms": predicted,
+        "expected_ms": None,
+        "measured_ms": None,
+        "accuracy": accuracy(best.network, test, torch.device("cpu")),
+    }
+
+
+def load_search_data(searched: Searched) -> DataSplits:
+    """The data set of a search.
+
+    Raises:
+        DataError: its files are not there any more.
+    """
+    return load_data(data_config(searched.config))
+
+
+def save_derived(folder: Path, derived: dict[str, Any]) -> None:
+    """Writes architecture.json and network.pt of a derived network into a folder.
+
+    Raises:
+        ArchitectureError, SearchError: the place cannot be written.
+    """
+    arch: Architecture = derived["architecture"]
+    run = RunFolder(folder)
+    save_tensors(run.network, {"state_dict": derived["network"].state_dict()}, SearchError)
+    arch.save(run.architecture)
+
+
+def front(searched: Searched, points: int) -> list[dict[str, Any]]:
+    """The exact optimum at `points` budgets over the feasible range."""
+    return pareto_points(searched.supernet, searched.problem.constraints[0].costs, points)
