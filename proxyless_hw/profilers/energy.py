@@ -89,16 +89,19 @@ class RaplCounter:
 
 
 def _package_zones(root: Path) -> list[Path]:
-    """Zones whose name is that of a package; their cores and memory are parts of them."""
-    found = []
+    """One zone per package; cores and memory are parts of them.
+
+    Some processors show a package twice, in the ``intel-rapl`` and the ``intel-rapl-mmio`` tree.
+    """
+    found: dict[str, Path] = {}
     if root.is_dir():
-        for path in sorted(root.iterdir()):
+        for path in sorted(root.iterdir(), key=lambda path: ("mmio" in path.name, path.name)):
             name = path / "name"
             if path.name.count(":") == 1 and name.is_file():
-                text = name.read_text(encoding="ascii", errors="replace")
+                text = name.read_text(encoding="ascii", errors="replace").strip()
                 if text.startswith("package"):
-                    found.append(path)
-    return found
+                    found.setdefault(text, path)
+    return list(found.values())
 
 
 def _open_zone(path: Path) -> _Zone:

@@ -11,7 +11,7 @@ from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
 MUST_AGREE: Final = (
     *SETTING_KEYS,
-    *("unit", "statistic", "device_kind", "runtime_version", "fingerprint"),
+    *("unit", "statistic", "visit_statistic", "device_kind", "runtime_version", "fingerprint"),
 )
 """Header keys that make two measurements comparable; one table never mixes two of them."""
 

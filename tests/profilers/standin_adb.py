@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -63,6 +64,8 @@ def adb(folder: Path, arguments: list[str], phone: dict[str, Any]) -> int:
     with (folder / "calls.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(arguments) + "\n")
     devices = phone.get("devices", {"PHONE1": "device"})
+    if len(calls(folder)) > phone.get("unplugged_after_calls", math.inf):
+        devices = {}
     if arguments == ["devices"]:
         print("* daemon started successfully")
         print("List of devices attached")

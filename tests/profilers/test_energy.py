@@ -21,12 +21,13 @@ RANGE_UJ = 262_143_328_850
 
 @pytest.fixture
 def powercap(tmp_path: Path) -> Path:
-    """Two packages, one with a part, and a whole-platform zone that would count twice."""
+    """Two packages, one with a part and shown twice, and a zone of the whole platform."""
     for zone, name, energy in (
         ("intel-rapl:0", "package-0", 1_000_000),
         ("intel-rapl:0:0", "core", 400_000),
         ("intel-rapl:1", "package-1", RANGE_UJ - 1000),
         ("intel-rapl:2", "psys", 5),
+        ("intel-rapl-mmio:0", "package-0", 77),
     ):
         folder = tmp_path / zone
         folder.mkdir()
@@ -49,6 +50,7 @@ def test_packages_are_added_and_their_parts_are_not(powercap: Path) -> None:
     advance(powercap, "intel-rapl:0", 7000)
     advance(powercap, "intel-rapl:0:0", 6000)
     advance(powercap, "intel-rapl:2", 9000)
+    advance(powercap, "intel-rapl-mmio:0", 7000)
     assert counter.read_mj() == 7.0
 
 

@@ -13,6 +13,7 @@ import standin_adb
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.profilers import adb as adb_module
 from proxyless_hw.profilers.adb import AdbProfiler, AdbSession, benchmark_flags, tool_command
 from proxyless_hw.profilers.adb_device import (
     AdbDevice,
@@ -370,6 +371,51 @@ def test_profile_measures_a_phone_end_to_end(
     assert table.metadata["space"] == "tiny"
     assert all(entry.rounds is not None and entry.rounds >= 5 for entry in table.entries.values())
     assert phone.leftovers() == []
+
+
+def test_a_profile_goes_on_after_the_phone_was_unplugged(
+    phone: Phone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(adb_module, "write_model_files", dummy_files)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE, encoding="utf-8")
+    out = tmp_path / "phone.csv"
+    arguments = [
+        *("profile", "--device", "mobile", "--space", str(tmp_path / "tiny.yaml"), "--quiet"),
+        *("--option", f"adb={phone.adb}", "--goal", "0.5", "--output", str(out)),
+    ]
+    # The first nine calls ask for the phone, set it up, and measure two or three rounds.
+    phone.configure(unplugged_after_calls=9)
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 1
+    assert "the phone PHONE1 is gone: error: device 'PHONE1' not found" in capsys.readouterr().err
+    assert not out.exists()
+    phone.configure(unplugged_after_calls=10**6)
+    before = measured_segments(phone)
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments, "--resume"])
+    assert exit_.value.code in (0, None)
+    again = measured_segments(phone) - before
+    table = LatencyTable.load(out)
+    rounds = max(entry.rounds or 0 for entry in table.entries.values())
+    assert rounds == 5
+    assert 1 <= again < rounds, "finished rounds are not measured again"
+
+
+def measured_segments(phone: Phone) -> int:
+    """Loops over more than one model, that is, without the trial when a session opens."""
+    return sum("m0001" in call[-1] and "shell" in call for call in standin_adb.calls(phone.folder))
+
+
+def dummy_files(workloads: list[Workload], _: Any, form: str, folder: Path) -> list[Path]:
+    """Files without models, for tests in which nothing runs them."""
+    paths = [folder / f"m{index:04d}.{form}" for index in range(len(workloads))]
+    for path in paths:
+        path.write_bytes(b"model")
+    return paths
 
 
 def test_profile_without_a_phone_is_one_message(
