@@ -87,10 +87,12 @@ def parse_csv(stream: TextIO, source: str, name: str = "table") -> LatencyTable:
     Raises:
         TableError: a rule is broken; source, line, column and value are named.
     """
-    return _Parser(source).parse(stream, name)
+    return RowParser(source).parse(stream, name)
 
 
-class _Parser:
+class RowParser:
+    """Turns cells of text into ops and entries; `line` is the one that messages name."""
+
     def __init__(self, source: str) -> None:
         self.source = source
         self.line = 0
@@ -194,6 +196,11 @@ class _Parser:
         return columns
 
     def op(self, row: Mapping[str, str]) -> OpSpec:
+        """The op of a row.
+
+        Raises:
+            TableError: a cell breaks a rule; line, column and value are named.
+        """
         name = row["op"].strip()
         if not name.replace("_", "").isalnum() or len(name) > 80:
             self.fail(f"column op must be an op's name: received {row['op'][:60]!r}")
@@ -216,6 +223,11 @@ class _Parser:
         )
 
     def entry(self, row: Mapping[str, str]) -> Entry:
+        """The measurement of a row; empty cells are unknown.
+
+        Raises:
+            TableError: a cell breaks a rule; line, column and value are named.
+        """
         value = self.number(row, "value")
         low = self.optional(row, "ci_low", zero=True)
         high = self.optional(row, "ci_high")
@@ -265,4 +277,5 @@ class _Parser:
         return int(text)
 
     def fail(self, rule: str, hint: str = "") -> NoReturn:
+        """Raises a TableError that names source and line."""
         raise TableError(f"{self.source}, line {self.line} {rule}.{hint}")

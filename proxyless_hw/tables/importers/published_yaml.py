@@ -84,7 +84,7 @@ def _key_lines(text: str, source: str) -> dict[str, int]:
     """Line of every top-level key; a key that stands twice is refused, as YAML itself does not."""
     lines: dict[str, int] = {}
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    for key, _ in node.value:
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             raise TableError(f"{source}, line {line}: a key must spell an op out.")
@@ -211,7 +211,7 @@ def _entry(fields: object, where: str) -> Entry:
 
 
 def _number(fields: Mapping[Any, Any], name: str, where: str) -> float:
-    value = fields.get(name)
+    value: Any = fields.get(name)
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
         raise TableError(
             f"{where}: {name} must be a finite number, not negative: received {str(value)[:60]!r}."

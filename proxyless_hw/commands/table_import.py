@@ -1,0 +1,119 @@
+"""``table import``: read a table of another tool, or the logs of a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+if TYPE_CHECKING:
+    from proxyless_hw.tables.table import LatencyTable
+
+
+@click.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The table's CSV.")
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="Plain CSV: which of its columns is ours, as in value=latency_us. Repeatable.",
+)
+@click.option(
+    "--set",
+    "stated",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A header line (device, runtime, threads, source, ...), or one value for a column that a "
+    "plain CSV lacks (op=mbconv). Repeatable.",
+)
+@click.option("--unit", help="Plain CSV: ns, us, ms, s; uJ, mJ, J; kB, MB. Default: ms.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@output_options
+def command(
+    source: Path,
+    output: Path,
+    mapped: tuple[str, ...],
+    stated: tuple[str, ...],
+    unit: str | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Import a latency table of another form; the form is detected.
+
+    FILE is the YAML that the ProxylessNAS or Once-for-All authors published, a plain CSV with a
+    row an op, a table of this tool, or the folder of a bundle with its logs.
+
+    \b
+    Example:
+      proxyless-hw table import mobile_trim.yaml --set device="Google Pixel 1" --output pixel.csv
+      proxyless-hw table import theirs.csv --map value=latency_us --unit us --output T.csv
+      proxyless-hw table import bundle/ --output tables/phone.csv
+    """
+    from proxyless_hw.errors import TableError
+
+    if output.exists() and not overwrite:
+        raise TableError(f"{output} is there already. Give another --output, or --overwrite.")
+    table = _read(source, pairs(mapped, "--map"), pairs(stated, "--set"), unit)
+    table.save(output)
+    if as_json:
+        echo_json(
+            {
+                "output": str(output),
+                "rows": len(table),
+                "metric": table.metric,
+                "unit": table.unit,
+                "metadata": dict(table.metadata),
+                "resolutions": list(table.resolutions),
+            }
+        )
+    elif not quiet:
+        log(f"{output}: {len(table)} ops, {table.metric} in {table.unit}.")
+
+
+def _read(
+    source: Path, mapped: dict[str, str], stated: dict[str, str], unit: str | None
+) -> LatencyTable:
+    from proxyless_hw.errors import TableError
+    from proxyless_hw.tables.csv_format import COLUMNS
+    from proxyless_hw.tables.importers import import_file
+    from proxyless_hw.tables.importers.detect import HEADER_KEYS
+    from proxyless_hw.tables.importers.plain_csv import ColumnMap
+
+    constants = {key: value for key, value in stated.items() if key in COLUMNS}
+    header = {key: value for key, value in stated.items() if key not in COLUMNS}
+    if source.is_dir():
+        from proxyless_hw.profilers.bundle import read_bundle
+
+        if mapped or constants or unit:
+            raise TableError("a bundle's logs need no --map, --unit or column to --set.")
+        for key in header:
+            if key not in HEADER_KEYS:
+                raise TableError(f"no header line '{key[:60]}' can be set.")
+        return read_bundle(source).with_metadata(**header)
+    columns = None
+    if mapped or constants or unit:
+        columns = ColumnMap(columns=mapped, constants=constants, unit=unit or "ms")
+    return import_file(source, columns, header)
+
+
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """KEY=VALUE texts as a dict.
+
+    Raises:
+        TableError: a text has no '=', or a key stands twice.
+    """
+    from proxyless_hw.errors import TableError
+
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip() or key.strip() in found:
+            raise TableError(f"{option} takes KEY=VALUE, each key once: received {text[:80]!r}.")
+        found[key.strip()] = value.strip()
+    return found
