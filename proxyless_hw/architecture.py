@@ -264,9 +264,9 @@ def _read_file(path: Path) -> Architecture:
     if not text.lstrip().startswith("{"):
         from proxyless_hw.timm_strings import from_timm_strings
 
-        return from_timm_strings(text.split(), source=str(path))
+        return from_timm_strings(text, source=str(path))
     document = parse_json(text, ArchitectureError, str(path))
-    if "schema" not in document and "blocks" in document and "classifier" in document:
+    if "schema" not in document and "name" in document:
         from proxyless_hw.net_config import from_net_config
 
         return from_net_config(document, source=str(path))

@@ -134,7 +134,7 @@ def _chain(name: str, entry: Mapping[str, Any]) -> Architecture:
 
 
 def _block(text: str, in_c: int, out_c: int, stride: int, act: str) -> LayerSpec:
-    """``-`` is a removed block; ``k5e6``, ``k5e6se10`` (to 10 channels), ``k5m120se`` (MobileNetV3)."""
+    """``-`` is a removed block; ``k5e6``, ``k5e6se10`` (to 10), ``k5m120se`` (to a quarter)."""
     if text == "-":
         return LayerSpec(ZERO, in_c, out_c, skip=True)
     match = _BLOCK.fullmatch(text)
