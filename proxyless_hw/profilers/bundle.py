@@ -23,9 +23,10 @@ import numpy as np
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.adb import DEFAULT_TOOL, benchmark_flags, tool_command
 from proxyless_hw.profilers.base import Workload
+from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.model_files import write_model_files
 from proxyless_hw.profilers.phone_loop import loop_script
-from proxyless_hw.profilers.profile import REFERENCE_OP, ProfileConfig, needed_ops
+from proxyless_hw.profilers.profile import ProfileConfig, needed_ops
 from proxyless_hw.space import SearchSpace
 
 if TYPE_CHECKING:

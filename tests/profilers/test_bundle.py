@@ -18,9 +18,10 @@ from proxyless_hw.cli import main
 from proxyless_hw.errors import ProfilingError, TableError
 from proxyless_hw.profilers import bundle as bundle_module
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.bundle import read_bundle, visited, write_bundle
 from proxyless_hw.profilers.phone_loop import MARK
-from proxyless_hw.profilers.profile import REFERENCE_OP, ProfileConfig, needed_ops
+from proxyless_hw.profilers.profile import ProfileConfig, needed_ops
 from proxyless_hw.space import SearchSpace
 
 ROUNDS = 3
