@@ -14,7 +14,7 @@ from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
-from proxyless_hw.profilers.building import build_module
+from proxyless_hw.profilers.building import IDENTITY, build_module
 from proxyless_hw.profilers.energy import EnergyProfiler
 from proxyless_hw.profilers.gpu_onnxruntime import CudaOnnxRuntimeProfiler, TensorRtProfiler
 from proxyless_hw.profilers.registry import BUILT_IN, get_profiler
@@ -177,6 +177,13 @@ def test_a_session_may_be_closed_twice(profiler: Profiler) -> None:
     opened = profiler.open(WORKLOADS[:1])
     opened.close()
     opened.close()
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILERS if name.startswith(("cpu", "gpu"))])
+def test_a_model_that_does_nothing_shows_the_overhead_of_a_call(name: str, tmp_path: Path) -> None:
+    with PROFILERS[name](tmp_path).open([IDENTITY, WORKLOADS[1]]) as opened:
+        nothing, large = opened.visit([0, 1])
+    assert 0 < nothing.value < large.value
 
 
 @pytest.mark.parametrize("name", ["broken.onnx", "broken.tflite", "weights.pt"])
