@@ -1,0 +1,220 @@
+"""What a regression sees of an op: its work (for the baseline), its shape (for the residual).
+
+A table row is one op, but a device runs an `mbconv` as two or three layers whose costs follow
+different rules: a 1x1 convolution is bound by arithmetic, a depthwise one by memory. So an op is
+split into parts of a *kind*, and each kind gets its own rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyless_hw.network.counting import op_bytes, op_macs
+from proxyless_hw.specs import OpSpec, op_variant, squeeze_width
+
+FloatArray = NDArray[np.float64]
+
+Kind = Literal["pointwise", "depthwise", "dense", "linear", "addition", "other"]
+"""1x1 convolution; depthwise; other convolution; linear; residual addition; the rest (pooling,
+squeeze-and-excite, a third party's op)."""
+
+WORK: Final = (
+    *("calls", "pointwise_macs", "pointwise_outputs", "depthwise_macs", "dense_macs"),
+    *("dense_outputs", "linear_weights", "added", "other_macs", "other_moved"),
+)
+"""Columns of `work_features` that every baseline has."""
+
+SHAPE_FEATURES: Final = (
+    *("log_area", "log_in_c", "log_out_c", "log_kernel", "log_expand", "stride", "skip"),
+    *("squeeze", "hard_swish", "alignment", "mbconv", "conv"),
+    *("log_macs", "log_bytes", "log_intensity"),
+)
+"""Columns of `shape_features`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One layer inside an op.
+
+    Attributes:
+        kind: what rule its cost follows.
+        macs: multiply-accumulates.
+        moved: activations read and written, in elements.
+        weights: weights read, in elements.
+        area: output height times width.
+        in_c, out_c: channels in and out.
+        kernel, stride: of the layer.
+    """
+
+    kind: Kind
+    macs: float
+    moved: float
+    weights: float
+    area: int
+    in_c: int
+    out_c: int
+    kernel: int = 1
+    stride: int = 1
+
+
+def op_parts(op: OpSpec) -> list[Part]:
+    """The layers an op consists of, in the order they run.
+
+    Raises:
+        ArchitectureError: a third party's op that does not count itself.
+    """
+    return [*_layers(op), *([_addition(op)] if op.skip else [])]
+
+
+def _addition(op: OpSpec) -> Part:
+    size = op.out_h * op.out_w * op.out_c
+    return Part("addition", 0, 3 * size, 0, op.out_h * op.out_w, op.out_c, op.out_c)
+
+
+def _layers(op: OpSpec) -> Iterator[Part]:
+    area_in, area = op.in_h * op.in_w, op.out_h * op.out_w
+    variant = op_variant(op.op)
+    match variant.base:
+        case "conv" if op.kernel == 1 and variant.groups == 1:
+            yield _pointwise(area, op.in_c, op.out_c)
+        case "conv":
+            weights = op.kernel**2 * op.in_c * op.out_c // variant.groups
+            moved = area_in * op.in_c + area * op.out_c
+            yield Part(
+                "dense", weights * area, moved, weights,
+                area, op.in_c, op.out_c, op.kernel, op.stride,
+            )  # fmt: skip
+        case "sepconv":
+            yield _depthwise(op, area_in, area, op.in_c)
+            yield _pointwise(area, op.in_c, op.out_c)
+        case "mbconv":
+            if op.expand != 1:
+                yield _pointwise(area_in, op.in_c, op.mid_c)
+            yield _depthwise(op, area_in, area, op.mid_c)
+            if op.se:
+                squeezed = squeeze_width(op.mid_c, op.se)
+                weights = 2 * op.mid_c * squeezed
+                yield Part("other", weights, 3 * area * op.mid_c, weights, 1, op.mid_c, op.mid_c)
+            yield _pointwise(area, op.mid_c, op.out_c)
+        case "classifier":
+            weights = op.in_c * op.out_c
+            moved = area_in * op.in_c + op.out_c
+            yield Part("linear", weights, moved, weights, 1, op.in_c, op.out_c)
+        case _:
+            moved = op_bytes(op) / 4
+            yield Part("other", op_macs(op), moved, 0, area, op.in_c, op.out_c, op.kernel)
+
+
+def _pointwise(area: int, in_c: int, out_c: int) -> Part:
+    weights = in_c * out_c
+    return Part("pointwise", weights * area, area * (in_c + out_c), weights, area, in_c, out_c)
+
+
+def _depthwise(op: OpSpec, area_in: int, area: int, channels: int) -> Part:
+    weights = op.kernel**2 * channels
+    moved = (area_in + area) * channels
+    return Part(
+        "depthwise", weights * area, moved, weights,
+        area, channels, channels, op.kernel, op.stride,
+    )  # fmt: skip
+
+
+def work_columns(kernels: Sequence[int]) -> list[str]:
+    """Names of the columns of `work_features`."""
+    return [*WORK, *(f"depthwise_k{kernel}_macs" for kernel in kernels)]
+
+
+def work_features(ops: Sequence[OpSpec], kernels: Sequence[int] = ()) -> FloatArray:
+    """Amounts of work whose weighted sum is the baseline's cost, (n, len(work_columns(kernels))).
+
+    All in millions, except for the column of ones that stands for the overhead of a call.
+
+    Args:
+        ops: the ops.
+        kernels: depthwise kernel sizes with a rate of their own on top of the common one: some
+            runtimes have a fast routine for some sizes only.
+
+    Raises:
+        ArchitectureError: a third party's op that does not count itself.
+    """
+    names = work_columns(kernels)
+    at = {name: column for column, name in enumerate(names)}
+    rows = np.zeros((len(ops), len(names)))
+    for row, op in zip(rows, ops, strict=True):
+        row[at["calls"]] = 1.0
+        for name, amount in _work(op):
+            if name in at:
+                row[at[name]] += amount / 1e6
+    return rows
+
+
+def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
+    for part in op_parts(op):
+        match part.kind:
+            case "pointwise":
+                yield "pointwise_macs", part.macs
+                # A matrix product starts and ends once per output, however few inputs it sums.
+                yield "pointwise_outputs", part.area * part.out_c
+            case "depthwise":
+                yield "depthwise_macs", part.macs
+                yield f"depthwise_k{part.kernel}_macs", part.macs
+            case "dense":
+                yield "dense_macs", part.macs
+                yield "dense_outputs", part.area * part.out_c
+            case "linear":
+                yield "linear_weights", part.weights
+            case "addition":
+                yield "added", part.moved / 3
+            case _:
+                yield "other_macs", part.macs
+                yield "other_moved", part.moved
+
+
+def shape_features(ops: Sequence[OpSpec]) -> FloatArray:
+    """What tells ops apart, scaled so that 1 is a notable difference, (n, len(SHAPE_FEATURES))."""
+    return np.array([_shape_row(op) for op in ops]).reshape(len(ops), len(SHAPE_FEATURES))
+
+
+def _shape_row(op: OpSpec) -> list[float]:
+    parts = op_parts(op)
+    macs = sum(part.macs for part in parts) + 1.0
+    moved = 4 * sum(part.moved + part.weights for part in parts) + 1.0
+    values = {
+        "log_area": math.log(op.in_h * op.in_w) / 1.5,
+        "log_in_c": math.log(op.in_c) / 0.8,
+        "log_out_c": math.log(op.out_c) / 0.8,
+        "log_kernel": math.log(op.kernel) / 0.35,
+        "log_expand": math.log(op.expand) / 0.35,
+        "stride": 2.0 * op.stride,
+        "skip": 2.0 * op.skip,
+        "squeeze": 2.0 * (op.se > 0),
+        "hard_swish": 2.0 * (op.act == "hswish"),
+        "alignment": 4.0 * _alignment(op.mid_c),
+        "mbconv": 4.0 * (op.op == "mbconv"),
+        "conv": 4.0 * (op_variant(op.op).base == "conv"),
+        "log_macs": math.log(macs),
+        "log_bytes": math.log(moved),
+        "log_intensity": math.log(macs / moved),
+    }
+    return [values[name] for name in SHAPE_FEATURES]
+
+
+def _alignment(channels: int) -> float:
+    """Share of vector lanes in use when channels are packed by 16."""
+    return channels / (16 * math.ceil(channels / 16))
+
+
+def shape_group(op: OpSpec) -> str:
+    """What ops of one shape share: every column but kernel and expand."""
+    return replace(op, kernel=1, expand=1).key
+
+
+def family(op: OpSpec) -> tuple[str, int, int]:
+    """(op, kernel, stride): ops that a runtime treats alike, up to size."""
+    return op.op, op.kernel, op.stride

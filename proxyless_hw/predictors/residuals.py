@@ -1,0 +1,143 @@
+"""Learners of the residual that a baseline leaves on log cost, behind one small interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyless_hw.errors import PredictorError, did_you_mean
+from proxyless_hw.predictors.features import SHAPE_FEATURES
+
+FloatArray = NDArray[np.float64]
+
+Learner = Literal["gaussian-process", "random-forest", "gradient-boosting", "baseline"]
+"""Names of the learners; ``baseline`` adds nothing to the baseline."""
+
+LEARNERS: Final[tuple[Learner, ...]] = get_args(Learner)
+
+GP_FEATURES: Final = tuple(
+    name for name in SHAPE_FEATURES if name not in ("log_macs", "log_bytes", "log_intensity")
+)
+"""The distance between ops is measured in these; the rest are functions of them."""
+
+MAX_TUNING_ROWS: Final = 250
+"""Rows on which a Gaussian process chooses its length scales; it then learns from all rows."""
+
+
+class ResidualModel(Protocol):
+    """Learns log(cost) minus log(baseline) from `shape_features`."""
+
+    def fit(self, shapes: FloatArray, residuals: FloatArray) -> ResidualModel: ...
+
+    def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(residual, its standard deviation as far as the model knows), each (n,)."""
+        ...
+
+
+def residual_model(learner: str, seed: int) -> ResidualModel:
+    """A new, unfitted learner.
+
+    Raises:
+        PredictorError: no learner of that name.
+    """
+    match learner:
+        case "gaussian-process":
+            return GaussianProcess(seed)
+        case "random-forest":
+            return Trees("random-forest", seed)
+        case "gradient-boosting":
+            return Trees("gradient-boosting", seed)
+        case "baseline":
+            return Nothing()
+    raise PredictorError(
+        f"a learner is one of {', '.join(LEARNERS)}: received '{learner}'."
+        f"{did_you_mean(learner, LEARNERS)}"
+    )
+
+
+@dataclass
+class Nothing:
+    """No correction: the baseline alone."""
+
+    def fit(self, shapes: FloatArray, residuals: FloatArray) -> Nothing:
+        """Learns nothing."""
+        return self
+
+    def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Zeros, all equally sure."""
+        return np.zeros(len(shapes)), np.ones(len(shapes))
+
+
+@dataclass
+class GaussianProcess:
+    """Gaussian process with a length scale per feature, chosen by marginal likelihood."""
+
+    seed: int
+    model_: Any = field(default=None, init=False, repr=False)
+
+    def fit(self, shapes: FloatArray, residuals: FloatArray) -> GaussianProcess:
+        """Chooses the kernel's parameters on these rows only, then conditions on them."""
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+        rows = self._columns(shapes)
+        scales = RBF(np.full(rows.shape[1], 1.5), (0.5, 30.0))
+        kernel: Any = ConstantKernel(0.01, (1e-6, 2.0)) * scales + WhiteKernel(1e-3, (1e-5, 0.02))
+        if len(rows) > MAX_TUNING_ROWS:
+            chosen = np.random.default_rng(self.seed).permutation(len(rows))[:MAX_TUNING_ROWS]
+            kernel = _tuned(kernel, rows[chosen], residuals[chosen], self.seed).kernel_
+            self.model_ = GaussianProcessRegressor(kernel, optimizer=None).fit(rows, residuals)
+        else:
+            self.model_ = _tuned(kernel, rows, residuals, self.seed)
+        return self
+
+    def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Posterior mean and standard deviation."""
+        mean, deviation = self.model_.predict(self._columns(shapes), return_std=True)
+        return mean, deviation
+
+    @staticmethod
+    def _columns(shapes: FloatArray) -> FloatArray:
+        columns: FloatArray = shapes[:, [SHAPE_FEATURES.index(name) for name in GP_FEATURES]]
+        return columns
+
+
+def _tuned(kernel: Any, rows: FloatArray, residuals: FloatArray, seed: int) -> Any:
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    with warnings.catch_warnings():
+        # A length scale at its bound is an answer here: the feature does not matter.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianProcessRegressor(kernel, random_state=seed).fit(rows, residuals)
+
+
+@dataclass
+class Trees:
+    """Tree ensembles; they do not extrapolate, so beyond the table the baseline decides."""
+
+    kind: Literal["random-forest", "gradient-boosting"]
+    seed: int
+    model_: Any = field(default=None, init=False, repr=False)
+
+    def fit(self, shapes: FloatArray, residuals: FloatArray) -> Trees:
+        """Grows the trees."""
+        from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+
+        if self.kind == "random-forest":
+            self.model_ = RandomForestRegressor(200, random_state=self.seed)
+        else:
+            self.model_ = GradientBoostingRegressor(
+                n_estimators=200, learning_rate=0.05, max_depth=3, random_state=self.seed
+            )
+        self.model_.fit(shapes, residuals)
+        return self
+
+    def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean of the trees; all rows equally sure."""
+        return self.model_.predict(shapes), np.ones(len(shapes))
