@@ -1,28 +1,169 @@
-"""Network-level calibration: measured = a + b sum + c blocks, from measured networks."""
+"""The sidecar ``TABLE.calibration.json``: the measured networks that a calibration comes from.
+
+The coefficients are refitted from the networks when it is read; those in the file are for people,
+and must agree. A fingerprint of the table's rows keeps a calibration from being used with another
+table.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime
+import hashlib
+import json
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final
+
+from proxyless_hw.documents import parse_json, read_text
+from proxyless_hw.errors import PredictorError
+from proxyless_hw.files import write_text_atomically
+from proxyless_hw.predictors.calibration_line import (
+    IDENTITY,
+    Calibration,
+    CalibrationNetwork,
+    fit_calibration,
+)
+from proxyless_hw.tables.table import LatencyTable
+
+__all__ = [
+    "IDENTITY",
+    "Calibration",
+    "CalibrationNetwork",
+    "calibration_path",
+    "fit_calibration",
+    "load_calibration",
+    "save_calibration",
+    "table_fingerprint",
+]
+
+SCHEMA: Final = "proxyless-hw-calibration/1"
+MAX_NETWORKS: Final = 100_000
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """An affine correction, fitted on networks measured whole.
+def calibration_path(table_path: str | Path) -> Path:
+    """Where the calibration of a table stands: ``cpu.csv`` has ``cpu.calibration.json``."""
+    path = Path(table_path)
+    return path.with_name(path.name.removesuffix(".csv") + ".calibration.json")
 
-    Attributes:
-        a: constant in ms.
-        b: factor on the sum of ops.
-        c: ms per block.
+
+def table_fingerprint(table: LatencyTable) -> str:
+    """Identifies a table's metric and rows (ops and values), whatever their order."""
+    rows = sorted(f"{op.key} {entry.value!r}" for op, entry in table.entries.items())
+    text = "\n".join([table.metric, *rows])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_calibration(table_path: str | Path, calibration: Calibration) -> Path:
+    """Writes a fitted calibration beside its table.
+
+    Args:
+        table_path: the table's file, as it is now: its sums are what was calibrated.
+        calibration: from `fit_calibration`.
+
+    Returns:
+        The sidecar's path.
+
+    Raises:
+        PredictorError: the calibration was not fitted, or the place cannot be written.
+        TableError: there is no such table, or it is malformed.
     """
+    if calibration.spread is None:
+        raise PredictorError("only a calibration fitted on measured networks can be kept.")
+    path = calibration_path(table_path)
+    document = {
+        "schema": SCHEMA,
+        "table_fingerprint": table_fingerprint(LatencyTable.load(table_path)),
+        "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "a": calibration.a,
+        "b": calibration.b,
+        "c": calibration.c,
+        "sigma": calibration.spread.sigma,
+        "left_out_mape": calibration.loo_mape,
+        "networks": [asdict(network) for network in calibration.networks],
+    }
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_text_atomically(path, text, PredictorError)
+    return path
 
-    a: float = 0.0
-    b: float = 1.0
-    c: float = 0.0
 
-    @property
-    def coefficients(self) -> tuple[float, float, float]:
-        """(a, b, c)."""
-        return self.a, self.b, self.c
+def load_calibration(
+    table_path: str | Path, table: LatencyTable | None = None
+) -> Calibration | None:
+    """Reads the calibration that stands beside a table.
+
+    Args:
+        table_path: the table's file.
+        table: its content, when it is loaded already.
+
+    Returns:
+        The calibration, or None when there is no sidecar.
+
+    Raises:
+        PredictorError: the sidecar is malformed, or belongs to other rows than the table now has.
+    """
+    path = calibration_path(table_path)
+    if not path.exists():
+        return None
+    document = parse_json(read_text(path, PredictorError, "calibration"), PredictorError, str(path))
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise PredictorError(f"{path}: schema must be '{SCHEMA}': received {str(found)[:80]!r}.")
+    content = table or LatencyTable.load(table_path)
+    if document.get("table_fingerprint") != table_fingerprint(content):
+        raise PredictorError(
+            f"{path} calibrates other rows than {table_path} now has. Calibrate again: "
+            f"proxyless-hw table calibrate {table_path}; or remove {path}."
+        )
+    networks = _networks(document.get("networks"), path)
+    calibration = fit_calibration(
+        [network.predicted_ms for network in networks],
+        [network.blocks for network in networks],
+        [network.measured_ms for network in networks],
+        [network.name for network in networks],
+    )
+    for name, value in zip("abc", calibration.coefficients, strict=True):
+        stated: Any = document.get(name)
+        if type(stated) not in (int, float) or not math.isclose(
+            float(stated), value, rel_tol=1e-6, abs_tol=1e-9
+        ):
+            raise PredictorError(
+                f"{path}: {name} does not follow from the networks in the file: received "
+                f"{str(stated)[:40]!r}, {value!r} follows. Calibrate again: "
+                f"proxyless-hw table calibrate {table_path}"
+            )
+    return calibration
 
 
-IDENTITY = Calibration()
+def _networks(items: object, path: Path) -> list[CalibrationNetwork]:
+    if not isinstance(items, list) or len(items) > MAX_NETWORKS:
+        raise PredictorError(f"{path}: networks must be a list of at most {MAX_NETWORKS}.")
+    return [network_from(item, f"{path}: networks[{index}]") for index, item in enumerate(items)]
+
+
+def network_from(item: Any, where: str) -> CalibrationNetwork:
+    """A network of a JSON document.
+
+    Raises:
+        PredictorError: a field is missing or wrong; `where`, field and value are named.
+    """
+    names = {field.name for field in fields(CalibrationNetwork)}
+    if not isinstance(item, dict) or not names <= set(item):
+        raise PredictorError(f"{where} must hold {', '.join(sorted(names))}.")
+    for name in ("predicted_ms", "measured_ms"):
+        value = item[name]
+        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+            raise PredictorError(
+                f"{where}.{name} must be positive and finite: received {str(value)[:60]!r}."
+            )
+    if type(item["blocks"]) is not int or not 0 <= item["blocks"] <= 10**6:
+        raise PredictorError(
+            f"{where}.blocks must be a whole number, not negative: received "
+            f"{str(item['blocks'])[:60]!r}."
+        )
+    return CalibrationNetwork(
+        name=str(item["name"])[:200],
+        predicted_ms=float(item["predicted_ms"]),
+        blocks=item["blocks"],
+        measured_ms=float(item["measured_ms"]),
+    )

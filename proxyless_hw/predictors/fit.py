@@ -1,43 +1,239 @@
-"""Stop-gap until the real one lands: exact look-up only."""
+"""From a table to a predictor: look-up, regression, or both, with the table's calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import PredictorError, did_you_mean
+from proxyless_hw.predictors.calibration import Calibration, load_calibration
+from proxyless_hw.predictors.costs import SpaceCosts, is_block, space_costs
+from proxyless_hw.predictors.lookup import (
+    OpPrices,
+    check_coverage,
+    lookup_prices,
+    measured_half_widths,
+)
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import OpSpec
+from proxyless_hw.tables.table import LatencyTable
+
+if TYPE_CHECKING:
+    from proxyless_hw.predictors.regression import OpRegression
+
+Kind = Literal["auto", "lookup", "regression"]
 
 
-@dataclass
-class SpaceCosts:
-    fixed_ms: float
-    slot_ms: np.ndarray
-    mask: np.ndarray
+@dataclass(frozen=True, slots=True)
+class ExplainedOp:
+    """One op of a network with its price.
+
+    Attributes:
+        op: the op.
+        ms: its price, before calibration, in the table's unit (ms for latency).
+        source: ``measured`` (looked up) or ``regressed``.
+        extrapolated: whether it lies outside what the regression was trained on.
+        layer: index of the layer in the architecture's `layers`.
+    """
+
+    op: OpSpec
+    ms: float
+    source: Literal["measured", "regressed"]
+    extrapolated: bool
+    layer: int
 
 
 class Predictor:
-    def __init__(self, table):
+    """Prices ops, networks and spaces from a table. Made by `fit_predictor`.
+
+    Args:
+        table: of any metric; values are in its unit, ms for latency.
+        kind: ``lookup`` (missing ops raise), ``regression`` (every op regressed), or ``auto``
+            (what is there looked up, the rest regressed).
+        calibration: correction of whole networks; None for plain sums.
+        seed: of the regression, which refits deterministically.
+
+    Attributes:
+        table, kind, calibration, seed: as given.
+    """
+
+    def __init__(
+        self,
+        table: LatencyTable,
+        kind: Kind = "auto",
+        calibration: Calibration | None = None,
+        seed: int = 0,
+    ) -> None:
         self.table = table
+        self.kind = kind
+        self.calibration = calibration
+        self.seed = seed
 
-    def op_ms(self, ops):
-        self.table.require(ops)
-        return np.array([self.table.entries[op].value for op in ops])
+    @cached_property
+    def regression(self) -> OpRegression:
+        """The regression over the table's ops, fitted when it is first needed.
 
-    def predict_ms(self, arch):
-        return self.table.latency_ms(arch)
+        Raises:
+            PredictorError: the table cannot carry one (too few rows, or all values equal).
+        """
+        from proxyless_hw.predictors.regression import fit_regression
 
-    def interval_ms(self, arch, coverage=0.9):
-        v = self.predict_ms(arch)
-        return v * 0.98, v * 1.02
+        return fit_regression(self.table, seed=self.seed)
 
-    def space_costs(self, space, resolution=None, num_classes=None):
-        self.table.require(space.ops(resolution, num_classes))
-        mask = np.zeros((len(space.slots), space.max_candidates), bool)
-        ms = np.zeros(mask.shape)
-        for r, ops in enumerate(space.slot_ops(resolution)):
-            mask[r, : len(ops)] = True
-            ms[r, : len(ops)] = [0 if op is None else self.table.entries[op].value for op in ops]
-        return SpaceCosts(self.table.total(space.fixed_ops(resolution, num_classes)), ms, mask)
+    def prices(self, ops: Sequence[OpSpec]) -> OpPrices:
+        """Prices ops, in order, before calibration, in the table's unit.
+
+        Raises:
+            MissingEntryError: look-up only, and the table lacks ops; all are named.
+            PredictorError: ops must be regressed and the table cannot carry a regression.
+        """
+        missing = set(ops) if self.kind == "regression" else set(self.table.missing(ops))
+        if self.kind == "lookup" or not missing:
+            return lookup_prices(self.table, ops)
+        absent = [op for op in dict.fromkeys(ops) if op in missing]
+        regressed = self.regression.predict(absent)
+        price = dict(zip(absent, regressed.ms.tolist(), strict=True))
+        outside = {op for op, is_out in zip(absent, regressed.extrapolated, strict=True) if is_out}
+        values = [price[op] if op in missing else self.table.entries[op].value for op in ops]
+        return OpPrices(
+            value=np.array(values, dtype=np.float64),
+            measured=np.array([op not in missing for op in ops], dtype=bool),
+            extrapolated=np.array([op in outside for op in ops], dtype=bool),
+        )
+
+    def op_ms(self, ops: Sequence[OpSpec]) -> NDArray[np.float64]:
+        """Prices of ops, (n,), before calibration; in the table's unit, ms for latency.
+
+        Raises:
+            MissingEntryError, PredictorError: as `prices`.
+        """
+        return self.prices(ops).value
+
+    def predict(self, arch: Architecture) -> float:
+        """The network's calibrated total at its deployment shape, in the table's unit.
+
+        Raises:
+            MissingEntryError, PredictorError: as `prices`.
+        """
+        total, blocks = self._sum(arch)
+        return self.calibration.apply(total, blocks) if self.calibration else total
+
+    def predict_ms(self, arch: Architecture) -> float:
+        """The network's latency at its deployment shape.
+
+        Raises:
+            TableError: the table measures something else.
+            MissingEntryError, PredictorError: as `prices`.
+        """
+        self.table.require_metric("latency")
+        return self.predict(arch)
+
+    def interval_ms(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
+        """Interval of the network's total, in the table's unit.
+
+        Calibrated: a prediction interval for the measured network, from the calibration networks.
+        Not calibrated: the uncertainty of the sum alone, from its ops; what a whole network adds
+        or saves is not in it. Measured ops count with their own intervals as independent errors;
+        regressed ones with the regression's, as errors that all point the same way.
+
+        Raises:
+            PredictorError: the coverage is not in (0, 1), or nothing tells how far the ops are off.
+            MissingEntryError: as `prices`.
+        """
+        check_coverage(coverage)
+        total, blocks = self._sum(arch)
+        if self.calibration is None:
+            half = self._half_width(arch.ops(), coverage, measured_too=True)
+            return max(0.0, total - half), total + half
+        low, high = self.calibration.interval_ms(total, blocks, coverage)
+        value = self.calibration.apply(total, blocks)
+        # The calibration networks speak for measured ops; regressed ones add their own errors.
+        regressed = self.calibration.b * self._half_width(arch.ops(), coverage, measured_too=False)
+        half = float(np.hypot((high - low) / 2, regressed))
+        return max(0.0, value - half), value + half
+
+    def explain(self, arch: Architecture) -> list[ExplainedOp]:
+        """Every op of a network with its price and where it comes from.
+
+        Raises:
+            MissingEntryError, PredictorError: as `prices`.
+        """
+        listed = [(index, op) for index, (_, op) in enumerate(arch.layer_ops()) if op is not None]
+        prices = self.prices([op for _, op in listed])
+        return [
+            ExplainedOp(
+                op=op,
+                ms=float(prices.value[place]),
+                source="measured" if prices.measured[place] else "regressed",
+                extrapolated=bool(prices.extrapolated[place]),
+                layer=layer,
+            )
+            for place, (layer, op) in enumerate(listed)
+        ]
+
+    def space_costs(
+        self, space: SearchSpace, resolution: int | None = None, num_classes: int | None = None
+    ) -> SpaceCosts:
+        """Prices of every choice of a space, calibration contained.
+
+        Raises:
+            MissingEntryError, PredictorError: as `prices`.
+        """
+        return space_costs(space, self.op_ms, self.calibration, resolution, num_classes)
+
+    def _sum(self, arch: Architecture) -> tuple[float, int]:
+        ops = arch.ops()
+        return float(sum(self.op_ms(ops).tolist())), sum(is_block(op) for op in ops)
+
+    def _half_width(self, ops: Sequence[OpSpec], coverage: float, measured_too: bool) -> float:
+        distinct = list(dict.fromkeys(ops))
+        # The same op twice has the same error twice.
+        times = np.array([ops.count(op) for op in distinct], dtype=np.float64)
+        measured = self.prices(distinct).measured
+        halves = np.full(len(distinct), np.nan)
+        inside = [op for op, there in zip(distinct, measured, strict=True) if there]
+        halves[measured] = measured_half_widths(self.table, inside, coverage)
+        unknown = np.isnan(halves) & (measured_too | ~measured)
+        if unknown.any():
+            asked = [op for op, is_unknown in zip(distinct, unknown, strict=True) if is_unknown]
+            low, high = self.regression.interval(asked, coverage)
+            halves[unknown] = (np.asarray(high) - np.asarray(low)) / 2
+        independent = (times * halves)[measured & ~unknown] if measured_too else np.zeros(1)
+        together = float((times * halves)[unknown].sum())
+        return float(np.hypot(np.sqrt((independent**2).sum()), together))
 
 
-def fit_predictor(table, kind="auto"):
-    return Predictor(table)
+def fit_predictor(
+    table: LatencyTable, kind: Kind = "auto", *, calibrate: bool = True, seed: int = 0
+) -> Predictor:
+    """Makes a predictor from a table.
+
+    Args:
+        table: of any metric.
+        kind: ``auto``, ``lookup`` or ``regression`` (see `Predictor`).
+        calibrate: use the calibration beside the table's file, where there is one.
+        seed: of the regression.
+
+    Raises:
+        PredictorError: no such kind; the calibration beside the table is another table's; or
+            (``regression``) the table cannot carry a regression.
+    """
+    if kind not in get_args(Kind):
+        raise PredictorError(
+            f"a predictor is one of {', '.join(get_args(Kind))}: received {str(kind)[:40]!r}."
+            f"{did_you_mean(str(kind), get_args(Kind))}"
+        )
+    calibration = None
+    if calibrate and table.metric == "latency" and Path(table.name).is_file():
+        calibration = load_calibration(Path(table.name), table)
+    predictor = Predictor(table, kind, calibration, seed)
+    if kind == "regression":
+        _ = predictor.regression  # a table that cannot carry one is refused here, not later
+    return predictor
