@@ -107,8 +107,10 @@ def _layers(op: OpSpec) -> Iterator[Part]:
             moved = area_in * op.in_c + op.out_c
             yield Part("linear", weights, moved, weights, 1, op.in_c, op.out_c)
         case _:
-            moved = op_bytes(op) / 4
-            yield Part("other", op_macs(op), moved, 0, area, op.in_c, op.out_c, op.kernel)
+            yield Part(
+                "other", op_macs(op), op_bytes(op) / 4, 0,
+                area, op.in_c, op.out_c, op.kernel,
+            )  # fmt: skip
 
 
 def _pointwise(area: int, in_c: int, out_c: int) -> Part:
@@ -160,13 +162,13 @@ def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
             case "pointwise":
                 yield "pointwise_macs", part.macs
                 # A matrix product starts and ends once per output, however few inputs it sums.
-                yield "pointwise_outputs", part.area * part.out_c
+                yield "pointwise_outputs", float(part.area * part.out_c)
             case "depthwise":
                 yield "depthwise_macs", part.macs
                 yield f"depthwise_k{part.kernel}_macs", part.macs
             case "dense":
                 yield "dense_macs", part.macs
-                yield "dense_outputs", part.area * part.out_c
+                yield "dense_outputs", float(part.area * part.out_c)
             case "linear":
                 yield "linear_weights", part.weights
             case "addition":

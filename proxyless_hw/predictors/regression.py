@@ -104,9 +104,9 @@ class CostModel:
         """Whether each op is of a new name, or outside the fitted rows in some feature."""
         shapes = shape_features(ops)
         slack = 1e-9 + 0.02 * (self.high_ - self.low_)
-        outside = ((shapes < self.low_ - slack) | (shapes > self.high_ + slack)).any(1)
-        new = np.array([op.op not in self.names_ for op in ops], dtype=bool)
-        return outside | new
+        outside = (shapes < self.low_ - slack) | (shapes > self.high_ + slack)
+        new = [op.op not in self.names_ for op in ops]
+        return np.array(outside.any(1) | np.array(new, dtype=bool), dtype=bool)
 
     def rates(self) -> dict[str, float]:
         """Cost per million of each kind of work; ``calls`` is the cost of one call."""
@@ -119,8 +119,8 @@ class CostModel:
         return baseline
 
     def _require_seen(self, ops: Sequence[OpSpec], work: FloatArray) -> None:
-        unseen = (work[:, ~self.seen_] > 0).any(1)
-        if unseen.any():
+        unseen = [bool(row[~self.seen_].any()) for row in work]
+        if any(unseen):
             listed = ", ".join(str(op) for op, new in zip(ops, unseen, strict=True) if new)
             raise PredictorError(
                 "an op can only be regressed from rows that do the same kinds of work: the table "
