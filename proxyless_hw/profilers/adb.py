@@ -286,7 +286,7 @@ class AdbProfiler:
         with tempfile.TemporaryDirectory() as temporary:
             files = write_model_files(workloads, self.settings, "tflite", Path(temporary))
             device.shell(f"mkdir -p {shlex.quote(folder)}", QUERY_SECONDS)
-            device.push(files, f"{folder}/")
+            device.push(files, folder)
             if local_tool is not None:
                 device.push([local_tool], f"{folder}/benchmark_model")
                 device.shell(f"chmod 755 {shlex.quote(folder)}/benchmark_model", QUERY_SECONDS)

@@ -70,18 +70,18 @@ class AdbDevice:
         self.executable = executable
 
     def push(self, files: Sequence[Path], folder: str) -> None:
-        """Copies files into a folder of the phone.
+        """Copies files into a folder of the phone, or one file to a path.
 
         Raises:
             ProfilingError: the phone is gone, or has no room.
         """
-        arguments = ["push", *map(str, files), folder]
-        result = self._adb(arguments, PUSH_SECONDS)
-        if result.returncode:
-            self._raise_if_lost(result)
-            raise ProfilingError(
-                f"cannot copy to {self.serial}:{folder}: {_last_line(result)}. Is there room?"
-            )
+        for file in files:
+            result = self._adb(["push", str(file), folder], PUSH_SECONDS)
+            if result.returncode:
+                self._raise_if_lost(result)
+                raise ProfilingError(
+                    f"cannot copy to {self.serial}:{folder}: {_last_line(result)}. Is there room?"
+                )
 
     def shell(self, script: str, seconds: float) -> subprocess.CompletedProcess[str]:
         """Runs shell text on the phone; the caller has quoted what came from outside.
@@ -179,9 +179,11 @@ def list_devices(executable: str) -> dict[str, str]:
         raise BackendUnavailableError(f"adb devices failed: {_last_line(result)}. {WAYS_ON}")
     devices = {}
     for line in result.stdout.replace("\r", "").splitlines():
-        serial, tab, state = line.partition("\t")
-        if tab and serial.strip() and not line.startswith("*"):
-            devices[serial.strip()] = state.split(";")[0].strip()
+        if line.startswith(("*", "List of devices")):
+            continue
+        serial, _, state = line.strip().partition("\t" if "\t" in line else " ")
+        if serial and state.strip():
+            devices[serial] = state.strip()
     return devices
 
 

@@ -170,3 +170,29 @@ def test_tflite_files_need_no_format_option(tmp_path: Path) -> None:
     workloads = [Workload("net", file=tmp_path / "net.tflite")]
     with profiler(tool(tmp_path, body)).open(workloads) as session:
         assert session.visit([0])[0].value == 2
+
+
+def test_profile_makes_a_table_with_a_command(tmp_path: Path) -> None:
+    from test_phone import TINY_SPACE
+
+    from proxyless_hw.cli import main
+    from proxyless_hw.tables.table import LatencyTable
+
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE, encoding="utf-8")
+    out = tmp_path / "board.csv"
+    body = "print('mean latency:', len(open(model, 'rb').read()) / 1000, 'ms')"
+    with pytest.raises(SystemExit) as exit_:
+        main(
+            [
+                *("profile", "--device", "command", "--space", str(tmp_path / "tiny.yaml")),
+                *("--command", tool(tmp_path, body), "--pattern", r"latency: ([\d.]+) ms"),
+                *("--model-format", "onnx", "--option", "device=Board 7"),
+                *("--output", str(out), "--quiet"),
+            ]
+        )
+    assert exit_.value.code in (0, None)
+    table = LatencyTable.load(out)
+    assert table.metadata["device"] == "Board 7"
+    assert table.metadata["runtime"] == "vendor-bench"
+    assert len(table) == 4
+    assert all(entry.half_width == pytest.approx(0) for entry in table.entries.values())
