@@ -1,0 +1,164 @@
+"""An ONNX graph as far as pricing needs it: nodes, weight shapes, who uses what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from proxyless_hw.errors import PredictorError
+
+MAX_BYTES: Final = 2 * 2**30
+KNOWN_NODES: Final = frozenset(
+    (
+        *("Conv", "Clip", "Relu", "HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add"),
+        *("GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Gemm", "Softmax"),
+        *("Constant", "Identity", "Dropout"),
+    )
+)
+"""Node types that can be part of a known op."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node; `inputs` without the weights.
+
+    Attributes:
+        kind: its op type.
+        name: its name, or its output's.
+        inputs: computed tensors it takes, in order.
+        weights: names of the constants it takes, in order.
+        output: its first output.
+        attributes: its attributes as plain values.
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    weights: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Any]
+
+
+class Graph:
+    """A graph with one image input and one output.
+
+    Args:
+        path: an .onnx file; weights kept outside it are not needed.
+
+    Attributes:
+        source: the path, for messages.
+        input: name of the image input.
+        channels, height, width: its shape.
+        output: name of the output.
+        nodes: all nodes but constants and identities, in order.
+
+    Raises:
+        PredictorError: the file is no ONNX model, or has a node that no known op holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.source = str(path)
+        graph = self._load(path)
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._constants |= {
+            node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"
+        }
+        self._refuse_unknown(graph)
+        self._aliases = self._copies(graph)
+        self.nodes = [self._node(node) for node in graph.node if self._computes(node)]
+        inputs = [item for item in graph.input if item.name not in self._constants]
+        if len(inputs) != 1 or len(graph.output) != 1:
+            self.fail(f"has {len(inputs)} inputs and {len(graph.output)} outputs, not one of each")
+        self.input = inputs[0].name
+        self.channels, self.height, self.width = self._image_shape(inputs[0])
+        self.output = self._resolve(graph.output[0].name)
+        self._users: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                self._users.setdefault(name, []).append(node)
+
+    def users(self, tensor: str) -> list[Node]:
+        """The nodes that take a tensor."""
+        return self._users.get(tensor, [])
+
+    def user(self, tensor: str, *kinds: str) -> Node | None:
+        """The one node that takes a tensor, when it is of one of these kinds; else None."""
+        users = self.users(tensor)
+        return users[0] if len(users) == 1 and users[0].kind in kinds else None
+
+    def weight_shape(self, node: Node) -> tuple[int, ...]:
+        """Shape of a node's first constant."""
+        if not node.weights:
+            self.fail(f"has a {node.kind} without constant weights ({node.name[:80]})")
+        return tuple(int(size) for size in self._constants[node.weights[0]].dims)
+
+    def constant(self, name: str) -> Any:
+        """A constant as an array."""
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self._constants[name])
+
+    def fail(self, reason: str) -> NoReturn:
+        """Raises a PredictorError that names the file."""
+        raise PredictorError(f"{self.source} {reason}.")
+
+    def _load(self, path: Path) -> Any:
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                self.fail("is larger than 2 GiB")
+            return onnx.load(str(path), load_external_data=False).graph
+        except OSError as cause:
+            raise PredictorError(f"cannot read {path}: {cause.strerror or cause}.") from cause
+        except DecodeError as cause:
+            raise PredictorError(f"{path} is not an ONNX model.") from cause
+
+    def _refuse_unknown(self, graph: Any) -> None:
+        unknown = [node for node in graph.node if node.op_type not in KNOWN_NODES]
+        if unknown:
+            kinds = list(dict.fromkeys(node.op_type for node in unknown))
+            first = unknown[0].name or unknown[0].output[0]
+            self.fail(
+                f"has nodes that no known op holds: {', '.join(kinds)[:300]} (first: "
+                f"{first[:100]}). Measure the file itself: proxyless-hw benchmark {self.source}"
+            )
+
+    def _computes(self, node: Any) -> bool:
+        return node.op_type not in ("Constant", "Identity", "Dropout")
+
+    def _copies(self, graph: Any) -> dict[str, str]:
+        return {
+            node.output[0]: node.input[0]
+            for node in graph.node
+            if node.op_type in ("Identity", "Dropout")
+        }
+
+    def _resolve(self, name: str) -> str:
+        for _ in range(len(self._aliases) + 1):
+            if name not in self._aliases:
+                break
+            name = self._aliases[name]
+        return name
+
+    def _node(self, node: Any) -> Node:
+        from onnx import helper
+
+        names = [self._resolve(name) for name in node.input if name]
+        return Node(
+            kind=node.op_type,
+            name=node.name or node.output[0],
+            inputs=tuple(name for name in names if name not in self._constants),
+            weights=tuple(name for name in names if name in self._constants),
+            output=node.output[0],
+            attributes={item.name: helper.get_attribute_value(item) for item in node.attribute},
+        )
+
+    def _image_shape(self, item: Any) -> tuple[int, int, int]:
+        sizes = [size.dim_value for size in item.type.tensor_type.shape.dim]
+        if len(sizes) != 4 or min(sizes[1:]) < 1:
+            self.fail(f"must take images (N, C, H, W) of a fixed size: its input has shape {sizes}")
+        return sizes[1], sizes[2], sizes[3]
