@@ -12,9 +12,11 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 @click.command()
 @click.argument("tables", nargs=-1, required=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The new table.")
-@click.option("--force", is_flag=True, help="Replace an existing output.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @output_options
-def command(tables: tuple[str, ...], output: Path, force: bool, as_json: bool, quiet: bool) -> None:
+def command(
+    tables: tuple[str, ...], output: Path, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
     """Join the rows of tables that were measured under one setting.
 
     Two different measurements of one op are an error, since no rule could choose between them.
@@ -29,8 +31,8 @@ def command(tables: tuple[str, ...], output: Path, force: bool, as_json: bool, q
 
     if len(tables) < 2:
         raise click.UsageError("give at least two tables")
-    if output.exists() and not force:
-        raise TableError(f"{output} exists already. Choose another --output, or give --force.")
+    if output.exists() and not overwrite:
+        raise TableError(f"{output} exists already. Choose another --output, or give --overwrite.")
     loaded = [LatencyTable.load(table) for table in tables]
     merged = merge(loaded, name=str(output))
     merged.save(output)

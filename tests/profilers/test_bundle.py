@@ -111,6 +111,16 @@ def test_a_table_read_back_survives_its_file(ran: Path, tmp_path: Path) -> None:
     assert LatencyTable.load(tmp_path / "t.csv").entries == read_bundle(ran).entries
 
 
+def test_table_import_reads_a_bundle(ran: Path, tmp_path: Path) -> None:
+    from proxyless_hw.tables.table import LatencyTable
+
+    out = tmp_path / "t.csv"
+    with pytest.raises(SystemExit) as exit_:
+        main(["table", "import", str(ran), "--output", str(out), "--quiet"])
+    assert exit_.value.code in (0, None)
+    assert LatencyTable.load(out).metadata["device"] == "Acme Phone 9"
+
+
 def test_rounds_differ_in_order_and_visit_every_model(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     flat = [[i for segment in segments for i in segment] for segments in manifest["rounds"]]
