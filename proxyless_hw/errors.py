@@ -52,6 +52,10 @@ class SearchError(ProxylessHwError):
     """A search cannot start, go on or end as asked."""
 
 
+class TrainingError(ProxylessHwError):
+    """A training cannot start, go on or end as asked."""
+
+
 class ExportError(ProxylessHwError):
     """A model file could not be written, or differs from the network it came from."""
 

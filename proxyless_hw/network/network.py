@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from proxyless_hw.architecture import Architecture
-from proxyless_hw.network.ops import build_layer, init_weights
+from proxyless_hw.network.drop_path import linear_rates
+from proxyless_hw.network.ops import Residual, build_layer, init_weights
 from proxyless_hw.network.tree import run_wired
 from proxyless_hw.wiring import TreeBlock
 
@@ -15,6 +16,7 @@ class Network(nn.Module):
 
     Attributes:
         arch: the architecture it was built from.
+        drop_rates: drop-path rates of the tree blocks in training (see `set_drop_path`).
         stem, blocks, head: one module per layer; a removed block is an identity. The blocks are
             in the order in which they run; `arch.wiring` says how they connect.
     """
@@ -22,6 +24,7 @@ class Network(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
+        self.drop_rates: list[float] = []
         self.stem = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.stem))
         self.blocks = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.blocks))
         self.head = nn.Sequential(*(build_layer(layer, arch.batch_norm) for layer in arch.head))
@@ -29,13 +32,30 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images)
         if self.arch.wiring:
-            x = run_wired(self.arch.wiring, len(self.blocks), x, self._block)
+            rates = self.drop_rates if self.training else []
+            x = run_wired(self.arch.wiring, len(self.blocks), x, self._block, rates)
         else:
             x = self.blocks(x)
         return self.head(x)  # type: ignore[no-any-return]
 
     def _block(self, number: int, x: Tensor) -> Tensor:
         return self.blocks[number](x)  # type: ignore[no-any-return]
+
+
+def set_drop_path(network: Network, rate: float) -> None:
+    """Sets drop-path for training: rates that rise linearly to that of the last residual block.
+
+    Args:
+        network: changed in place; evaluation is not affected.
+        rate: rate of the last residual block, in [0, 1).
+    """
+    if network.arch.wiring:
+        trees = sum(isinstance(part, TreeBlock) for part in network.arch.wiring)
+        network.drop_rates = linear_rates(rate, trees) if rate > 0 else []
+        return
+    residuals = [block for block in network.blocks if isinstance(block, Residual)]
+    for block, value in zip(residuals, linear_rates(rate, len(residuals)), strict=True):
+        block.drop_rate = value
 
 
 def build_network(arch: Architecture, seed: int | None = None) -> Network:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.variants import build_variant
 from proxyless_hw.op_registry import load_custom_op
 from proxyless_hw.space import BatchNormSpec
@@ -97,13 +98,20 @@ class MBConv(nn.Module):
 
 
 class Residual(nn.Module):
-    """``body(x) + x``."""
+    """``body(x) + x``.
+
+    Attributes:
+        drop_rate: in training, the share of images whose body is left out (see `drop_path`).
+    """
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
+        self.drop_rate = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.drop_rate > 0:
+            return drop_path(self.body(x), self.drop_rate) + x
         return self.body(x) + x  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.variants import widened
 from proxyless_hw.wiring import Wiring, flow_through
 
@@ -16,10 +17,14 @@ class TensorFlow:
 
     Args:
         apply: ``apply(number, x)`` gives the output of the layer of that number.
+        drop_rates: drop-path rate of each tree block, in order; empty for none.
     """
 
-    def __init__(self, apply: Callable[[int, Tensor], Tensor]) -> None:
+    def __init__(
+        self, apply: Callable[[int, Tensor], Tensor], drop_rates: Sequence[float] = ()
+    ) -> None:
         self.layer = apply
+        self.drop_rates = list(reversed(drop_rates))
 
     def split(self, x: Tensor, widths: Sequence[int]) -> Sequence[Tensor]:
         """x cut along its channels."""
@@ -38,11 +43,18 @@ class TensorFlow:
 
     def add_widened(self, narrow: Tensor, wide: Tensor) -> Tensor:
         """The sum, with zero channels appended to the first."""
+        if self.drop_rates:
+            rate = self.drop_rates.pop()
+            wide = drop_path(wide, rate) if rate > 0 else wide
         return widened(narrow, wide.shape[1]) + wide
 
 
 def run_wired(
-    wiring: Wiring, count: int, x: Tensor, apply: Callable[[int, Tensor], Tensor]
+    wiring: Wiring,
+    count: int,
+    x: Tensor,
+    apply: Callable[[int, Tensor], Tensor],
+    drop_rates: Sequence[float] = (),
 ) -> Tensor:
     """Sends feature maps through `count` layers as the wiring connects them.
 
@@ -51,5 +63,6 @@ def run_wired(
         count: number of layers.
         x: (N, C, H, W).
         apply: ``apply(number, x)`` gives the output of one layer.
+        drop_rates: drop-path rate of each tree block, in order; empty for none.
     """
-    return flow_through(wiring, count, x, TensorFlow(apply))
+    return flow_through(wiring, count, x, TensorFlow(apply, drop_rates))

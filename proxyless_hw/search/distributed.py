@@ -54,6 +54,12 @@ class World:
             for tensor in (*module.parameters(), *module.buffers()):
                 distributed.broadcast(tensor.detach(), 0)
 
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """Gives every rank the buffers (running statistics) of rank 0."""
+        if self.size > 1:
+            for tensor in module.buffers():
+                distributed.broadcast(tensor.detach(), 0)
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether the flag is set on any rank, so that all of them act together."""
         if self.size == 1:

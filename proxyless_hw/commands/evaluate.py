@@ -1,0 +1,79 @@
+"""``proxyless-hw evaluate``: accuracy of a trained network on a test set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.errors import DataError, TrainingError
+
+
+@click.command()
+@click.argument("run")
+@click.option("--data", metavar="NAME", help="Data set; that of the run by default.")
+@click.option("--data-root", metavar="DIR", help="Its folder; that of the run by default.")
+@click.option("--train-resolution", type=click.IntRange(8, 1024), help="Resolution of the images.")
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
+@click.option("--device", metavar="DEVICE", default="cpu", show_default=True)
+@output_options
+def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
+    """Accuracy of the trained network in folder RUN on the test set.
+
+    \b
+    Example:
+      proxyless-hw evaluate runs/trained
+    """
+    from proxyless_hw.search.data import DataConfig, load_data
+    from proxyless_hw.train.driver import choose_device, test_score
+    from proxyless_hw.train.load import load, load_data_config
+
+    network = load(run)
+    config = None if values["data"] else _data_of(run, load_data_config)
+    if config is None:
+        if values["data"] is None:
+            raise DataError(f"{run} names no data set. Give one: --data NAME.")
+        config = DataConfig(name=values["data"])
+    changes = {
+        "root": values["data_root"],
+        "resolution": values["train_resolution"],
+        "batch_size": values["batch_size"],
+        "workers": values["workers"],
+    }
+    config = replace(config, **{key: value for key, value in changes.items() if value is not None})
+    data = load_data(config)
+    classes = network.arch.num_classes
+    if data.num_classes != classes:
+        raise DataError(
+            f"{run} tells {classes} classes apart, {data.name} has {data.num_classes}. "
+            "Choose the data set it was trained on: --data NAME."
+        )
+    device = choose_device(values["device"])
+    score = test_score(network.to(device), data, device)
+    if as_json:
+        echo_json({**score.to_dict(), "data": data.name, "resolution": data.resolution})
+    log(
+        f"top-1 {score.top1:.2%}, top-5 {score.top5:.2%}, loss {score.loss:.4f} on "
+        f"{score.images} images of {data.name} at {data.resolution} pixels",
+        quiet,
+    )
+
+
+def _data_of(run: str, read: Any) -> Any:
+    """The data of a training, or of a search."""
+    from pathlib import Path
+
+    from proxyless_hw.search.config import config_from
+    from proxyless_hw.search.driver import data_config
+    from proxyless_hw.search.run_folder import RunFolder
+
+    folder = RunFolder(Path(run))
+    if not folder.network.is_file():
+        return read(run)
+    settings = folder.read_json(folder.config).get("settings")
+    if not isinstance(settings, dict):
+        raise TrainingError(f"{folder.config} must hold the run's settings.")
+    return data_config(config_from(settings, source=str(folder.config)))

@@ -1,0 +1,231 @@
+"""`run_training`: prepare, train, evaluate on the test set, write the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from proxyless_hw.architecture import Architecture, TrainingShape
+from proxyless_hw.errors import TrainingError
+from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.network.counting import count_macs, count_parameters
+from proxyless_hw.network.network import Network, build_network, set_drop_path
+from proxyless_hw.network.ops import Classifier
+from proxyless_hw.search.data import DataConfig, DataSplits, load_data
+from proxyless_hw.search.distributed import World, join_world, leave_world
+from proxyless_hw.search.interrupt import stop_on_signals
+from proxyless_hw.train.config import TrainConfig
+from proxyless_hw.train.evaluate import Score, evaluate
+from proxyless_hw.train.load import initialise_from, load
+from proxyless_hw.train.loop import Loop
+from proxyless_hw.train.observer import TrainObserver
+from proxyless_hw.train.run_folder import KIND, TrainFolder
+from proxyless_hw.train.state import TrainState, new_state, read_checkpoint, restore
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training gave.
+
+    Attributes:
+        folder: the run folder; `train.load.load` reads it.
+        document: result.json: top1, top5, best_epoch, epochs, parameters, macs, seconds, ...
+    """
+
+    folder: Path
+    document: dict[str, Any]
+
+
+def run_training(
+    config: TrainConfig, observer_factory: Callable[[], TrainObserver] = TrainObserver
+) -> TrainResult:
+    """Trains one architecture and evaluates it on the test set.
+
+    Args:
+        config: all settings.
+        observer_factory: makes what is told of the progress.
+
+    Returns:
+        The result; on processes other than the first its document is empty.
+
+    Raises:
+        TrainingError: an existing output, other settings on resumption, a NaN loss.
+        InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
+        DataError, ArchitectureError: the data or the network cannot be used.
+    """
+    device = choose_device(config.device)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    world = join_world(device)
+    try:
+        folder = _folder(config)
+        if not world.is_main:
+            return _train(config, folder, device, world, TrainObserver())
+        lock = folder.path / ".lock"
+        with exclusive_lock(lock, TrainingError, f"run folder {folder.path}"):
+            if config.resume and folder.result.exists():
+                return TrainResult(folder.path, folder.read_json(folder.result))
+            with observer_factory() as observer:
+                return _train(config, folder, device, world, observer)
+    finally:
+        leave_world(world)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a name; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        TrainingError: an unknown device, or one that is not there.
+    """
+    here = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in here.items() if there)
+    kind, _, number = name.partition(":")
+    if kind not in here or (number and not number.isdigit()):
+        raise TrainingError(f"--device must be cpu, cuda, mps or auto: received '{name[:40]}'.")
+    if not here[kind]:
+        raise TrainingError(f"no {kind} device is here. Use --device cpu.")
+    return torch.device(name)
+
+
+def data_config(config: TrainConfig) -> DataConfig:
+    """The data settings of a training."""
+    return DataConfig(
+        name=config.data,
+        root=config.data_root,
+        limit=config.limit,
+        resolution=config.train_resolution,
+        batch_size=config.batch_size,
+        holdout=config.holdout,
+        seed=config.seed,
+        workers=config.workers,
+        augment=config.augment,
+    )
+
+
+def _folder(config: TrainConfig) -> TrainFolder:
+    name = Path(config.arch).name.removesuffix(".json")
+    folder = TrainFolder(Path(config.output or f"runs/train-{name}"))
+    if folder.is_started():
+        if not config.resume:
+            raise TrainingError(
+                f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
+                "another --output."
+            )
+        folder.check_same_settings(config)
+    return folder
+
+
+def _train(
+    config: TrainConfig,
+    folder: TrainFolder,
+    device: torch.device,
+    world: World,
+    observer: TrainObserver,
+) -> TrainResult:
+    data = load_data(data_config(config))
+    shape = TrainingShape(data.resolution, data.num_classes, data.name)
+    arch = replace(Architecture.load(config.arch), training=shape)
+    resumed = config.resume and folder.checkpoint.exists()
+    network = _network(arch, config, data, None if resumed else config.weights)
+    state = new_state(network, config, device)
+    if resumed:
+        restore(state, read_checkpoint(folder.checkpoint), folder.checkpoint)
+    world.broadcast(state.network)
+    if world.is_main:
+        folder.write_json(folder.config, _config_document(config, data))
+        arch.save(folder.architecture)
+        folder.keep_metrics(state.epoch)
+    with stop_on_signals() as stop:
+        loop = Loop(config, data, folder, observer, stop, device, world)
+        steps = loop.steps_per_epoch
+        observer.start(
+            config.epochs * steps, state.epoch * steps + state.step, _message(arch, config, data)
+        )
+        loop.run(state)
+    world.barrier()
+    if not world.is_main:
+        return TrainResult(folder.path, {})
+    document = _result(arch, config, data, state, folder, device)
+    folder.write_json(folder.result, document)
+    return TrainResult(folder.path, document)
+
+
+def _network(
+    arch: Architecture, config: TrainConfig, data: DataSplits, weights: str | None
+) -> Network:
+    network = build_network(arch.with_shape(num_classes=data.num_classes), seed=config.seed)
+    if weights is not None:
+        initialise_from(network, weights)
+    set_drop_path(network, config.drop_path)
+    classifier = network.head[-1]
+    if isinstance(classifier, Classifier):
+        classifier.dropout.p = config.dropout
+    return network
+
+
+def _config_document(config: TrainConfig, data: DataSplits) -> dict[str, Any]:
+    return {
+        "kind": KIND,
+        "settings": {**config.to_dict(), "resume": False},
+        "data": {
+            "name": data.name,
+            "train": len(data.train),
+            "holdout": len(data.holdout),
+            "test": len(data.test),
+            "resolution": data.resolution,
+            "class_names": list(data.class_names),
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+    }
+
+
+def _message(arch: Architecture, config: TrainConfig, data: DataSplits) -> str:
+    at_training = arch.with_shape(num_classes=data.num_classes)
+    macs = count_macs(at_training, data.resolution) / 1e6
+    return (
+        f"training {config.arch} ({count_parameters(at_training) / 1e6:.2f} M parameters, "
+        f"{macs:.1f} M MACs at {data.resolution} pixels) on {len(data.train)} images of "
+        f"{data.name} for {config.epochs} epochs"
+    )
+
+
+def _result(
+    arch: Architecture,
+    config: TrainConfig,
+    data: DataSplits,
+    state: TrainState,
+    folder: TrainFolder,
+    device: torch.device,
+) -> dict[str, Any]:
+    score = test_score(load(folder.path).to(device), data, device)
+    at_training = arch.with_shape(num_classes=data.num_classes)
+    return {
+        "top1": score.top1,
+        "top5": score.top5,
+        "loss": score.loss,
+        "test_images": score.images,
+        "best_epoch": state.best_epoch,
+        "validation_top1": state.best_accuracy,
+        "epochs": config.epochs,
+        "parameters": count_parameters(at_training),
+        "macs": count_macs(at_training, data.resolution),
+        "resolution": data.resolution,
+        "seconds": round(state.seconds, 2),
+        "seconds_per_epoch": round(state.seconds / config.epochs, 2),
+    }
+
+
+def test_score(network: torch.nn.Module, data: DataSplits, device: torch.device) -> Score:
+    """Evaluates a network on the test split."""
+    batches = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    return evaluate(network.to(memory_format=torch.channels_last), batches, device)

@@ -1,0 +1,136 @@
+"""Trained networks from their run folders, in the manner of torch.hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.documents import parse_json, read_text
+from proxyless_hw.errors import TrainingError
+from proxyless_hw.files import write_text_atomically
+from proxyless_hw.network.network import Network
+from proxyless_hw.search.data import DataConfig
+from proxyless_hw.tensor_files import load_tensors
+from proxyless_hw.train.run_folder import TrainFolder
+from proxyless_hw.train.state import load_tensors_into, save_weights
+
+CLASSIFIER = "head."
+
+
+def load(folder: str | Path) -> Network:
+    """Loads the trained network of a run: ``net = ph.load("runs/x")``.
+
+    Args:
+        folder: of a training (its best weights), of a search that has finished (the supernet's
+            weights with BatchNorm recalibrated), or of an import of published weights.
+
+    Returns:
+        The network in eval mode, with the classes of the data it was trained on.
+
+    Raises:
+        TrainingError: the folder holds no trained network, or its files do not fit.
+        ArchitectureError: its architecture file is malformed.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise TrainingError(f"no run folder {path}.")
+    if (path / "network.pt").is_file():
+        from proxyless_hw.search.derived import load_derived_network
+
+        return load_derived_network(path)
+    weights = path / "best.pt"
+    if not weights.is_file():
+        raise TrainingError(
+            f"{path} holds no trained network (best.pt). Train one: proxyless-hw train ARCH "
+            f"--output {path}"
+        )
+    arch = Architecture.load(path)
+    classes = arch.num_classes if arch.training is None else arch.training.num_classes
+    network = Network(arch.with_shape(num_classes=classes))
+    document = load_tensors(weights, TrainingError, "weights file")
+    load_tensors_into(network, document.get("state_dict"), weights)
+    return network.eval()
+
+
+def load_data_config(folder: str | Path) -> DataConfig | None:
+    """The data settings of a training; None for imported weights, which name no data.
+
+    Raises:
+        TrainingError: the folder is not that of a training.
+    """
+    from proxyless_hw.train.config import config_from
+    from proxyless_hw.train.driver import data_config
+
+    run = TrainFolder(Path(folder))
+    document = parse_json(
+        read_text(run.config, TrainingError, "config.json"), TrainingError, str(run.config)
+    )
+    if isinstance(document, dict) and document.get("kind") == "import":
+        return None
+    return data_config(config_from(run.settings(), source=str(run.config)))
+
+
+def initialise_from(network: Network, source: str | Path) -> None:
+    """Fills a network from trained weights, to fine-tune it.
+
+    A classifier of another number of classes keeps its fresh weights.
+
+    Args:
+        network: filled in place.
+        source: a run folder, a weights file of one, or a published checkpoint.
+
+    Raises:
+        TrainingError, ArchitectureError: the weights do not fit, beyond the classifier.
+    """
+    path = Path(source)
+    tensors = load(path).state_dict() if path.is_dir() else _own_names(network, path)
+    wanted = network.state_dict()
+    last = f"{CLASSIFIER}{len(network.head) - 1}."
+    kept = {
+        name: wanted[name]
+        if name.startswith(last) and name in wanted and wanted[name].shape != tensor.shape
+        else tensor
+        for name, tensor in tensors.items()
+    }
+    load_tensors_into(network, kept, path)
+
+
+def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by our names."""
+    document = load_tensors(path, TrainingError, "weights file")
+    tensors = document.get("network", document.get("state_dict", document))
+    if isinstance(tensors, dict) and any(str(name).startswith("stem.") for name in tensors):
+        return tensors
+    from proxyless_hw.network.published import load_published_weights, read_published
+
+    published = read_published(path)
+    bias = published.get("classifier.linear.bias")
+    classes = network.arch.num_classes if bias is None else len(bias)
+    return load_published_weights(network.arch.with_shape(num_classes=classes), path).state_dict()
+
+
+def save_imported(network: Network, folder: str | Path, facts: dict[str, Any]) -> None:
+    """Writes a network with its weights as a folder that `load` reads.
+
+    Args:
+        network: with weights.
+        folder: made when absent.
+        facts: plain values that are kept beside it, such as the file it came from.
+
+    Raises:
+        TrainingError: the folder already holds a run, or cannot be written.
+        ArchitectureError: as `Architecture.save`.
+    """
+    run = TrainFolder(Path(folder))
+    if run.is_started() or run.best.exists() or (run.path / "network.pt").exists():
+        raise TrainingError(f"{run.path} already holds a run. Choose another --output.")
+    with torch.no_grad():
+        save_weights(run.best, network.state_dict(), {"epoch": None, "accuracy": None})
+    network.arch.save(run.architecture)
+    text = json.dumps({"kind": "import", **facts}, indent=1) + "\n"
+    write_text_atomically(run.config, text, TrainingError)

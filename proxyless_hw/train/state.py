@@ -1,0 +1,184 @@
+"""What a training must remember, and its checkpoint: tensors and plain containers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proxyless_hw.errors import TrainingError
+from proxyless_hw.network.network import Network
+from proxyless_hw.tensor_files import load_tensors, save_tensors
+from proxyless_hw.train.config import TrainConfig
+
+SCHEMA = "proxyless-hw-train/1"
+
+
+@dataclass
+class EpochSums:
+    """Running sums over the epoch in progress."""
+
+    steps: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class TrainState:
+    """The moving parts of a training.
+
+    Attributes:
+        network: the weights being trained.
+        optimizer: SGD.
+        scaler: loss scaling (fp16 only).
+        average: moving average of the network's tensors by name; empty without one.
+        updates: steps that went into the average.
+        epoch: epochs completed.
+        step: steps completed within the epoch in progress.
+        best_accuracy: best validation accuracy so far; None before the first.
+        best_epoch: the epoch it belongs to (0-based).
+        sums: of the epoch in progress.
+        seconds: time spent in completed epochs.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: dict[str, Tensor] = field(default_factory=dict)
+    updates: int = 0
+    epoch: int = 0
+    step: int = 0
+    best_accuracy: float | None = None
+    best_epoch: int | None = None
+    sums: EpochSums = field(default_factory=EpochSums)
+    seconds: float = 0.0
+
+    def evaluated_tensors(self) -> dict[str, Tensor]:
+        """The tensors that count: the moving average where there is one, else the network's."""
+        return self.average or self.network.state_dict()
+
+
+def new_state(network: Network, config: TrainConfig, device: torch.device) -> TrainState:
+    """Optimiser and average around a network."""
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+    )
+    enabled = config.autocast == "fp16" and device.type == "cuda"
+    scaler = torch.amp.GradScaler(device.type, enabled=enabled)
+    state = TrainState(network, optimizer, scaler)
+    if config.ema > 0:
+        state.average = {name: t.detach().clone() for name, t in network.state_dict().items()}
+    return state
+
+
+@torch.no_grad()
+def update_average(state: TrainState, decay: float) -> None:
+    """One step of the moving average; early steps count more (decay at most (1 + t) / (10 + t))."""
+    if not state.average:
+        return
+    state.updates += 1
+    rate = 1 - min(decay, (1 + state.updates) / (10 + state.updates))
+    for name, tensor in state.network.state_dict().items():
+        if tensor.is_floating_point():
+            state.average[name].lerp_(tensor, rate)
+        else:
+            state.average[name].copy_(tensor)
+
+
+def save_checkpoint(path: Path, state: TrainState, config: TrainConfig) -> None:
+    """Writes the whole state atomically; the old checkpoint stays until the new one is on disk.
+
+    Raises:
+        TrainingError: the place cannot be written.
+    """
+    document = {
+        "schema": SCHEMA,
+        "config": {**config.to_dict(), "resume": False},
+        "network": state.network.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "average": state.average,
+        "updates": state.updates,
+        "epoch": state.epoch,
+        "step": state.step,
+        "best_accuracy": state.best_accuracy,
+        "best_epoch": state.best_epoch,
+        "sums": dict(vars(state.sums)),
+        "seconds": state.seconds,
+    }
+    save_tensors(path, document, TrainingError)
+
+
+def save_weights(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes the tensors of a network by our names, with a few plain facts beside them.
+
+    Raises:
+        TrainingError: the place cannot be written.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    save_tensors(path, {"state_dict": state, **facts}, TrainingError)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint with ``weights_only=True``.
+
+    Raises:
+        TrainingError: unreadable, or not a training checkpoint.
+    """
+    document = load_tensors(path, TrainingError, "training checkpoint")
+    if document.get("schema") != SCHEMA:
+        raise TrainingError(f"{path} is not a training checkpoint of schema '{SCHEMA}'.")
+    return document
+
+
+def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
+    """Puts a checkpoint's contents into a freshly built state.
+
+    Raises:
+        TrainingError: a part is missing or has another shape.
+    """
+    try:
+        state.network.load_state_dict(document["network"])
+        state.optimizer.load_state_dict(document["optimizer"])
+        state.scaler.load_state_dict(document["scaler"])
+        if set(document["average"]) != set(state.average):
+            raise ValueError("it was made with another setting of ema")
+        for name, tensor in document["average"].items():
+            state.average[name].copy_(tensor)
+        state.updates = document["updates"]
+        state.epoch = document["epoch"]
+        state.step = document["step"]
+        state.best_accuracy = document["best_accuracy"]
+        state.best_epoch = document["best_epoch"]
+        state.sums = EpochSums(**document["sums"])
+        state.seconds = document["seconds"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as cause:
+        first_line = str(cause).splitlines()[0][:200]
+        raise TrainingError(f"{path} does not fit this training: {first_line}") from cause
+
+
+def load_tensors_into(network: nn.Module, tensors: Any, path: Path) -> None:
+    """Fills a network by our names.
+
+    Raises:
+        TrainingError: the tensors do not fit.
+    """
+    try:
+        network.load_state_dict(tensors)
+    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as cause:
+        shown = " ".join(str(cause).split())[:300]
+        raise TrainingError(f"{path} does not fit the network: {shown}") from cause
