@@ -1,0 +1,64 @@
+"""``table transfer``: predict a new device's table from a known one and a few measured ops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+
+@click.command()
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="TABLE",
+    help="A known table; may be repeated: the one that ranks the probes best is used.",
+)
+@click.option("--probes", required=True, metavar="TABLE", help="Ops measured on the new device.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The new table.")
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+@output_options
+def command(
+    sources: tuple[str, ...], probes: str, output: Path, force: bool, as_json: bool, quiet: bool
+) -> None:
+    """Predict the table of a new device from a known table and a few ops measured on the device.
+
+    The result's header says that it is transferred, from what, and by which probes.
+
+    \b
+    Example:
+      proxyless-hw table probes --from pixel1 -n 15 --output probes.txt
+      proxyless-hw profile --runtime litert --only probes.txt --output probes.csv
+      proxyless-hw table transfer --from pixel1 --probes probes.csv --output tables/new.csv
+    """
+    from proxyless_hw.errors import TableError
+    from proxyless_hw.predictors.transfer import transfer
+    from proxyless_hw.tables.table import LatencyTable
+
+    if output.exists() and not force:
+        raise TableError(f"{output} exists already. Choose another --output, or give --force.")
+    result = transfer([LatencyTable.load(name) for name in sources], LatencyTable.load(probes))
+    result.table.save(output)
+    if as_json:
+        echo_json(
+            {
+                "output": str(output),
+                "rows": len(result.table),
+                "source": result.source,
+                "probes": result.probes,
+                "rank_correlation": result.rank_correlation,
+                "held_out_mape": result.held_out_mape,
+            }
+        )
+    for name, correlation in result.rank_correlation.items():
+        used = " (used)" if name == result.source else ""
+        log(f"{name}: rank correlation with the probes {correlation:.3f}{used}", quiet)
+    log(
+        f"{output}: {len(result.table)} ops, {result.probes} of them measured. Each probe told "
+        f"from the others is off by {result.held_out_mape:.1%} on average.",
+        quiet,
+    )
