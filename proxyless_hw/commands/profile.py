@@ -45,6 +45,12 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 @click.option("--resume", is_flag=True, help="Go on with an interrupted measurement.")
 @click.option("--missing-from", metavar="TABLE", help="Measure only what this table lacks.")
 @click.option(
+    "--only",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Measure the ops of this file, one key a line (see table probes), and no others.",
+)
+@click.option(
     "--repeat",
     default=1,
     show_default=True,
@@ -93,6 +99,7 @@ def command(**values: Any) -> None:
         ),
         resume=values["resume"],
         missing_from=values["missing_from"],
+        only=values["only"],
         repeat=values["repeat"],
         started=started,
     )

@@ -16,6 +16,7 @@ from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.environment import affinity, load, package_version
 from proxyless_hw.profilers.journal import Journal, journal_path
+from proxyless_hw.profilers.op_list import read_op_list
 from proxyless_hw.profilers.quality import quality_block, repeat_agreement
 from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
 from proxyless_hw.space import BatchNormSpec, SearchSpace
@@ -40,6 +41,8 @@ class ProfileConfig:
         timing: the measurement protocol's settings.
         resume: go on from an interrupted measurement; a finished one is left as it is.
         missing_from: a table whose gaps are filled: its rows are kept, the rest is measured.
+        only: a file of op keys, one a line (`table probes` writes one): these ops and no others
+            are measured, whether the space has them or not.
         repeat: measurements in fresh sessions; from 2 on an A/A score is given.
         started: `time.perf_counter` reading from which the budget counts; now when None.
     """
@@ -53,6 +56,7 @@ class ProfileConfig:
     timing: TimingConfig = TimingConfig()
     resume: bool = False
     missing_from: str | None = None
+    only: Path | None = None
     repeat: int = 1
     started: float | None = None
 
@@ -65,8 +69,14 @@ def needed_ops(space: SearchSpace, config: ProfileConfig) -> dict[OpSpec, float]
     """The ops a space needs at the resolutions asked for.
 
     Returns:
-        Op to the expected number of its uses in a uniformly random network of the space.
+        Op to the expected number of its uses in a uniformly random network of the space; 1 for
+        each op of `config.only` where that is given.
+
+    Raises:
+        ProfilingError: `config.only` cannot be read or names something that is no op.
     """
+    if config.only is not None:
+        return dict.fromkeys(read_op_list(config.only), 1.0)
     uses: dict[OpSpec, float] = {}
     for resolution in config.resolutions or (space.resolution,):
         for op in space.ops(resolution, config.num_classes):
@@ -211,6 +221,11 @@ def _same_file(output: Path, other: str) -> bool:
 
 
 def _check_setting(base: LatencyTable, description: Mapping[str, str]) -> None:
+    if base.metadata.get("statistic") == "transferred":
+        raise TableError(
+            f"measured rows cannot be mixed with predicted ones: '{base.name}' is "
+            f"{base.metadata.get('source', 'transferred')}. Profile into a new table."
+        )
     for key in SETTING_KEYS:
         if base.metadata.get(key) != description.get(key):
             raise TableError(
