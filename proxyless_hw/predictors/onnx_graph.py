@@ -106,7 +106,7 @@ class Graph:
 
     def _load(self, path: Path) -> Any:
         import onnx
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         try:
             if path.stat().st_size > MAX_BYTES:

@@ -67,6 +67,8 @@ class _Reader:
             graph.fail(f"takes {graph.height}x{graph.width} images; square ones are priced")
         self.input_scaling()
         while self.tensor != graph.output:
+            if len(self.layers) > len(graph.nodes):
+                graph.fail("goes round in a circle")
             self.layer()
         places = [index for index, layer in enumerate(self.layers) if layer.op == "mbconv"]
         first, last = (places[0], places[-1] + 1) if places else (1, 1)
@@ -180,9 +182,9 @@ class _Reader:
         width = squeeze.out_c
         if gate.kind == "Sigmoid" and width > 1:
             return product.output, width
-        if gate.kind == "HardSigmoid" and width == squeeze_width(depthwise.out_c, 1):
-            return product.output, 1
-        self.fail(f"a squeeze-and-excite with {gate.kind} over {width} channels")
+        if gate.kind != "HardSigmoid" or width != squeeze_width(depthwise.out_c, 1):
+            self.fail(f"a squeeze-and-excite with {gate.kind} over {width} channels")
+        return product.output, 1
 
     def pooling(self, node: Node) -> None:
         channels = self.layers[-1].out_c if self.layers else self.graph.channels

@@ -1,0 +1,161 @@
+"""``proxyless-hw predict``: the latency of networks from tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+if TYPE_CHECKING:
+    from proxyless_hw.architecture import Architecture
+    from proxyless_hw.predictors.fit import Kind
+    from proxyless_hw.predictors.forecast import Forecast
+
+
+@click.command()
+@click.argument("networks", metavar="ARCH...", nargs=-1, required=True)
+@click.option("--table", "tables", multiple=True, required=True, help="Path or shipped name.")
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "lookup", "regression"]),
+    default="auto",
+    show_default=True,
+    help="auto: look up what is there, regress the rest.",
+)
+@click.option("--breakdown", is_flag=True, help="Every op with its price and where it is from.")
+@click.option("--compare", is_flag=True, help="Several networks on several tables, as a matrix.")
+@click.option("--resolution", type=click.IntRange(1, 8192), help="Default: the network's own.")
+@click.option("--num-classes", type=click.IntRange(1, 65536), help="Default: the table's.")
+@click.option("--coverage", default=0.9, show_default=True, help="Of the interval, as a fraction.")
+@click.option("--no-calibration", is_flag=True, help="Sums of ops, even beside a calibration.")
+@output_options
+def command(
+    networks: tuple[str, ...],
+    tables: tuple[str, ...],
+    kind: Kind,
+    breakdown: bool,
+    compare: bool,
+    resolution: int | None,
+    num_classes: int | None,
+    coverage: float,
+    no_calibration: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Predict the latency of a network, with an interval, from a table of measured ops.
+
+    ARCH is a zoo name, an architecture file, a run folder, a published net.config, timm block
+    strings, or an ONNX file made of known ops. Repeat --table, or name several networks, with
+    --compare.
+
+    \b
+    Example:
+      proxyless-hw predict proxyless-mobile --table pixel1 --breakdown
+      proxyless-hw predict model.onnx --table tables/cpu.csv --kind lookup
+      proxyless-hw predict --compare proxyless-mobile proxyless-cpu --table pixel1 --table cpu.csv
+    """
+    from proxyless_hw.predictors.fit import fit_predictor
+    from proxyless_hw.predictors.forecast import forecast
+    from proxyless_hw.predictors.sources import load_network
+    from proxyless_hw.tables.table import LatencyTable
+
+    if not compare and (len(networks) > 1 or len(tables) > 1):
+        raise click.UsageError("several networks or tables are compared with --compare.")
+    predictors = [
+        fit_predictor(LatencyTable.load(name), kind, calibrate=not no_calibration)
+        for name in tables
+    ]
+    archs = [load_network(name) for name in networks]
+    rows = [
+        [forecast(predictor, arch, coverage, resolution, num_classes) for predictor in predictors]
+        for arch in archs
+    ]
+    if compare:
+        if as_json:
+            echo_json(_matrix(networks, tables, rows, coverage))
+        else:
+            _print_matrix(networks, tables, rows)
+        return
+    result = rows[0][0]
+    if as_json:
+        echo_json({"network": networks[0], **result.to_dict(breakdown)})
+        return
+    _print(networks[0], archs[0], result, breakdown)
+    if result.not_priced:
+        log(f"not priced: {', '.join(result.not_priced)}.", quiet)
+
+
+def _matrix(
+    networks: tuple[str, ...],
+    tables: tuple[str, ...],
+    rows: list[list[Forecast]],
+    coverage: float,
+) -> dict[str, Any]:
+    return {
+        "networks": list(networks),
+        "tables": list(tables),
+        "unit": rows[0][0].unit if len({cell.unit for cell in rows[0]}) == 1 else None,
+        "coverage": coverage,
+        "latency_ms": [[cell.latency_ms for cell in row] for row in rows],
+        "value": [[cell.value for cell in row] for row in rows],
+        "cells": [[cell.to_dict(False) for cell in row] for row in rows],
+    }
+
+
+def _print_matrix(
+    networks: tuple[str, ...], tables: tuple[str, ...], rows: list[list[Forecast]]
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    best = [min(column, key=lambda cell: cell.value) for column in zip(*rows, strict=True)]
+    grid = Table("network", box=None, pad_edge=False)
+    for name in tables:
+        grid.add_column(escape(name), justify="right")
+    for network, row in zip(networks, rows, strict=True):
+        cells = [
+            f"[bold]{cell.text()}[/]" if len(rows) > 1 and cell is fastest else cell.text()
+            for cell, fastest in zip(row, best, strict=True)
+        ]
+        grid.add_row(escape(network), *cells)
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    console.print(grid)
+    if any(cell.regressed_ops for row in rows for cell in row):
+        console.print("* with ops that the table lacks, regressed")
+
+
+def _print(network: str, arch: Architecture, result: Forecast, breakdown: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    if breakdown:
+        grid = Table("layer", "op", box=None, pad_edge=False)
+        for title in (result.unit, "share", "from"):
+            grid.add_column(title, justify="right")
+        for item in result.ops:
+            note = item.source + (", extrapolated" if item.extrapolated else "")
+            grid.add_row(
+                _place(arch, item.layer),
+                escape(str(item.op)),
+                f"{item.ms:.4g}",
+                f"{item.ms / result.sum_of_ops:.1%}",
+                note,
+            )
+        console.print(grid)
+    console.print(f"{escape(network)}: {result.sentence()}", highlight=False, soft_wrap=True)
+
+
+def _place(arch: Architecture, layer: int) -> str:
+    stem, blocks = len(arch.stem), len(arch.blocks)
+    if layer < stem:
+        return f"stem {layer}"
+    if layer < stem + blocks:
+        return f"block {layer - stem}"
+    return f"head {layer - stem - blocks}"

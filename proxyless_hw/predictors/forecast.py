@@ -1,0 +1,170 @@
+"""One network priced on one table: what `predict` reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import PredictorError
+from proxyless_hw.predictors.fit import ExplainedOp, Predictor
+from proxyless_hw.predictors.lookup import check_coverage
+from proxyless_hw.predictors.sources import at_deployment_shape
+from proxyless_hw.units import format_ms
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The prediction for one network from one table.
+
+    Attributes:
+        table: name of the table.
+        metric: what the table measures; values are in its unit.
+        unit: that unit: ms for latency.
+        value: the prediction.
+        interval: its interval; None where nothing tells how far the ops are off.
+        no_interval: why there is none, then.
+        coverage: of the interval.
+        calibration: (a, b, c), or None for a plain sum.
+        ops: every op with its price, in order.
+        resolution, num_classes: the shape it was priced at.
+        not_priced: nodes of an ONNX file that no op stands for.
+    """
+
+    table: str
+    metric: str
+    unit: str
+    value: float
+    interval: tuple[float, float] | None
+    no_interval: str | None
+    coverage: float
+    calibration: tuple[float, float, float] | None
+    ops: tuple[ExplainedOp, ...]
+    resolution: int
+    num_classes: int
+    not_priced: tuple[str, ...] = ()
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The prediction where it is a latency, else None."""
+        return self.value if self.metric == "latency" else None
+
+    @property
+    def sum_of_ops(self) -> float:
+        """Sum of the ops before calibration."""
+        return float(sum(item.ms for item in self.ops))
+
+    @property
+    def measured_ops(self) -> list[str]:
+        """Keys of the distinct ops that were looked up."""
+        return list(dict.fromkeys(item.op.key for item in self.ops if item.source == "measured"))
+
+    @property
+    def regressed_ops(self) -> list[str]:
+        """Keys of the distinct ops that were regressed."""
+        return list(dict.fromkeys(item.op.key for item in self.ops if item.source == "regressed"))
+
+    @property
+    def extrapolated_ops(self) -> list[str]:
+        """Keys of the distinct ops outside what the regression was trained on."""
+        return list(dict.fromkeys(item.op.key for item in self.ops if item.extrapolated))
+
+    def to_dict(self, breakdown: bool) -> dict[str, Any]:
+        """The JSON form; `breakdown` adds every op."""
+        a, b, c = self.calibration or (None, None, None)
+        document: dict[str, Any] = {
+            "table": self.table,
+            "metric": self.metric,
+            "unit": self.unit,
+            "value": self.value,
+            "latency_ms": self.latency_ms,
+            "interval_ms": list(self.interval) if self.interval else None,
+            "coverage": self.coverage,
+            "no_interval": self.no_interval,
+            "interval_of": "network" if self.calibration else "sum of ops",
+            "sum_of_ops": self.sum_of_ops,
+            "calibration": {"a": a, "b": b, "c": c} if self.calibration else None,
+            "measured_ops": self.measured_ops,
+            "regressed_ops": self.regressed_ops,
+            "extrapolated_ops": self.extrapolated_ops,
+            "resolution": self.resolution,
+            "num_classes": self.num_classes,
+            "not_priced": list(self.not_priced),
+        }
+        if breakdown:
+            document["breakdown"] = [
+                {
+                    "layer": item.layer,
+                    "op": item.op.key,
+                    "ms": item.ms,
+                    "source": item.source,
+                    "extrapolated": item.extrapolated,
+                }
+                for item in self.ops
+            ]
+        return document
+
+    def number(self, value: float) -> str:
+        """A value with its unit, for people."""
+        return format_ms(value) if self.unit == "ms" else f"{value:.3g} {self.unit}"
+
+    def text(self) -> str:
+        """The value for a cell: a star marks regressed ops."""
+        return self.number(self.value) + ("*" if self.regressed_ops else "")
+
+    def sentence(self) -> str:
+        """The whole prediction in words."""
+        parts = [self.number(self.value)]
+        if self.interval is not None:
+            low, high = (self.number(bound) for bound in self.interval)
+            what = "" if self.calibration else " of the sum of ops"
+            parts.append(f"{self.coverage:.0%} interval{what} {low} to {high}")
+        else:
+            parts.append(f"no interval: {(self.no_interval or '').rstrip('.')}")
+        total = len(self.ops)
+        regressed = sum(item.source == "regressed" for item in self.ops)
+        parts.append(f"{total - regressed} of {total} ops measured, {regressed} regressed")
+        if self.extrapolated_ops:
+            parts.append(f"{len(self.extrapolated_ops)} outside what the table covers (a guess)")
+        parts.append("calibrated" if self.calibration else "not calibrated")
+        parts.append(f"at {self.resolution} pixels, {self.num_classes} classes")
+        return "; ".join(parts)
+
+
+def forecast(
+    predictor: Predictor,
+    arch: Architecture,
+    coverage: float = 0.9,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+) -> Forecast:
+    """Prices a network at its deployment shape (see `sources.at_deployment_shape`).
+
+    Raises:
+        MissingEntryError: look-up only, and the table lacks ops; all are named.
+        PredictorError: the coverage is not in (0, 1), or ops must be regressed from a table that
+            cannot carry a regression.
+    """
+    table = predictor.table
+    deployed = at_deployment_shape(arch, table, resolution, num_classes)
+    check_coverage(coverage)
+    value = predictor.predict(deployed)
+    try:
+        interval, no_interval = predictor.interval_ms(deployed, coverage), None
+    except PredictorError as cause:
+        # The prediction stands without one; the reason is reported with it.
+        interval, no_interval = None, str(cause)
+    return Forecast(
+        table=table.name,
+        metric=table.metric,
+        unit=table.unit,
+        value=value,
+        interval=interval,
+        no_interval=no_interval,
+        coverage=coverage,
+        calibration=predictor.calibration.coefficients if predictor.calibration else None,
+        ops=tuple(predictor.explain(deployed)),
+        resolution=deployed.resolution,
+        num_classes=deployed.num_classes,
+        not_priced=tuple(str(item) for item in arch.provenance.get("not_priced", ())),
+    )
