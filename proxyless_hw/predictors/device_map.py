@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyless_hw.network.counting import op_macs
 from proxyless_hw.predictors.features import family, op_parts, shape_features
 from proxyless_hw.specs import OpSpec
 
@@ -31,23 +32,28 @@ class Spread:
     Attributes:
         scale: all ops together.
         exponent: per unit of log source cost (small ops dearer or cheaper than large ones).
+        efficiency: per unit of the source's log cost per multiply-accumulate; -1 would forget the
+            source's rates and go by the amount of work alone.
         op: all ops of one name.
         kernel: all ops of one name and kernel size.
         depthwise: as `kernel`, times the share of depthwise work in the op.
         stride: all ops of one name and stride.
         family: all ops of one name, kernel and stride.
         smooth: smooth in the input's area and channels.
+        kernel_smooth: as `smooth`, for ops of one name and kernel size.
         noise: each op for itself.
     """
 
     scale: float = 3.0
     exponent: float = 0.2
+    efficiency: float = 0.4
     op: float = 0.5
     kernel: float = 0.6
     depthwise: float = 0.6
     stride: float = 0.3
     family: float = 0.15
     smooth: float = 0.3
+    kernel_smooth: float = 0.3
     noise: float = 0.1
 
 
@@ -61,20 +67,25 @@ class OpKernel:
 
     def __init__(self, ops: Sequence[OpSpec], log_source: FloatArray) -> None:
         centred = log_source - log_source.mean()
+        rates = log_source - log_values([op_macs(op) + 1.0 for op in ops])
+        rates -= rates.mean()
         depthwise = np.array([_depthwise_share(op) for op in ops])
         names = [op.op for op in ops]
         kernels = _same([(op.op, op.kernel) for op in ops])
         shapes = shape_features(ops)[:, _SMOOTH_COLUMNS]
         distance = ((shapes[:, None] - shapes[None]) ** 2).sum(2)
+        near = np.exp(-distance / (2 * 1.5**2))
         self.terms = (
             np.ones((len(ops), len(ops))),
             np.outer(centred, centred),
+            np.outer(rates, rates),
             _same(names),
             kernels,
             kernels * np.outer(depthwise, depthwise),
             _same([(op.op, op.stride) for op in ops]),
             _same([family(op) for op in ops]),
-            np.exp(-distance / (2 * 1.5**2)),
+            near,
+            kernels * near,
         )
         self.size = len(ops)
 
