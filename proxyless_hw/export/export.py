@@ -43,7 +43,7 @@ WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
 FLOAT_IMAGES: Final = 64
 """Images on which a float file is compared: its error is rounding, the same on every image."""
 
-CALIBRATION_IMAGES: Final = 128
+CALIBRATION_IMAGES: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)

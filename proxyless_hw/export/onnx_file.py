@@ -13,6 +13,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.prepare import deployment_copy
@@ -51,7 +52,7 @@ def onnx_bytes(
         # The TorchScript exporter is deprecated, and 20 times as fast as its successor.
         warnings.simplefilter("ignore", DeprecationWarning)
         # Trees compare channel counts, which are the same for every input.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", TracerWarning)
         # What the exporter leaves unfolded, the runtime folds when it loads the file.
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         try:

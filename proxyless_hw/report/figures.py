@@ -260,8 +260,10 @@ def _label(block: _Block) -> tuple[str, str]:
         return "FC", ""
     if layer.op == "pool":
         return "pool", ""
-    name = f"MB{layer.expand:g}" if layer.op == "mbconv" else layer.op.partition("_")[0][:6]
-    return name, f"{layer.kernel}×{layer.kernel}"
+    base = op_variant(layer.op).base
+    short = {"avgpool": "pool", "maxpool": "pool", "identity": "BN", "sepconv": "sep"}
+    name = f"MB{layer.expand:g}" if base == "mbconv" else short.get(base, base[:5])
+    return name, f"{layer.kernel}×{layer.kernel}" if base != "identity" else ""
 
 
 def _title(block: _Block) -> str:

@@ -21,7 +21,7 @@ from proxyless_hw.export.onnx_file import onnx_bytes, write_onnx
 from proxyless_hw.export.prepare import DeployedNetwork, deployment_copy
 from proxyless_hw.export.quiet import quiet_native_output
 from proxyless_hw.export.runtimes import onnx_outputs, open_interpreter, tflite_outputs
-from proxyless_hw.export.tflite_file import tflite_bytes, write_tflite
+from proxyless_hw.export.tflite_file import tflite_bytes
 from proxyless_hw.network.ops import build_layer
 from proxyless_hw.space import BatchNormSpec
 from proxyless_hw.specs import LayerSpec
@@ -158,9 +158,9 @@ def test_files_are_written_whole_or_not_at_all(network: nn.Module, tmp_path: Pat
     path = write_onnx(network, (1, 3, 32, 32), tmp_path / "deep" / "net.onnx")
     assert onnx_outputs(path.read_bytes(), images(1)).shape == (1, 5)
     assert [item.name for item in path.parent.iterdir()] == ["net.onnx"]
-    (tmp_path / "folder.tflite").mkdir()
+    (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(ExportError, match="it is a folder"):
-        write_tflite(network, (1, 3, 32, 32), tmp_path / "folder.tflite")
+        write_onnx(network, (1, 3, 32, 32), tmp_path / "folder.onnx")
 
 
 def test_a_file_of_another_batch_size_is_refused(network: nn.Module) -> None:

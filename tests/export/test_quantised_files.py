@@ -71,6 +71,18 @@ def test_int8_tflite_is_integer_from_end_to_end(tflite: bytes, expected: np.ndar
     assert 1e-4 < mean < 0.15
 
 
+def test_int8_ranges_hold_every_calibration_image(tflite: bytes, expected: np.ndarray) -> None:
+    # One image of ten times the usual values among small ones: its range must not be cut off.
+    calibration = X[:8, None].copy()
+    calibration[3] *= 10
+    model = quantise_tflite(tflite, "int8", calibration.transpose(0, 1, 3, 4, 2))
+    detail = open_interpreter(model).get_input_details()[0]
+    scale, zero = detail["quantization"]
+    reach = (127 - zero) * scale, (-128 - zero) * scale
+    assert reach[0] >= calibration.max() * 0.99
+    assert reach[1] <= calibration.min() * 0.99
+
+
 def test_int8_onnx_keeps_float_ends(onnx_model: bytes, expected: np.ndarray) -> None:
     model = quantise_onnx(onnx_model, "int8", X[:16, None])
     names = {node.op_type for node in onnx.load_from_string(model).graph.node}

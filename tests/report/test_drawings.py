@@ -195,3 +195,49 @@ def test_removed_blocks_count_for_depth_only() -> None:
     assert found is not None
     assert found.depth == 22 - sum(block.is_zero for block in network(-1).blocks)
     assert "of 22 blocks are there." in found.sentences()[0]
+
+
+def published(name: str) -> tuple[int, float, float]:
+    found = preferences(Architecture.load(name))
+    assert found is not None
+    return found.depth, found.kernel, found.expand
+
+
+def test_the_published_networks_show_what_the_paper_says_of_them() -> None:
+    gpu, cpu, mobile = (published(f"proxyless-{name}") for name in ("gpu", "cpu", "mobile"))
+    # "The GPU model is shallower and wider", and prefers large MBConvs; the CPU one small ones.
+    assert gpu[0] < min(cpu[0], mobile[0])
+    assert gpu[1] > cpu[1]
+    assert gpu[2] > max(cpu[2], mobile[2])
+    # All favour larger MBConvs where they down-sample: by kernel, by expansion, or both.
+    for name in ("gpu", "cpu", "mobile"):
+        found = preferences(Architecture.load(f"proxyless-{name}"))
+        assert found is not None
+        assert None not in (found.down_kernel, found.other_kernel)
+        down = found.down_kernel**2 * found.down_expand
+        other = found.other_kernel**2 * found.other_expand
+        assert down > other
+
+
+def test_the_first_blocks_of_the_published_mobile_network() -> None:
+    # From its net.config: MB3 5x5 s2, MB3 3x3, two removed; then MB3 7x7 s2, MB3 3x3, two MB3 5x5.
+    drawn = [item.title.partition(",")[0] for item in blocks(Architecture.load("proxyless-mobile"))]
+    assert drawn[2:10] == [
+        "MB3 5x5",
+        "MB3 3x3",
+        "removed: the 32 channels pass unchanged",
+        "removed: the 32 channels pass unchanged",
+        "MB3 7x7",
+        "MB3 3x3",
+        "MB3 5x5",
+        "MB3 5x5",
+    ]
+
+
+def test_a_tree_is_one_frame_with_a_cell_per_op() -> None:
+    arch = Architecture.load("proxyless-cifar")
+    canvas = architecture_canvas(arch)
+    frames = [s for s in canvas.shapes if isinstance(s, Rect) and s.fill == "paper" and s.stroke]
+    assert len(frames) == sum(not isinstance(part, int) for part in arch.wiring)
+    assert any("sepconv" in item.title for item in blocks(arch))
+    assert preferences(arch) is None
