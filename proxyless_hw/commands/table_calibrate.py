@@ -1,0 +1,111 @@
+"""``table calibrate``: fit whole-network calibration to a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
+from proxyless_hw.commands._options import echo_json, output_options
+
+if TYPE_CHECKING:
+    from proxyless_hw.predictors.calibration import CalibrationNetwork
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "measured_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Networks measured before (CSV or JSON); nothing is measured now.",
+)
+@click.option("--networks", default=20, show_default=True, type=click.IntRange(5, 1000))
+@click.option("--space", default="imagenet", show_default=True, help="Shipped name or YAML file.")
+@click.option("--resolution", type=click.IntRange(1, 8192), help="Default: the table's own.")
+@click.option("--seed", default=0, show_default=True, help="Of the networks drawn.")
+@click.option("--budget", type=float, metavar="SECONDS", help="Time for measuring.")
+@device_options
+@output_options
+def command(**values: Any) -> None:
+    """Calibrate a table on whole networks: measured = a + b sum + c blocks.
+
+    Networks are drawn evenly over the feasible range of the space and measured by the protocol of
+    profile; or taken from FILE, with columns network,measured_ms (a network as predict takes it).
+    The calibration is kept beside the table and used by predict, search and derive.
+
+    \b
+    Example:
+      proxyless-hw table calibrate tables/cpu.csv --device cpu --networks 20
+      proxyless-hw table calibrate tables/phone.csv --from measured.csv
+    """
+    from proxyless_hw.errors import TableError
+    from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
+    from proxyless_hw.predictors.network_files import read_measured_networks
+    from proxyless_hw.tables.table import LatencyTable
+
+    path: Path = values["table"]
+    loaded = LatencyTable.load(path)
+    if not path.is_file():
+        raise TableError(
+            f"'{path}' is a shipped table: a calibration stands beside a table file of yours. "
+            "Copy the table and name the copy's path."
+        )
+    loaded.require_metric("latency")
+    if values["measured_file"] is not None:
+        networks = read_measured_networks(values["measured_file"], loaded)
+    else:
+        networks = _measure(loaded, values)
+    calibration = fit_calibration(
+        [network.predicted_ms for network in networks],
+        [network.blocks for network in networks],
+        [network.measured_ms for network in networks],
+        [network.name for network in networks],
+    )
+    sidecar = save_calibration(path, calibration)
+    before = _mape(networks)
+    if values["as_json"]:
+        echo_json(
+            {
+                "calibration": str(sidecar),
+                "networks": len(networks),
+                "a": calibration.a,
+                "b": calibration.b,
+                "c": calibration.c,
+                "mape_before": before,
+                "left_out_mape": calibration.loo_mape,
+            }
+        )
+    elif not values["quiet"]:
+        click.echo(
+            f"{sidecar}: {calibration.a:.4g} ms + {calibration.b:.4f} sum + {calibration.c:.4g} ms "
+            f"a block, from {len(networks)} networks. MAPE {before:.2%} before, "
+            f"{calibration.loo_mape or 0:.2%} after (each network from the others)."
+        )
+
+
+def _mape(networks: list[CalibrationNetwork]) -> float:
+    errors = [abs(network.predicted_ms / network.measured_ms - 1) for network in networks]
+    return sum(errors) / len(errors)
+
+
+def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
+    from proxyless_hw.predictors.measured import measure_spread_networks
+    from proxyless_hw.space import SearchSpace
+
+    settings = settings_from(values)
+    with progress_bar("calibrating", values["quiet"]) as progress:
+        return measure_spread_networks(
+            loaded,
+            SearchSpace.load(values["space"]),
+            settings,
+            device=values["device"],
+            networks=values["networks"],
+            seed=values["seed"],
+            resolution=values["resolution"],
+            budget_s=values["budget"],
+            progress=progress,
+        )
