@@ -82,7 +82,7 @@ def _results(runs: Sequence[RunData]) -> Table:
                 ms(run.number("target_ms")),
                 ms(run.number("predicted_ms")),
                 ms(run.number("measured_ms")),
-                percent(run.number("accuracy")),
+                percent(run.accuracy),
                 parameters,
                 macs,
             )
@@ -108,7 +108,7 @@ def _specialisation(runs: Sequence[RunData]) -> Block | None:
             cell = _price(run, table)
             gaps = gaps or cell == DASH
             cells.append(cell)
-        rows.append((*cells, percent(run.number("accuracy"))))
+        rows.append((*cells, percent(run.accuracy)))
     note = "Predicted from each device's table: the exact sum over the network's ops."
     if gaps:
         note += f" {DASH}: the table lacks ops of that network, and nothing is substituted."

@@ -104,8 +104,9 @@ def _subtitle(run: RunData) -> str:
         parts.append(f"deployed at {run.arch.resolution} px, {run.arch.num_classes} classes")
         if run.arch.training is not None:
             shape = run.arch.training
+            how = "trained" if run.kind == "train" else "searched"
             parts.append(
-                f"searched on {shape.data} at {shape.resolution} px, {shape.num_classes} classes"
+                f"{how} on {shape.data} at {shape.resolution} px, {shape.num_classes} classes"
             )
     if "algorithm" in run.settings:
         parts.append(f"{run.settings['algorithm']} search, seed {run.settings.get('seed')}")

@@ -76,6 +76,20 @@ class RunData:
         """Last part of the folder's path."""
         return self.path.resolve().name
 
+    @property
+    def kind(self) -> str:
+        """``search``, ``train`` or ``import``."""
+        return str((self.config or {}).get("kind", "search"))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top-1 on the test images; None where it is not known.
+
+        Raises:
+            ReportError: it is no number.
+        """
+        return self.number("top1" if self.kind == "train" else "accuracy")
+
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""
         rows = (self.config or {}).get("constraints")
@@ -182,6 +196,10 @@ def _epoch(line: str, where: str) -> Epoch:
         name: _number(row, name, where)
         for name in ("train_loss", "train_accuracy", "holdout_loss", "holdout_accuracy", "entropy")
     }
+    validation = row.get("validation")
+    if isinstance(validation, dict):
+        numbers["holdout_loss"] = _number(validation, "loss", where)
+        numbers["holdout_accuracy"] = _number(validation, "top1", where)
     return Epoch(
         phase=str(row.get("phase", "train")),
         expected=_numbers(row, "expected_ms", where),

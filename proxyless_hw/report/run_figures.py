@@ -131,7 +131,7 @@ def _loss(run: RunData) -> Canvas | None:
 def _accuracy(run: RunData) -> Canvas | None:
     return _curves(
         run,
-        "Accuracy of sampled paths, %",
+        "Accuracy, %" if run.kind == "train" else "Accuracy of sampled paths, %",
         [
             ("training", [_percent(epoch.train_accuracy) for epoch in run.epochs]),
             ("held out", [_percent(epoch.holdout_accuracy) for epoch in run.epochs]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -13,6 +13,7 @@ from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.exports import export_rows, int8_ratio
 from proxyless_hw.report.preferences import Preferences, preferences
+from proxyless_hw.report.reproduce import reproduce
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import alpha_frames, run_figures
 from proxyless_hw.tables.summary import summarise
@@ -89,7 +90,7 @@ def run_page(run: RunData, prefix: str = "run") -> Page:
     absent: list[str] = []
     makers = (
         _architecture(run, canvases, prefix),
-        _search(canvases, prefix),
+        _search(run, canvases, prefix),
         _alpha(run, canvases, prefix),
         _latency(canvases, prefix),
         _front(run, canvases, prefix),
@@ -142,7 +143,7 @@ def _cards(run: RunData) -> Iterator[Card]:
     if measured is not None:
         note = "" if interval is None else f"95% interval {interval[0]:.4g} to {interval[1]:.4g}"
         yield Card(name="measured", value=ms(measured), note=note)
-    accuracy = run.number("accuracy")
+    accuracy = run.accuracy
     if accuracy is not None:
         data = run.settings.get("data", "the data")
         yield Card(name="accuracy", value=percent(accuracy), note=f"test images of {data}")
@@ -155,7 +156,8 @@ def _cards(run: RunData) -> Iterator[Card]:
         yield Card(name="MACs", value=value, note=note)
     seconds = run.number("seconds")
     if seconds is not None:
-        yield Card(name="time", value=format_duration(seconds), note="search, in all")
+        note = "training" if run.kind == "train" else "search, in all"
+        yield Card(name="time", value=format_duration(seconds), note=note)
 
 
 def _architecture(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
@@ -200,14 +202,14 @@ def preference_table(found: Preferences) -> Table:
     )
 
 
-def _search(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+def _search(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     captions = {
         name: "The mean over the path probabilities, and the dashed target."
         for name in canvases
         if name.startswith("expected")
     }
     captions.update(
-        loss="Of one sampled path per step.",
+        loss="" if run.kind == "train" else "Of one sampled path per step.",
         accuracy="",
         entropy="How undecided the slots are: it falls as the search makes up its mind.",
         multiplier="The price the constraint puts on latency.",
@@ -215,7 +217,8 @@ def _search(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(canvases, **captions)
     if not figures:
         return None
-    return Section(id=f"{prefix}-search", title="Search", figures=figures)
+    title = "Training" if run.kind == "train" else "Search"
+    return Section(id=f"{prefix}-search", title=title, figures=figures)
 
 
 def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
@@ -339,38 +342,6 @@ def _provenance(run: RunData, prefix: str) -> Section | None:
     )
 
 
-def reproduce(run: RunData) -> str:
-    """The commands that make this run again, one a line."""
-    from proxyless_hw.search.config import SearchConfig
-
-    defaults = SearchConfig()
-    words = ["proxyless-hw", "search", "--table", str(run.settings.get("table", defaults.table))]
-    skipped = ("table", "output", "resume")
-    for item in fields(SearchConfig):
-        value = run.settings.get(item.name)
-        default = getattr(defaults, item.name)
-        default = list(default) if isinstance(default, tuple) else default
-        if item.name in skipped or value is None or value == default:
-            continue
-        flag = "--" + item.name.replace("_", "-")
-        if isinstance(value, list):
-            for entry in value:
-                words += ["--constraint", str(entry)]
-        elif value is True:
-            words.append(flag)
-        else:
-            words += [flag, str(value)]
-    folder = str(run.path)
-    return "\n".join(
-        shlex.join(line)
-        for line in (
-            [*words, "--output", folder],
-            ["proxyless-hw", "export", folder, "--all"],
-            ["proxyless-hw", "report", folder],
-        )
-    )
-
-
 def _expected_parts(
     run: RunData, canvases: Mapping[str, Canvas]
 ) -> Iterator[tuple[str, bool, str]]:
@@ -378,6 +349,10 @@ def _expected_parts(
     folder = shlex.quote(str(run.path))
     finish = f"finish the search: proxyless-hw search --output {folder} --resume"
     yield "Architecture", run.arch is not None, finish
+    exported = run.manifest is not None
+    yield "Exported files", exported, f"proxyless-hw export {folder} --all"
+    if run.kind != "search":
+        return
     yield "Search curves", "expected" in canvases, "the run has no metrics.jsonl; search with it"
     yield "Choices over time", "alpha" in canvases, "metrics.jsonl holds no path probabilities"
     measured = run.number("measured_ms") is not None
@@ -385,5 +360,3 @@ def _expected_parts(
     problem = run.table_problem or "the table lacks ops of this network"
     yield "Latency by block", "breakdown" in canvases, problem
     yield "Pareto front", "pareto" in canvases, finish
-    exported = run.manifest is not None
-    yield "Exported files", exported, f"proxyless-hw export {folder} --all"

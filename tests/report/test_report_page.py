@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from html.parser import HTMLParser
@@ -12,8 +13,8 @@ from synthetic_run import write_exports, write_run, write_table
 
 from proxyless_hw.errors import ReportError
 from proxyless_hw.report.report import write_report
+from proxyless_hw.report.reproduce import SEARCH_OPTIONS, TRAIN_OPTIONS, reproduce
 from proxyless_hw.report.run_data import read_run
-from proxyless_hw.report.sections import reproduce
 
 SECTIONS = (
     "Architecture",
@@ -243,6 +244,46 @@ def test_the_commands_say_what_differs_from_the_defaults(run: Path) -> None:
     assert "--seed" not in lines[0]
     assert "--epochs" not in lines[0]
     assert lines[1] == f"proxyless-hw export {run} --all"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("search", SEARCH_OPTIONS), ("train", TRAIN_OPTIONS)]
+)
+def test_every_option_named_is_one_of_the_command(name: str, options: frozenset[str]) -> None:
+    command = importlib.import_module(f"proxyless_hw.commands.{name}").command
+    known = {option for item in command.params for option in item.opts}
+    assert {"--" + option.replace("_", "-") for option in options} <= known
+
+
+def test_settings_without_an_option_go_into_a_file(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["settings"].update(ramp=0.25, verify=True, seed=3, constraints=["macs=300M"])
+    (run / "config.json").write_text(json.dumps(config))
+    comment, search, *_ = reproduce(read_run(run)).splitlines()
+    assert comment == "# settings.yaml: ramp: 0.25"
+    assert "--config settings.yaml" in search
+    assert "--verify" in search.split()
+    assert "--seed 3" in search
+    assert "--constraint macs=300M" in search
+
+
+def test_a_training_is_shown_as_one(run: Path) -> None:
+    for name in ("result.json", "config.json", "metrics.jsonl"):
+        (run / name).unlink()
+    (run / "config.json").write_text(
+        json.dumps({"kind": "train", "settings": {"arch": "proxyless-gpu", "epochs": 2}})
+    )
+    (run / "result.json").write_text(json.dumps({"top1": 0.875, "seconds": 61}))
+    (run / "metrics.jsonl").write_text(
+        '{"epoch": 0, "train_loss": 2.0, "validation": {"top1": 0.5, "loss": 1.5}}\n'
+        '{"epoch": 1, "train_loss": 1.0, "validation": {"top1": 0.75, "loss": 1.0}}\n'
+    )
+    text = write_report(run).read_text()
+    assert "Training" in Page(text).headings
+    assert "87.5%" in text
+    assert "held out" in text
+    assert "proxyless-hw train proxyless-gpu --epochs 2" in text
+    assert "Pareto" not in text
 
 
 def test_figures_are_written_as_svg_and_png(run: Path, tmp_path: Path) -> None:
