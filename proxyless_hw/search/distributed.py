@@ -74,6 +74,11 @@ class World:
             distributed.barrier()
 
 
+def launched_rank() -> int:
+    """This process's rank as torchrun says it, before the process group exists."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def join_world(device: torch.device) -> World:
     """Joins the process group that torchrun set up; alone when there is none."""
     size = int(os.environ.get("WORLD_SIZE", "1"))

@@ -16,7 +16,7 @@ from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.search.config import SearchConfig, with_output
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
 from proxyless_hw.search.derived import accuracy
-from proxyless_hw.search.distributed import World, join_world, leave_world
+from proxyless_hw.search.distributed import World, join_world, launched_rank, leave_world
 from proxyless_hw.search.finish import (
     Finalist,
     constraint_report,
@@ -76,11 +76,14 @@ def run_search(
     problem = prepare_problem(config)
     folder = _folder(config, problem)
     make = observer_factory or (lambda constraints: SearchObserver())
+    config = with_output(config, folder.path)
+    if launched_rank() > 0:
+        return _search(config, problem, folder, SearchObserver())
     with exclusive_lock(folder.path / ".lock", SearchError, f"run folder {folder.path}"):
         if config.resume and folder.result.exists():
             return read_result(folder.path)
         with make(problem.constraints) as observer:
-            return _search(with_output(config, folder.path), problem, folder, observer)
+            return _search(config, problem, folder, observer)
 
 
 def read_result(run: str | Path) -> SearchResult:
@@ -105,7 +108,7 @@ def _folder(config: SearchConfig, problem: Problem) -> RunFolder:
         name = f"{problem.constraints[0].name}-{problem.target_ms:.4g}ms"
         return RunFolder(default_folder(name))
     folder = RunFolder(Path(config.output))
-    if folder.is_started():
+    if folder.is_started() and launched_rank() == 0:
         if not config.resume:
             raise SearchError(
                 f"{folder.path} already holds a run. Go on with it: add --resume; or choose "

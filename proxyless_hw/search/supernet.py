@@ -244,7 +244,7 @@ class SuperNet(nn.Module):
             records[number] = SlotRecord(x.detach(), kept, outputs)
             return outputs
 
-        loss = functional.cross_entropy(self._run(images, apply).float(), labels)
+        loss = functional.cross_entropy(at_least_float32(self._run(images, apply)), labels)
         return loss, [records[number] for number in self._slot_numbers]
 
     def _run(self, images: Tensor, apply: Callable[[int, Tensor], Tensor]) -> Tensor:
@@ -262,9 +262,14 @@ class SuperNet(nn.Module):
         return chosen
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half-precision values of autocast as float32; float32 and float64 as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 def inner_product(a: Tensor, b: Tensor) -> Tensor:
     """<a, b> over all elements, whatever the memory layout."""
-    return (a * b).sum()
+    return (at_least_float32(a) * b).sum()
 
 
 @contextlib.contextmanager
