@@ -13,6 +13,9 @@ from proxyless_hw.errors import ProxylessHwError
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
 
+# libyaml's safe loader where PyYAML was built with it: the same rules, several times as fast.
+SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
     """Reads a UTF-8 text file of at most 16 MiB.
@@ -28,7 +31,8 @@ def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
             raise error(
                 f"{what} may have at most {MAX_BYTES >> 20} MiB: {path} has {size / 2**20:.0f} MiB."
             )
-        return path.read_text(encoding="utf-8")
+        # Spreadsheets put a byte-order mark first.
+        return path.read_text(encoding="utf-8-sig")
     except OSError as cause:
         raise error(f"cannot read {what} {path}: {cause.strerror or cause}.") from cause
     except UnicodeDecodeError as cause:
@@ -81,7 +85,7 @@ def parse_yaml(text: str, error: type[ProxylessHwError], what: str) -> Any:
     check_depth(text, error, what)
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=SAFE_LOADER):
             if isinstance(event, yaml.AliasEvent):
                 mark = event.start_mark
                 line = "" if mark is None else f" (line {mark.line + 1})"
@@ -92,7 +96,11 @@ def parse_yaml(text: str, error: type[ProxylessHwError], what: str) -> Any:
                     raise error(f"{what} is nested more than {MAX_DEPTH} deep.")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-        return yaml.safe_load(text)
+        loader = SAFE_LOADER(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -143,6 +143,8 @@ def fit_calibration(
             "calibration needs one sum, block count and measurement a network: received "
             f"{len(total)}, {len(counts)} and {len(measured)}."
         )
+    if names is not None and len(names) != len(total):
+        raise PredictorError(f"{len(total)} networks need as many names: received {len(names)}.")
     if len(total) < LEAST_NETWORKS:
         raise PredictorError(
             f"calibration needs at least {LEAST_NETWORKS} measured networks, better 20: received "
@@ -167,6 +169,11 @@ def fit_calibration(
     if best is None:
         raise PredictorError("the measured networks do not determine a calibration.")
     _, mask, errors = best
+    if not _robust_fit(rows, mask)[1] > 0:
+        raise PredictorError(
+            "measured latencies do not grow with the predicted ones over these "
+            f"{len(total)} networks, so no calibration can help. Are they of the table's device?"
+        )
     labels = names or [f"network {index}" for index in range(len(total))]
     columns = (labels, total.tolist(), counts.tolist(), measured.tolist())
     networks = tuple(
@@ -227,7 +234,12 @@ def _robust_fit(rows: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[n
 
 
 def _vector(values: ArrayLike, what: str, zero: bool = False) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as cause:
+        raise PredictorError(
+            f"calibration needs numbers for {what}: {str(cause)[:80]!r}."
+        ) from cause
     bad = ~np.isfinite(array) | (array < 0) | ((array == 0) & (not zero))
     if array.ndim != 1 or bad.any():
         received = f"{array[bad][0]}" if array.ndim == 1 else f"shape {array.shape}"

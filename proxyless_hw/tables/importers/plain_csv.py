@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Final
 
@@ -86,6 +86,9 @@ def parse_plain_csv(text: str, mapping: ColumnMap, source: str) -> LatencyTable:
     rows = _rows(text, source)
     line, names = next(rows, (0, [""]))
     names = [name.strip() for name in names]
+    for name in names:
+        if names.count(name) > 1:
+            raise TableError(f"{source}, line {line} repeats the column name {name[:60]!r}.")
     if not line or names[0].startswith("#"):
         raise TableError(
             f"{source}: is neither a table (its header would say '# schema: {SCHEMA}') nor a plain "
@@ -167,7 +170,7 @@ def _scaled(text: str, power: int) -> str:
     """The number times 10**power, in decimal; what is no number is left for the parser to name."""
     try:
         return str(Decimal(text).scaleb(power)) if text and power else text
-    except InvalidOperation:
+    except DecimalException:
         return text
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import yaml
 
-from proxyless_hw.documents import parse_yaml, read_text
+from proxyless_hw.documents import SAFE_LOADER, parse_yaml, read_text
 from proxyless_hw.errors import TableError
 from proxyless_hw.space import MAX_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.specs import LayerSpec, OpSpec
@@ -83,7 +83,7 @@ def parse_published_yaml(text: str, source: str) -> LatencyTable:
 def _key_lines(text: str, source: str) -> dict[str, int]:
     """Line of every top-level key; a key that stands twice is refused, as YAML itself does not."""
     lines: dict[str, int] = {}
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=SAFE_LOADER)
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
