@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
-
-import numpy as np
+from typing import Self
 
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.conditioning import Conditioning
@@ -29,12 +27,12 @@ class Runner:
     Attributes:
         name: the workload's name.
         call: runs it once.
-        inputs: views of its inputs, for `Conditioning`.
+        touch: brings its inputs back into the caches, for `Conditioning`.
     """
 
     name: str
     call: Callable[[], object]
-    inputs: tuple[np.ndarray[Any, Any], ...] = ()
+    touch: Callable[[], object] | None = None
 
 
 def milliseconds() -> float:
@@ -139,7 +137,7 @@ class HostSession:
     def _sample(self, runner: Runner, calls: int) -> float:
         call, meter = runner.call, self.meter
         if self.conditioning is not None:
-            self.conditioning.prepare(runner.inputs)
+            self.conditioning.prepare(runner.touch)
             start = meter()
             call()
             return meter() - start

@@ -264,8 +264,8 @@ def bound_runner(session: Any, name: str, inputs: Mapping[str, np.ndarray[Any, A
         ) from cause
     for item, value in zip(session.get_outputs(), binding.get_outputs(), strict=True):
         binding.bind_ortvalue_output(item.name, value)
-    views = tuple(_view(value, inputs[key]) for key, value in values.items())
-    return Runner(name, _call(session, binding, values), views)
+    views = [_view(value, inputs[key]) for key, value in values.items()]
+    return Runner(name, _call(session, binding, values), lambda: [view.max() for view in views])
 
 
 def _call(session: Any, binding: Any, values: Any) -> Callable[[], object]:

@@ -1,0 +1,204 @@
+"""LiteRT (TensorFlow Lite) on the CPU, with or without XNNPACK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.export.quiet import quiet_native_output
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.building import IDENTITY
+from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.scheduling import scheduled
+
+INPUT_SEED = 0
+DELEGATES = ("xnnpack", "none")
+
+
+class LiteRtProfiler:
+    """Times ops, networks and .tflite files with the LiteRT interpreter."""
+
+    def __init__(self, settings: ProfilerSettings) -> None:
+        self.settings = settings
+
+    def describe(self) -> Mapping[str, str]:
+        """Header fields of a table made here (see `Profiler.describe`).
+
+        Raises:
+            BackendUnavailableError: LiteRT is missing, or lacks what the setting asks for.
+        """
+        import_interpreter()
+        delegate = check_settings(self.settings)
+        return {
+            "device": host_device(),
+            "device_kind": "cpu",
+            "runtime": "litert" if delegate == "xnnpack" else "litert without xnnpack",
+            "runtime_version": package_version("ai-edge-litert", "tflite-runtime"),
+            "threads": str(self.settings.threads),
+            "batch_size": str(self.settings.batch_size),
+            "precision": self.settings.precision,
+            "metric": "latency",
+            "unit": "ms",
+            "statistic": "median",
+            "fingerprint": fingerprint(),
+            "delegate": delegate,
+            "cache": cache_line(self.settings),
+        }
+
+    def open(self, workloads: Sequence[Workload]) -> HostSession:
+        """Converts what the cache lacks, then builds and warms up one interpreter per workload.
+
+        Raises:
+            BackendUnavailableError: LiteRT or its converter is missing.
+            ProfilingError, ExportError: a workload cannot be built; the message names it.
+        """
+        check_settings(self.settings)
+        listed = list(workloads) if IDENTITY in workloads else [*workloads, IDENTITY]
+        models = self._models(listed)
+        with ExitStack() as stack:
+            stack.enter_context(scheduled(self.settings))
+            runners = [
+                self.runner(workload.name, model)
+                for workload, model in zip(listed, models, strict=True)
+            ]
+            idle = runners[listed.index(IDENTITY)].call
+            return HostSession(
+                runners,
+                conditioning=network_conditioning(self.settings, idle),
+                resources=stack.pop_all(),
+            )
+
+    def _models(self, workloads: Sequence[Workload]) -> list[bytes]:
+        from proxyless_hw.profilers.tflite_cache import tflite_models
+
+        built = [workload for workload in workloads if workload.file is None]
+        converted = dict(
+            zip((item.name for item in built), tflite_models(built, self.settings), strict=True)
+        )
+        return [
+            converted[workload.name] if workload.file is None else _read_file(workload)
+            for workload in workloads
+        ]
+
+    def runner(self, name: str, model: bytes) -> Runner:
+        """Builds one workload from its model.
+
+        Raises:
+            ProfilingError: LiteRT refuses the model; the message names it.
+        """
+        interpreter = make_interpreter(
+            model, self.settings.threads, check_settings(self.settings), name
+        )
+        inputs = {
+            detail["index"]: random_input(detail, name)
+            for detail in interpreter.get_input_details()
+        }
+
+        def touch() -> None:
+            for index, array in inputs.items():
+                interpreter.set_tensor(index, array)
+
+        touch()
+        call: Callable[[], object] = interpreter.invoke
+        try:
+            call()
+        except RuntimeError as cause:
+            raise ProfilingError(
+                f"LiteRT cannot run {name}: {str(cause).splitlines()[0]}"
+            ) from cause
+        return Runner(name, call, touch)
+
+
+def _read_file(workload: Workload) -> bytes:
+    file = workload.file
+    if file is None or file.suffix != ".tflite":
+        raise ProfilingError(
+            f"LiteRT runs .tflite files: received {file}. For .onnx files: --runtime onnxruntime"
+        )
+    try:
+        return file.read_bytes()
+    except OSError as cause:
+        raise ProfilingError(f"cannot read {file}: {cause.strerror}.") from cause
+
+
+def import_interpreter() -> ModuleType:
+    """Imports LiteRT's interpreter, or its predecessor's.
+
+    Raises:
+        BackendUnavailableError: neither is installed.
+    """
+    try:
+        import ai_edge_litert.interpreter as module
+    except ImportError:
+        try:
+            import tflite_runtime.interpreter as module
+        except ImportError as cause:
+            raise BackendUnavailableError(
+                f"LiteRT cannot be imported ({cause}). Install it: "
+                "pip install 'proxyless-hw[tflite]'"
+            ) from cause
+    return module  # type: ignore[no-any-return]
+
+
+def check_settings(settings: ProfilerSettings) -> str:
+    """Refuses what LiteRT on a CPU does not really do, and returns the delegate.
+
+    Raises:
+        BackendUnavailableError: names the setting and the way on.
+    """
+    if settings.precision == "fp16":
+        raise BackendUnavailableError(
+            "LiteRT's CPU kernels expand fp16 weights to fp32 when a model is loaded, so fp16 "
+            "would be fp32 under another name. Use --precision fp32 or int8."
+        )
+    delegate = settings.options.get("delegate", "xnnpack")
+    if delegate not in DELEGATES:
+        raise BackendUnavailableError(
+            f"LiteRT on this host runs with --delegate {' or '.join(DELEGATES)}: received "
+            f"'{delegate[:60]}'. GPU and NNAPI delegates run on a phone: --device mobile."
+        )
+    return delegate
+
+
+def make_interpreter(model: bytes, threads: int, delegate: str, name: str) -> Any:
+    """Opens a model with its tensors allocated.
+
+    Raises:
+        ProfilingError: the model is broken; the message names it.
+    """
+    module = import_interpreter()
+    resolver = module.OpResolverType.AUTO
+    if delegate == "none":
+        resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        with quiet_native_output():
+            interpreter = module.Interpreter(
+                model_content=model, num_threads=threads, experimental_op_resolver_type=resolver
+            )
+            interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as cause:
+        raise ProfilingError(f"LiteRT cannot open {name}: {str(cause).splitlines()[0]}") from cause
+    return interpreter
+
+
+def random_input(detail: Mapping[str, Any], name: str) -> np.ndarray[Any, Any]:
+    """A fixed random input for an interpreter's input.
+
+    Raises:
+        ProfilingError: its type is none that images or maps have.
+    """
+    generator = np.random.default_rng(INPUT_SEED)
+    shape, kind = tuple(detail["shape"]), np.dtype(detail["dtype"])
+    if kind == np.float32:
+        return generator.standard_normal(shape, dtype=np.float32)
+    if kind in (np.dtype(np.int8), np.dtype(np.uint8)):
+        limits = np.iinfo(kind)
+        return generator.integers(limits.min, limits.max + 1, shape, dtype=kind)
+    raise ProfilingError(f"{name}: inputs of type {kind} are not supported.")
