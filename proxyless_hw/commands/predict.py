@@ -124,8 +124,8 @@ def _print_matrix(
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     console.print(grid)
-    if any(cell.regressed_ops for row in rows for cell in row):
-        console.print("* with ops that the table lacks, regressed")
+    if any(cell.text().endswith("*") for row in rows for cell in row):
+        console.print("* with ops that were not measured: regressed, or of a transferred table")
 
 
 def _print(network: str, arch: Architecture, result: Forecast, breakdown: bool) -> None:

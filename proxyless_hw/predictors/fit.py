@@ -19,8 +19,9 @@ from proxyless_hw.predictors.lookup import (
     OpPrices,
     check_coverage,
     lookup_prices,
-    measured_half_widths,
+    table_half_widths,
 )
+from proxyless_hw.predictors.provenance import transferred_ops
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from proxyless_hw.predictors.regression import OpRegression
 
 Kind = Literal["auto", "lookup", "regression"]
+Source = Literal["measured", "transferred", "regressed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,15 @@ class ExplainedOp:
     Attributes:
         op: the op.
         ms: its price, before calibration, in the table's unit (ms for latency).
-        source: ``measured`` (looked up) or ``regressed``.
+        source: ``measured`` (looked up), ``transferred`` (looked up in a table that was itself
+            predicted from another device's), or ``regressed``.
         extrapolated: whether it lies outside what the regression was trained on.
         layer: index of the layer in the architecture's `layers`.
     """
 
     op: OpSpec
     ms: float
-    source: Literal["measured", "regressed"]
+    source: Source
     extrapolated: bool
     layer: int
 
@@ -102,9 +105,13 @@ class Predictor:
         price = dict(zip(absent, regressed.ms.tolist(), strict=True))
         outside = {op for op, is_out in zip(absent, regressed.extrapolated, strict=True) if is_out}
         values = [price[op] if op in missing else self.table.entries[op].value for op in ops]
+        looked_up = np.array([op not in missing for op in ops], dtype=bool)
+        predicted = transferred_ops(self.table)
+        transferred = looked_up & np.array([op in predicted for op in ops], dtype=bool)
         return OpPrices(
             value=np.array(values, dtype=np.float64),
-            measured=np.array([op not in missing for op in ops], dtype=bool),
+            measured=looked_up & ~transferred,
+            transferred=transferred,
             extrapolated=np.array([op in outside for op in ops], dtype=bool),
         )
 
@@ -141,7 +148,7 @@ class Predictor:
         Calibrated: a prediction interval for the measured network, from the calibration networks.
         Not calibrated: the uncertainty of the sum alone, from its ops; what a whole network adds
         or saves is not in it. Measured ops count with their own intervals as independent errors;
-        regressed ones with the regression's, as errors that all point the same way.
+        transferred and regressed ones as errors that all point the same way.
 
         Raises:
             PredictorError: the coverage is not in (0, 1), or nothing tells how far the ops are off.
@@ -150,12 +157,12 @@ class Predictor:
         check_coverage(coverage)
         total, blocks = self._sum(arch)
         if self.calibration is None:
-            half = self._half_width(arch.ops(), coverage, measured_too=True)
+            half = self._half_width(arch.ops(), coverage, table_too=True)
             return max(0.0, total - half), total + half
         low, high = self.calibration.interval_ms(total, blocks, coverage)
         value = self.calibration.apply(total, blocks)
-        # The calibration networks speak for measured ops; regressed ones add their own errors.
-        regressed = self.calibration.b * self._half_width(arch.ops(), coverage, measured_too=False)
+        # The calibration networks speak for the table's ops; regressed ones add their own errors.
+        regressed = self.calibration.b * self._half_width(arch.ops(), coverage, table_too=False)
         half = float(np.hypot((high - low) / 2, regressed))
         return max(0.0, value - half), value + half
 
@@ -171,7 +178,7 @@ class Predictor:
             ExplainedOp(
                 op=op,
                 ms=float(prices.value[place]),
-                source="measured" if prices.measured[place] else "regressed",
+                source=_source(prices, place),
                 extrapolated=bool(prices.extrapolated[place]),
                 layer=layer,
             )
@@ -192,22 +199,31 @@ class Predictor:
         ops = arch.ops()
         return float(sum(self.op_ms(ops).tolist())), sum(is_block(op) for op in ops)
 
-    def _half_width(self, ops: Sequence[OpSpec], coverage: float, measured_too: bool) -> float:
+    def _half_width(self, ops: Sequence[OpSpec], coverage: float, table_too: bool) -> float:
         distinct = list(dict.fromkeys(ops))
         # The same op twice has the same error twice.
         times = np.array([ops.count(op) for op in distinct], dtype=np.float64)
-        measured = self.prices(distinct).measured
+        prices = self.prices(distinct)
+        looked_up = prices.measured | prices.transferred
         halves = np.full(len(distinct), np.nan)
-        inside = [op for op, there in zip(distinct, measured, strict=True) if there]
-        halves[measured] = measured_half_widths(self.table, inside, coverage)
-        unknown = np.isnan(halves) & (measured_too | ~measured)
+        inside = [op for op, there in zip(distinct, looked_up, strict=True) if there]
+        halves[looked_up] = table_half_widths(self.table, inside, coverage)
+        unknown = np.isnan(halves) & (table_too | ~looked_up)
         if unknown.any():
             asked = [op for op, is_unknown in zip(distinct, unknown, strict=True) if is_unknown]
             low, high = self.regression.interval(asked, coverage)
             halves[unknown] = (np.asarray(high) - np.asarray(low)) / 2
-        independent = (times * halves)[measured & ~unknown] if measured_too else np.zeros(1)
-        together = float((times * halves)[unknown].sum())
+        reach = times * halves
+        independent = reach[prices.measured & ~unknown] if table_too else np.zeros(1)
+        alike = unknown | (prices.transferred & table_too)
+        together = float(reach[alike].sum())
         return float(np.hypot(np.sqrt((independent**2).sum()), together))
+
+
+def _source(prices: OpPrices, place: int) -> Source:
+    if prices.measured[place]:
+        return "measured"
+    return "transferred" if prices.transferred[place] else "regressed"
 
 
 def fit_predictor(

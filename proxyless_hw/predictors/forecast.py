@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.predictors.fit import ExplainedOp, Predictor
+from proxyless_hw.predictors.fit import ExplainedOp, Predictor, Source
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
 from proxyless_hw.units import format_ms
@@ -56,18 +57,26 @@ class Forecast:
 
     @property
     def measured_ops(self) -> list[str]:
-        """Keys of the distinct ops that were looked up."""
-        return list(dict.fromkeys(item.op.key for item in self.ops if item.source == "measured"))
+        """Keys of the distinct ops of which the table holds a measurement."""
+        return self._from("measured")
+
+    @property
+    def transferred_ops(self) -> list[str]:
+        """Keys of the distinct ops whose rows are predictions from another device's table."""
+        return self._from("transferred")
 
     @property
     def regressed_ops(self) -> list[str]:
         """Keys of the distinct ops that were regressed."""
-        return list(dict.fromkeys(item.op.key for item in self.ops if item.source == "regressed"))
+        return self._from("regressed")
 
     @property
     def extrapolated_ops(self) -> list[str]:
         """Keys of the distinct ops outside what the regression was trained on."""
         return list(dict.fromkeys(item.op.key for item in self.ops if item.extrapolated))
+
+    def _from(self, source: Source) -> list[str]:
+        return list(dict.fromkeys(item.op.key for item in self.ops if item.source == source))
 
     def to_dict(self, breakdown: bool) -> dict[str, Any]:
         """The JSON form; `breakdown` adds every op."""
@@ -85,6 +94,7 @@ class Forecast:
             "sum_of_ops": self.sum_of_ops,
             "calibration": {"a": a, "b": b, "c": c} if self.calibration else None,
             "measured_ops": self.measured_ops,
+            "transferred_ops": self.transferred_ops,
             "regressed_ops": self.regressed_ops,
             "extrapolated_ops": self.extrapolated_ops,
             "resolution": self.resolution,
@@ -109,8 +119,8 @@ class Forecast:
         return format_ms(value) if self.unit == "ms" else f"{value:.3g} {self.unit}"
 
     def text(self) -> str:
-        """The value for a cell: a star marks regressed ops."""
-        return self.number(self.value) + ("*" if self.regressed_ops else "")
+        """The value for a cell: a star marks ops that were not measured."""
+        return self.number(self.value) + ("*" if self.regressed_ops or self.transferred_ops else "")
 
     def sentence(self) -> str:
         """The whole prediction in words."""
@@ -121,9 +131,11 @@ class Forecast:
             parts.append(f"{self.coverage:.0%} interval{what} {low} to {high}")
         else:
             parts.append(f"no interval: {(self.no_interval or '').rstrip('.')}")
-        total = len(self.ops)
-        regressed = sum(item.source == "regressed" for item in self.ops)
-        parts.append(f"{total - regressed} of {total} ops measured, {regressed} regressed")
+        count = Counter(item.source for item in self.ops)
+        counted = f"{count['measured']} of {len(self.ops)} ops measured"
+        if count["transferred"]:
+            counted += f", {count['transferred']} predicted from another device's table"
+        parts.append(f"{counted}, {count['regressed']} regressed")
         if self.extrapolated_ops:
             parts.append(f"{len(self.extrapolated_ops)} outside what the table covers (a guess)")
         parts.append("calibrated" if self.calibration else "not calibrated")

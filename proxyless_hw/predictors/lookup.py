@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.predictors.provenance import transferred_ops
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
@@ -23,12 +24,15 @@ class OpPrices:
 
     Attributes:
         value: the prices.
-        measured: True where the table holds the op, False where it was regressed.
+        measured: True where the table holds a measurement of the op.
+        transferred: True where the table holds a prediction from another device's table; where
+            neither is true, the op was regressed.
         extrapolated: True where an op lies outside what the regression was trained on.
     """
 
     value: FloatArray
     measured: BoolArray
+    transferred: BoolArray
     extrapolated: BoolArray
 
 
@@ -40,11 +44,13 @@ def lookup_prices(table: LatencyTable, ops: Sequence[OpSpec]) -> OpPrices:
     """
     table.require(ops)
     value = np.array([table.entries[op].value for op in ops], dtype=np.float64)
-    return OpPrices(value, np.ones(len(ops), dtype=bool), np.zeros(len(ops), dtype=bool))
+    predicted = transferred_ops(table)
+    transferred = np.array([op in predicted for op in ops], dtype=bool)
+    return OpPrices(value, ~transferred, transferred, np.zeros(len(ops), dtype=bool))
 
 
-def measured_half_widths(table: LatencyTable, ops: Sequence[OpSpec], coverage: float) -> FloatArray:
-    """Half-widths of the measured ops' own intervals at a coverage; NaN where there is none.
+def table_half_widths(table: LatencyTable, ops: Sequence[OpSpec], coverage: float) -> FloatArray:
+    """Half-widths of the table's own intervals of ops at a coverage; NaN where there is none.
 
     The table's are 95% intervals; another coverage scales them as a normal distribution's.
     """

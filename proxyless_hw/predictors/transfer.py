@@ -19,14 +19,12 @@ from proxyless_hw.predictors.device_map import (
     leave_one_out,
     log_values,
 )
+from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
 FloatArray = NDArray[np.float64]
-
-TRANSFERRED: Final = "transferred"
-"""The header's ``statistic`` of a table whose rows are predicted from another device's."""
 
 MIN_PROBES: Final = 3
 MIN_PROBES_TO_TUNE: Final = 8
@@ -130,11 +128,6 @@ def estimate_log_costs(
     # Never surer than the probes allow when each is predicted from the others.
     surprise = max(1.0, float(np.sqrt(np.mean((error / expected) ** 2))))
     return LogCosts(log_source + mean, surprise * deviation, -error)
-
-
-def is_transferred(table: LatencyTable) -> bool:
-    """Whether a table's rows are predictions from another device's table."""
-    return table.metadata.get("statistic") == TRANSFERRED
 
 
 def _check(source: LatencyTable, probes: LatencyTable) -> None:
