@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[s
             containers, or no dict.
     """
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle protocols, read safely or refused
+            document = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as cause:
         raise error(f"cannot read {what} {path}: {cause.strerror or cause}.") from cause
     except (
