@@ -92,7 +92,20 @@ def load_source(
         if training is None:
             raise ExportError(f"{source} knows no training shape. Give --resolution instead.")
         size = training.resolution
-    return found if size is None else replace(found, network=at_resolution(found.network, size))
+    if size is not None:
+        found = replace(found, network=at_resolution(found.network, size))
+    return replace(found, warning="\n".join(filter(None, (found.warning, _shape_warning(found)))))
+
+
+def _shape_warning(source: Source) -> str:
+    arch = source.network.arch
+    training = arch.training
+    if source.folder is None or training is None or training.resolution == arch.resolution:
+        return ""
+    return (
+        f"exported at the deployment's {arch.resolution} px, trained at {training.resolution} px: "
+        f"accuracies below are those at {arch.resolution} px. For the other: --training-shape"
+    )
 
 
 def at_resolution(network: Network, resolution: int) -> Network:

@@ -90,7 +90,8 @@ def command(**values: Any) -> None:
     )
     quiet = values["quiet"]
     if source.warning:
-        log(f"warning: {source.warning}", quiet)
+        for line in source.warning.splitlines():
+            log(f"warning: {line}", quiet)
     data = _images(source, values, quiet)
     config = ExportConfig(
         resolution=source.network.arch.resolution,
@@ -192,21 +193,23 @@ def _show(manifest: dict[str, Any], folder: Path, ratio: float | None) -> None:
     from rich.table import Table
 
     table = Table(title=f"{folder}", title_justify="left")
-    table.add_column("file")
-    for name in ("MiB", "max difference", "top-1 agrees", "accuracy", "latency"):
-        table.add_column(name, justify="right")
+    table.add_column("file", no_wrap=True)
+    for name in ("MiB", "max diff (sd)", "top-1", "accuracy", "latency"):
+        table.add_column(name, justify="right", no_wrap=True)
     for file in manifest["files"]:
         check, latency = file["verification"] or {}, file["latency"] or {}
         before, after = check.get("accuracy_before"), check.get("accuracy_after")
         table.add_row(
             file["file"],
             f"{file['bytes'] / 2**20:.2f}",
-            f"{check['max_difference']:.2g} sd" if check else "–",
+            f"{check['max_difference']:.2g}" if check else "–",
             f"{check['top1_agreement']:.1%}" if check else "–",
             "–" if before is None else f"{before:.1%} → {after:.1%}",
             f"{latency['median_ms']:.4g} ms" if latency else "–",
         )
     console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
     console.print(table)
     if ratio is not None:
         console.print(f"TFLite int8 takes {ratio:.2f} times as long as fp32 on this machine.")

@@ -70,7 +70,7 @@ def line_chart(
     for x, name in marks:
         canvas.add(
             Line(points=[(axis.x(x), TOP), (axis.x(x), HEIGHT - BOTTOM)], stroke="fixed"),
-            Text(x=axis.x(x) + 4, y=TOP + 11, text=name, size=10, fill="muted"),
+            _beside(axis.x(x), name),
         )
     for curve, colour in zip(series, _cycle(len(series)), strict=True):
         _draw_curve(canvas, axis, curve, colour)
@@ -224,7 +224,8 @@ def _draw_frame(canvas: Canvas, axis: _Axis, title: str, x_label: str) -> None:
             Line(points=[(LEFT, y), (WIDTH - RIGHT, y)], stroke="grid"),
             Text(x=LEFT - 7, y=y + 4, text=f"{tick:.6g}", size=11, fill="muted", anchor="end"),
         )
-    for tick in _ticks(axis.low_x, axis.high_x, 6):
+    whole = x_label == "epoch"
+    for tick in _ticks(axis.low_x, axis.high_x, 6, least=1.0 if whole else 0.0):
         x = axis.x(tick)
         canvas.add(
             Line(points=[(x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 4)], stroke="muted"),
@@ -241,6 +242,13 @@ def _draw_frame(canvas: Canvas, axis: _Axis, title: str, x_label: str) -> None:
         Line(points=[(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], stroke="muted"),
         Text(x=WIDTH - RIGHT, y=HEIGHT - 4, text=x_label, size=11, fill="muted", anchor="end"),
     )
+
+
+def _beside(x: float, name: str) -> Text:
+    """The name of a vertical line: on its right, on its left where the drawing ends."""
+    if x + 6.5 * len(name) + 4 < WIDTH - RIGHT:
+        return Text(x=x + 4, y=TOP + 11, text=name, size=10, fill="muted")
+    return Text(x=x - 4, y=TOP + 11, text=name, size=10, fill="muted", anchor="end")
 
 
 def _draw_curve(canvas: Canvas, axis: _Axis, curve: Series, colour: str) -> None:
@@ -271,9 +279,9 @@ def _cycle(count: int) -> list[str]:
     return [SERIES_COLOURS[index % len(SERIES_COLOURS)] for index in range(count)]
 
 
-def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers within [low, high], roughly `about` of them."""
-    raw = (high - low) / about
+def _ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
+    """Round numbers within [low, high], roughly `about` of them, at least `least` apart."""
+    raw = max((high - low) / about, least)
     magnitude = 10 ** math.floor(math.log10(raw))
     step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw)
     first = math.ceil(low / step)

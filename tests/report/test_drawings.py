@@ -131,6 +131,21 @@ def test_a_constant_curve_is_drawn() -> None:
     assert all(0 <= s.x <= canvas.width for s in canvas.shapes if isinstance(s, Text))
 
 
+def test_epochs_are_whole_numbers() -> None:
+    canvas = line_chart("E", [Series(name="E", x=[1, 2], y=[4.0, 5.0])], x_label="epoch")
+    names = [s.text for s in canvas.shapes if isinstance(s, Text) and s.anchor == "middle"]
+    assert names == ["1", "2"]
+
+
+def test_the_name_of_a_mark_stays_inside() -> None:
+    curve = Series(name="E", x=[1, 2], y=[4.0, 5.0])
+    canvas = line_chart("E", [curve], x_label="ms", marks=[(1, "start"), (2, "target")])
+    start, target = (s for s in canvas.shapes if isinstance(s, Text) and s.size == 10)
+    assert start.anchor == "start"
+    assert target.anchor == "end"
+    assert target.x < canvas.width
+
+
 def test_bars_are_as_long_as_their_values() -> None:
     canvas = bar_chart("ms", [("a", 1.0), ("b", 3.0)], "ms")
     first, second = (s.width for s in canvas.shapes if isinstance(s, Rect))
