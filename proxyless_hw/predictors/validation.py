@@ -1,0 +1,292 @@
+"""Validation of a table: whole networks of its space, measured against predicted.
+
+Uniform random networks give the errors a search would meet. Ranks are judged on networks spread
+evenly over the feasible range, because uniform ones lie close together and their order is noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import PredictorError
+from proxyless_hw.predictors.calibration import CalibrationNetwork
+from proxyless_hw.predictors.costs import is_block
+from proxyless_hw.predictors.fit import Predictor, fit_predictor
+from proxyless_hw.predictors.measured import require_same_setting
+from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
+from proxyless_hw.predictors.scores import spearman
+from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.networks import Measured, measure_networks
+from proxyless_hw.profilers.registry import get_profiler
+from proxyless_hw.profilers.timing import Progress, TimingConfig
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import LayerSpec
+from proxyless_hw.tables.check import pricing_shape
+from proxyless_hw.tables.table import LatencyTable
+
+FloatArray = NDArray[np.float64]
+
+SPREAD_NETWORKS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How predictions agree with measurements.
+
+    Attributes:
+        networks: number of networks.
+        mape: mean absolute relative error.
+        bias: mean signed relative error; positive where predictions are too high.
+        within_2, within_5, within_10: share of networks within 2%, 5% and 10%.
+        kendall_tau, spearman: rank correlations.
+        rmse_ms: root mean squared error in ms.
+    """
+
+    networks: int
+    mape: float
+    bias: float
+    within_2: float
+    within_5: float
+    within_10: float
+    kendall_tau: float
+    spearman: float
+    rmse_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedNetwork:
+    """One network.
+
+    Attributes:
+        name: what it is.
+        kind: ``uniform``, ``spread`` or ``named``.
+        predicted_ms: exact sum of the table.
+        calibrated_ms: the same after the table's calibration; None without one.
+        measured: what was measured.
+        blocks: its blocks.
+    """
+
+    name: str
+    kind: str
+    predicted_ms: float
+    calibrated_ms: float | None
+    measured: Measured
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Measured against predicted, for all networks."""
+
+    networks: tuple[ValidatedNetwork, ...]
+
+    def of_kind(self, kind: str) -> list[ValidatedNetwork]:
+        """The networks of one kind."""
+        return [network for network in self.networks if network.kind == kind]
+
+    def accuracy(self, kind: str, *, calibrated: bool = False) -> Accuracy | None:
+        """Accuracy over one kind of networks; None where there are none (or no calibration)."""
+        chosen = self.of_kind(kind)
+        predicted = [
+            network.calibrated_ms if calibrated else network.predicted_ms for network in chosen
+        ]
+        if not chosen or any(value is None for value in predicted):
+            return None
+        return accuracy(
+            np.array(predicted, dtype=np.float64),
+            np.array([network.measured.median_ms for network in chosen]),
+        )
+
+    def calibration_networks(self) -> list[CalibrationNetwork]:
+        """All networks in the form that a calibration is fitted on."""
+        return [
+            CalibrationNetwork(
+                name=network.name,
+                predicted_ms=network.predicted_ms,
+                blocks=network.blocks,
+                measured_ms=network.measured.median_ms,
+            )
+            for network in self.networks
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: the uniform networks' figures, with the others nested."""
+        document: dict[str, Any] = {}
+        for kind in ("uniform", "spread"):
+            raw = self.accuracy(kind)
+            calibrated = self.accuracy(kind, calibrated=True)
+            figures = {} if raw is None else asdict(raw)
+            figures["calibrated"] = None if calibrated is None else asdict(calibrated)
+            if kind == "uniform":
+                document.update(figures)
+            else:
+                document[kind] = figures
+        document["named"] = [
+            {
+                "name": network.name,
+                "predicted_ms": network.predicted_ms,
+                "calibrated_ms": network.calibrated_ms,
+                "measured_ms": network.measured.median_ms,
+                "error": network.predicted_ms / network.measured.median_ms - 1,
+            }
+            for network in self.of_kind("named")
+        ]
+        return document
+
+
+def accuracy(predicted_ms: FloatArray, measured_ms: FloatArray) -> Accuracy:
+    """Compares predictions with measurements, shape (n,) each, in ms."""
+    error = predicted_ms / measured_ms - 1
+    size = np.abs(error)
+    return Accuracy(
+        networks=len(error),
+        mape=float(size.mean()),
+        bias=float(error.mean()),
+        within_2=float((size <= 0.02).mean()),
+        within_5=float((size <= 0.05).mean()),
+        within_10=float((size <= 0.10).mean()),
+        kendall_tau=kendall_tau(predicted_ms, measured_ms),
+        spearman=spearman(predicted_ms, measured_ms),
+        rmse_ms=float(np.sqrt(np.mean((predicted_ms - measured_ms) ** 2))),
+    )
+
+
+def kendall_tau(first: FloatArray, second: FloatArray) -> float:
+    """Kendall's tau-b; 0 where either side is constant, as `spearman`."""
+    from scipy.stats import kendalltau
+
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(kendalltau(first, second).statistic)
+
+
+def validate(
+    table: LatencyTable,
+    space: SearchSpace,
+    settings: ProfilerSettings,
+    *,
+    device: str = "cpu",
+    networks: int = 20,
+    spread: int = SPREAD_NETWORKS,
+    seed: int = 0,
+    resolution: int | None = None,
+    timing: TimingConfig | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Validation:
+    """Measures networks of a space and sets them against the table's predictions.
+
+    Args:
+        table: must hold every op of the space.
+        space: where the networks come from.
+        settings: how they are run; must be the table's setting.
+        device: device kind.
+        networks: uniform random networks.
+        spread: networks spread evenly over the feasible range.
+        seed: of the networks.
+        resolution: deployment resolution; the table's own when None.
+        timing: the protocol's settings; half-widths of 1% by default.
+        progress: called after each round.
+
+    Raises:
+        PredictorError: the device or setting is not the table's.
+        MissingEntryError: the table lacks ops of the space.
+        ProfilingError, BackendUnavailableError: measuring failed.
+    """
+    table.require_metric("latency")
+    if networks + spread < 1:
+        raise PredictorError("nothing to validate: --networks and --spread are both 0.")
+    require_same_setting(table, get_profiler(device, settings).describe())
+    sizes, classes = pricing_shape(table, space, () if resolution is None else (resolution,))
+    side = space.resolution if space.resolution in sizes else sizes[0]
+    table.require(space.ops(side, classes))
+    raw = fit_predictor(table, "lookup", calibrate=False)
+    calibrated = fit_predictor(table, "lookup")
+    chosen: list[tuple[str, str, Sequence[int]]] = [
+        (f"uniform {index}", "uniform", row.tolist())
+        for index, row in enumerate(uniform_choices(space, networks, seed))
+    ]
+    costs = raw.space_costs(space, side, classes)
+    chosen += [
+        (f"spread {index}", "spread", row.tolist())
+        for index, row in enumerate(spread_choices(costs, spread, seed))
+    ]
+    chosen += [(name, "named", row) for name, row in named_choices(space).items()]
+    archs = [
+        Architecture.from_choices(space, row, resolution=side, num_classes=classes)
+        for _, _, row in chosen
+    ]
+    measured = measure_networks(
+        archs,
+        settings,
+        device=device,
+        names=[name for name, _, _ in chosen],
+        timing=timing or TimingConfig(goal=0.01),
+        progress=progress,
+    )
+    return Validation(
+        tuple(
+            _validated(name, kind, arch, item, raw, calibrated)
+            for (name, kind, _), arch, item in zip(chosen, archs, measured, strict=True)
+        )
+    )
+
+
+def _validated(
+    name: str, kind: str, arch: Architecture, item: Measured, raw: Predictor, calibrated: Predictor
+) -> ValidatedNetwork:
+    return ValidatedNetwork(
+        name=name,
+        kind=kind,
+        predicted_ms=raw.predict_ms(arch),
+        calibrated_ms=None if calibrated.calibration is None else calibrated.predict_ms(arch),
+        measured=item,
+        blocks=sum(is_block(op) for op in arch.ops()),
+    )
+
+
+def named_choices(space: SearchSpace) -> dict[str, list[int]]:
+    """The corners of a space: deepest, shallowest, and one network per kernel size.
+
+    Returns:
+        Name to one candidate index per slot. The deepest has every block at its narrowest, the
+        shallowest no block that may be removed, those of one kernel every block at its widest.
+    """
+    kernels = sorted(
+        {
+            layer.kernel
+            for slot in space.slots
+            for layer in slot.candidates
+            if not layer.is_zero and layer.kernel > 1
+        }
+    )
+    corners = {
+        "deepest": [_narrowest(slot.candidates) for slot in space.slots],
+        "shallowest": [
+            next(
+                (index for index, layer in enumerate(slot.candidates) if layer.is_zero),
+                _widest(slot.candidates, None),
+            )
+            for slot in space.slots
+        ],
+    }
+    for kernel in kernels:
+        corners[f"all k{kernel}"] = [_widest(slot.candidates, kernel) for slot in space.slots]
+    return corners
+
+
+def _widest(candidates: Sequence[LayerSpec], kernel: int | None) -> int:
+    """The candidate with the largest expansion, of a kernel where the slot has it."""
+    indices = [index for index, layer in enumerate(candidates) if not layer.is_zero]
+    matching = [index for index in indices if kernel in (None, candidates[index].kernel)]
+    return max(matching or indices, key=lambda index: candidates[index].expand)
+
+
+def _narrowest(candidates: Sequence[LayerSpec]) -> int:
+    indices = [index for index, layer in enumerate(candidates) if not layer.is_zero]
+    return min(indices, key=lambda index: (candidates[index].expand, candidates[index].kernel))
