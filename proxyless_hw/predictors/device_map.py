@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.network.counting import op_macs
+from proxyless_hw.network.counting import FLOAT32_BYTES, op_bytes, op_macs
 from proxyless_hw.predictors.features import family, op_parts, shape_features
 from proxyless_hw.specs import OpSpec
 
@@ -32,8 +32,8 @@ class Spread:
     Attributes:
         scale: all ops together.
         exponent: per unit of log source cost (small ops dearer or cheaper than large ones).
-        efficiency: per unit of the source's log cost per multiply-accumulate; -1 would forget the
-            source's rates and go by the amount of work alone.
+        efficiency: per unit of the source's log cost per work done; -1 would forget the source's
+            rates and go by the amount of work alone.
         op: all ops of one name.
         kernel: all ops of one name and kernel size.
         depthwise: as `kernel`, times the share of depthwise work in the op.
@@ -46,10 +46,10 @@ class Spread:
 
     scale: float = 3.0
     exponent: float = 0.2
-    efficiency: float = 0.4
+    efficiency: float = 0.5
     op: float = 0.5
     kernel: float = 0.6
-    depthwise: float = 0.6
+    depthwise: float = 1.5
     stride: float = 0.3
     family: float = 0.15
     smooth: float = 0.3
@@ -67,7 +67,7 @@ class OpKernel:
 
     def __init__(self, ops: Sequence[OpSpec], log_source: FloatArray) -> None:
         centred = log_source - log_source.mean()
-        rates = log_source - log_values([op_macs(op) + 1.0 for op in ops])
+        rates = log_source - log_work(ops)
         rates -= rates.mean()
         depthwise = np.array([_depthwise_share(op) for op in ops])
         names = [op.op for op in ops]
@@ -106,6 +106,11 @@ def _depthwise_share(op: OpSpec) -> float:
     parts = op_parts(op)
     macs = sum(part.macs for part in parts)
     return sum(part.macs for part in parts if part.kind == "depthwise") / macs if macs else 0.0
+
+
+def log_work(ops: Sequence[OpSpec]) -> FloatArray:
+    """Log of the work ops do: multiply-accumulates plus elements moved, (n,)."""
+    return log_values([op_macs(op) + op_bytes(op) / FLOAT32_BYTES for op in ops])
 
 
 def fit_spread(covariances: OpKernel, at: NDArray[np.intp], log_ratio: FloatArray) -> Spread:
@@ -154,11 +159,6 @@ def leave_one_out(
     inverse = np.linalg.inv(prior + (spread.noise**2 + 1e-9) * np.eye(len(at)))
     diagonal = np.diag(inverse)
     return (inverse @ log_ratio) / diagonal, np.sqrt(1 / diagonal)
-
-
-def spread_names() -> tuple[str, ...]:
-    """Names of the terms, for explanations."""
-    return tuple(field.name for field in fields(Spread))
 
 
 def log_values(values: Sequence[float]) -> FloatArray:

@@ -18,6 +18,7 @@ from proxyless_hw.predictors.device_map import (
     fit_spread,
     leave_one_out,
     log_values,
+    log_work,
 )
 from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
 from proxyless_hw.predictors.scores import spearman
@@ -42,7 +43,8 @@ class Transferred:
         table: every op of the source, in the source's order: measured where a probe is, else
             predicted; ``statistic`` in its header is ``transferred``.
         source: name of the source that was used.
-        rank_correlation: Spearman between each source and the probes, by source name.
+        rank_correlation: by source name, Spearman between the probes and what the source, adapted
+            to all other probes, says of each.
         held_out_mape: each probe predicted from the others by leave-one-out; mean absolute
             relative error.
         probes: how many ops were measured.
@@ -59,8 +61,8 @@ def transfer(sources: Sequence[LatencyTable], probes: LatencyTable) -> Transferr
     """Predicts a device's table.
 
     Args:
-        sources: known tables of one metric, each holding every probe; the one whose order agrees
-            best with the probes is used.
+        sources: known tables of one metric, each holding every probe; the one that, adapted,
+            ranks held-out probes best is used.
         probes: a few ops measured on the new device, as a table; its setting becomes the result's.
 
     Raises:
@@ -72,19 +74,18 @@ def transfer(sources: Sequence[LatencyTable], probes: LatencyTable) -> Transferr
     for source in sources:
         _check(source, probes)
     ops = list(probes.entries)
-    measured = [probes.entries[op].value for op in ops]
-    correlations = {
-        source.name: spearman([source.entries[op].value for op in ops], measured)
-        for source in sources
-    }
-    # The first of equals: a user lists the likeliest source first.
-    best = max(sources, key=lambda source: correlations[source.name])
-    estimate = estimate_log_costs(best, ops, log_values(measured))
+    log_target = log_values([entry.value for entry in probes.entries.values()])
+    estimates = [estimate_log_costs(source, ops, log_target) for source in sources]
+    correlations = [spearman(log_target + each.held_out_source, log_target) for each in estimates]
+    # Adapted sources rank a few probes nearly alike: of equals, the one that misses them least.
+    misses = [float(np.abs(each.held_out_source).mean()) for each in estimates]
+    best = max(range(len(sources)), key=lambda i: (round(correlations[i], 2), -misses[i]))
+    names = [source.name for source in sources]
     return Transferred(
-        table=_table(best, probes, estimate),
-        source=best.name,
-        rank_correlation=correlations,
-        held_out_mape=float(np.abs(np.expm1(estimate.held_out)).mean()),
+        table=_table(sources[best], probes, estimates[best]),
+        source=names[best],
+        rank_correlation=dict(zip(names, correlations, strict=True)),
+        held_out_mape=_mape(estimates[best]),
         probes=len(ops),
     )
 
@@ -97,17 +98,23 @@ class LogCosts:
         mean: (n,).
         deviation: standard deviations, (n,).
         held_out: predicted minus measured log cost of each probe, from the other probes, (k,).
+        held_out_source: the same where only the source is adapted, (k,).
     """
 
     mean: FloatArray
     deviation: FloatArray
     held_out: FloatArray
+    held_out_source: FloatArray
 
 
 def estimate_log_costs(
     source: LatencyTable, probes: Sequence[OpSpec], log_target: FloatArray
 ) -> LogCosts:
     """Adapts a source's costs to the target's probes.
+
+    The mean of two estimates: one starts from the source's costs, one from the work that ops do.
+    The first knows how devices treat sizes and channels, the second does not inherit what only
+    the source does.
 
     Args:
         source: holds every probe.
@@ -118,8 +125,29 @@ def estimate_log_costs(
     log_source = log_values([entry.value for entry in source.entries.values()])
     row = {op: number for number, op in enumerate(ops)}
     at = np.array([row[op] for op in probes], dtype=np.intp)
-    log_ratio = log_target - log_source[at]
-    kernel = OpKernel(ops, log_source)
+    from_source = adapt(ops, log_source, at, log_target)
+    from_work = adapt(ops, log_work(ops), at, log_target)
+    return LogCosts(
+        (from_source.mean + from_work.mean) / 2,
+        (from_source.deviation + from_work.deviation) / 2,
+        (from_source.held_out + from_work.held_out) / 2,
+        from_source.held_out,
+    )
+
+
+def adapt(
+    ops: Sequence[OpSpec], log_start: FloatArray, at: NDArray[np.intp], log_target: FloatArray
+) -> LogCosts:
+    """Adapts a first guess of log costs to measured ones, by families of ops.
+
+    Args:
+        ops: the ops, (n,).
+        log_start: the first guess, (n,).
+        at: which ops were measured, (k,).
+        log_target: their log cost, (k,).
+    """
+    log_ratio = log_target - log_start[at]
+    kernel = OpKernel(ops, log_start)
     spread = Spread()
     if len(at) >= MIN_PROBES_TO_TUNE:
         spread = fit_spread(kernel, at, log_ratio)
@@ -127,7 +155,11 @@ def estimate_log_costs(
     error, expected = leave_one_out(kernel, spread, at, log_ratio)
     # Never surer than the probes allow when each is predicted from the others.
     surprise = max(1.0, float(np.sqrt(np.mean((error / expected) ** 2))))
-    return LogCosts(log_source + mean, surprise * deviation, -error)
+    return LogCosts(log_start + mean, surprise * deviation, -error, -error)
+
+
+def _mape(estimate: LogCosts) -> float:
+    return float(np.abs(np.expm1(estimate.held_out)).mean())
 
 
 def _check(source: LatencyTable, probes: LatencyTable) -> None:
@@ -187,5 +219,5 @@ def _table(source: LatencyTable, probes: LatencyTable, estimate: LogCosts) -> La
     )
     metadata["probes"] = " ".join(op.key for op in probes.entries)
     metadata["transferred_from"] = source.name
-    metadata["probes_held_out_mape"] = f"{np.abs(np.expm1(estimate.held_out)).mean():.4f}"
+    metadata["probes_held_out_mape"] = f"{_mape(estimate):.4f}"
     return LatencyTable(entries, metadata, f"{probes.name} from {source.name}")

@@ -121,7 +121,7 @@ def test_a_transferred_table_is_no_source_and_no_probe() -> None:
 
 def test_the_source_that_ranks_the_probes_best_is_used() -> None:
     truth = target()
-    similar = table_of(OPS, slow_seven, noise=0.1, seed=4, name="similar")
+    similar = table_of(OPS, slow_seven, noise=0.03, seed=4, name="similar")
     result = transfer([SOURCE, similar], probes_of(truth, choose_probes(SOURCE, 12)))
     assert result.source == "similar"
     assert result.rank_correlation["similar"] > result.rank_correlation["known"]
