@@ -61,11 +61,12 @@ class Graph:
     def __init__(self, path: Path) -> None:
         self.source = str(path)
         graph = self._load(path)
+        self._refuse_unknown(graph)
+        self._refuse_broken(graph)
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._constants |= {
-            node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"
+            node.output[0]: self._tensor(node) for node in graph.node if node.op_type == "Constant"
         }
-        self._refuse_unknown(graph)
         self._aliases = self._copies(graph)
         self.nodes = [self._node(node) for node in graph.node if self._computes(node)]
         inputs = [item for item in graph.input if item.name not in self._constants]
@@ -98,7 +99,12 @@ class Graph:
         """A constant as an array."""
         from onnx import numpy_helper
 
-        return numpy_helper.to_array(self._constants[name])
+        try:
+            return numpy_helper.to_array(self._constants[name])
+        except (TypeError, ValueError) as cause:
+            raise PredictorError(
+                f"{self.source} has a constant that cannot be read, {name[:80]}: {cause}."
+            ) from cause
 
     def fail(self, reason: str) -> NoReturn:
         """Raises a PredictorError that names the file."""
@@ -121,11 +127,30 @@ class Graph:
         unknown = [node for node in graph.node if node.op_type not in KNOWN_NODES]
         if unknown:
             kinds = list(dict.fromkeys(node.op_type for node in unknown))
-            first = unknown[0].name or unknown[0].output[0]
+            first = unknown[0].name or ", ".join(unknown[0].output)
             self.fail(
                 f"has nodes that no known op holds: {', '.join(kinds)[:300]} (first: "
                 f"{first[:100]}). Measure the file itself: proxyless-hw benchmark {self.source}"
             )
+
+    def _refuse_broken(self, graph: Any) -> None:
+        made = {"", *(item.name for item in (*graph.input, *graph.initializer))}
+        for node in graph.node:
+            if not node.output or (not node.input and node.op_type != "Constant"):
+                self.fail(
+                    f"has a broken {node.op_type} node ({node.name[:80]}): no input or output"
+                )
+            for name in node.input:
+                if name not in made:
+                    self.fail(f"uses {name[:80]!r}, which no node before that makes")
+            made.update(node.output)
+
+    def _tensor(self, node: Any) -> Any:
+        """The value of a Constant node."""
+        values = [item.t for item in node.attribute if item.name == "value"]
+        if len(values) != 1:
+            self.fail(f"has a Constant that is not a tensor ({node.output[0][:80]})")
+        return values[0]
 
     def _computes(self, node: Any) -> bool:
         return node.op_type not in ("Constant", "Identity", "Dropout")

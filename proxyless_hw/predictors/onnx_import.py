@@ -172,6 +172,7 @@ class _Reader:
         pools = [node for node in users if node.kind in ("GlobalAveragePool", "ReduceMean")]
         if len(pools) != 1:
             return depthwise.output, 0
+        self.check_pooling(pools[0])
         reduce = self.graph.user(pools[0].output, "Conv")
         squeeze = self.conv(reduce) if reduce is not None else None
         expand = self.graph.user(squeeze.output, "Conv") if squeeze is not None else None
@@ -186,7 +187,18 @@ class _Reader:
             self.fail(f"a squeeze-and-excite with {gate.kind} over {width} channels")
         return product.output, 1
 
+    def check_pooling(self, node: Node) -> None:
+        """Refuses a mean over anything but height and width."""
+        if node.kind == "GlobalAveragePool":
+            return
+        axes = node.attributes.get("axes")
+        if axes is None and node.weights:
+            axes = self.graph.constant(node.weights[0]).ravel().tolist()
+        if sorted(int(axis) % 4 for axis in axes or ()) != [2, 3]:
+            self.fail(f"{node.name}, a mean over axes {axes}")
+
     def pooling(self, node: Node) -> None:
+        self.check_pooling(node)
         channels = self.layers[-1].out_c if self.layers else self.graph.channels
         flat = self.graph.user(node.output, *_FLATTENING)
         linear = self.graph.user(flat.output if flat else node.output, "Gemm")
@@ -194,7 +206,10 @@ class _Reader:
             self.layers.append(LayerSpec("pool", channels, channels))
             self.tensor = node.output
             return
-        rows, columns = self.graph.weight_shape(linear)
+        shape = self.graph.weight_shape(linear)
+        if len(shape) != 2:
+            self.fail(f"{linear.name}, whose weights have shape {shape}")
+        rows, columns = shape
         classes = rows if linear.attributes.get("transB") else columns
         self.layers.append(LayerSpec("classifier", channels, classes))
         self.tensor = linear.output
@@ -234,7 +249,8 @@ class _Reader:
 
     def bounds(self, node: Node) -> list[float]:
         if node.weights:
-            return [float(self.graph.constant(name)) for name in node.weights]
+            bounds = [self.graph.constant(name) for name in node.weights]
+            return [float(bound.item()) for bound in bounds if bound.size == 1]
         return [float(node.attributes.get(name, "nan")) for name in ("min", "max")]
 
     def fail(self, what: str) -> NoReturn:
