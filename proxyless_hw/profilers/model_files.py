@@ -74,23 +74,11 @@ def _onnx_content(workload: Workload, settings: ProfilerSettings) -> bytes | Pat
 
 
 def _tflite_files(workloads: Sequence[Workload], settings: ProfilerSettings) -> list[bytes | Path]:
-    from proxyless_hw.export.quantise import quantise_tflite
-    from proxyless_hw.export.tflite_file import tflite_bytes
+    from proxyless_hw.profilers.tflite_cache import tflite_models
 
-    contents: list[bytes | Path] = []
-    for workload in workloads:
-        if workload.file is not None:
-            contents.append(workload.file)
-            continue
-        module, shape = build_module(workload, settings.batch_size)
-        gives_map = workload.op is not None and workload.op.op != "classifier"
-        content = tflite_bytes(module, shape, channels_last_output=gives_map)
-        if settings.precision != "fp32":
-            batch, channels, height, width = shape
-            inputs = calibration_inputs((batch, height, width, channels))
-            content = quantise_tflite(content, settings.precision, inputs)
-        contents.append(content)
-    return contents
+    built = [workload for workload in workloads if workload.file is None]
+    converted = iter(tflite_models(built, settings))
+    return [workload.file or next(converted) for workload in workloads]
 
 
 def calibration_inputs(shape: Sequence[int]) -> NDArray[np.float32]:

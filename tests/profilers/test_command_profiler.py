@@ -173,7 +173,7 @@ def test_tflite_files_need_no_format_option(tmp_path: Path) -> None:
 
 
 def test_profile_makes_a_table_with_a_command(tmp_path: Path) -> None:
-    from test_phone import TINY_SPACE
+    from conftest import TINY_SPACE
 
     from proxyless_hw.cli import main
     from proxyless_hw.tables.table import LatencyTable

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import standin_adb
+from conftest import CONTRACT_OPS
 from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 
 from proxyless_hw.errors import ProxylessHwError
@@ -23,8 +24,9 @@ from proxyless_hw.profilers.torch_cuda import TorchCudaProfiler, Work
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.csv_format import UNITS
 
-SMALL = OpSpec("conv", 8, 8, 3, 4, 4, 8, kernel=3, stride=2, act="relu6")
-LARGE = OpSpec("mbconv", 64, 64, 24, 64, 64, 24, kernel=5, expand=6, skip=True, act="relu6")
+SMALL, LARGE = CONTRACT_OPS
+pytestmark = pytest.mark.usefixtures("converted")
+
 WORKLOADS = (Workload(SMALL.key, op=SMALL), Workload(LARGE.key, op=LARGE))
 HEADER = (
     *("device", "device_kind", "runtime", "runtime_version", "threads", "batch_size"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import standin_adb
+from conftest import TINY_SPACE
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
@@ -26,22 +27,6 @@ from proxyless_hw.profilers.adb_device import (
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.phone_loop import loop_script, split_runs
 from proxyless_hw.tables.table import LatencyTable
-
-TINY_SPACE = """\
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 16
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 3}
-  - {op: mbconv, kernel: 5, expand: 3}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-head:
-  - {op: classifier}
-"""
 
 
 class Phone:
@@ -350,6 +335,7 @@ def test_state_that_a_phone_does_not_tell_is_unknown() -> None:
     assert parse_state("  temperature: -15\n  level: x\n") == PhoneState(battery_c=-1.5)
 
 
+@pytest.mark.usefixtures("converted")
 def test_profile_measures_a_phone_end_to_end(
     phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
