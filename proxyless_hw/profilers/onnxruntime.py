@@ -176,6 +176,7 @@ def make_session(
     *,
     optimise: bool = True,
     save_to: Path | None = None,
+    profile_to: Path | None = None,
 ) -> Any:
     """Opens a model.
 
@@ -185,6 +186,7 @@ def make_session(
         name: what it is called in messages.
         optimise: all graph optimisations, or none for a model that had them already.
         save_to: where the optimised model is written.
+        profile_to: beginning of the path of ONNX Runtime's own profile.
 
     Raises:
         ProfilingError: the model is broken; the message names it.
@@ -198,6 +200,9 @@ def make_session(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if save_to is not None:
         options.optimized_model_filepath = str(save_to)
+    if profile_to is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_to)
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -313,8 +313,8 @@ def measure(
     if unseen:
         raise ProfilingError(
             f"the budget of {config.budget_s:g} s ended before every workload was measured once: "
-            f"{len(unseen)} of {len(names)} are left. Give more with --budget, or go on with "
-            "--resume."
+            f"{len(unseen)} of {len(names)} are left. Give more with --budget; profile can also go on "
+            "with --resume."
         )
     return Measurements(tuple(estimates(rounds, names, config)), tuple(rounds), clock() - begin)
 
