@@ -100,6 +100,10 @@ class CostModel:
         residual, deviation = self.residual_.predict(shape_features(ops))
         return np.log(self._baseline(work)) + residual, deviation
 
+    def can_tell(self, op: OpSpec) -> bool:
+        """Whether every kind of work of an op was done by some fitted row."""
+        return not work_features([op], self.kernels_)[0, ~self.seen_].any()
+
     def extrapolates(self, ops: Sequence[OpSpec]) -> NDArray[np.bool_]:
         """Whether each op is of a new name, or outside the fitted rows in some feature."""
         shapes = shape_features(ops)
@@ -119,9 +123,9 @@ class CostModel:
         return baseline
 
     def _require_seen(self, ops: Sequence[OpSpec], work: FloatArray) -> None:
-        unseen = [bool(row[~self.seen_].any()) for row in work]
-        if any(unseen):
-            listed = ", ".join(str(op) for op, new in zip(ops, unseen, strict=True) if new)
+        unseen = [op for op, row in zip(ops, work, strict=True) if row[~self.seen_].any()]
+        if unseen:
+            listed = ", ".join(map(str, unseen))
             raise PredictorError(
                 "an op can only be regressed from rows that do the same kinds of work: the table "
                 f"has none for {listed[:600]}. Measure them: proxyless-hw profile ... "
@@ -249,8 +253,7 @@ def cross_validate(
     for test in folds:
         train = np.setdiff1d(np.arange(len(ops)), test)
         model = CostModel(learner, seed).fit([ops[i] for i in train], values[train])
-        kernels = work_features([ops[i] for i in test], model.kernels_)
-        possible = test[~(kernels[:, ~model.seen_] > 0).any(1)]
+        possible = np.array([i for i in test if model.can_tell(ops[i])], dtype=np.intp)
         if len(possible):
             log_cost[possible], deviation[possible] = model.predict_log([ops[i] for i in possible])
     return HeldOut(log_cost, deviation, len(folds))
