@@ -49,7 +49,7 @@ def between_convolutions(
             if self.before is not None:
                 x = self.before(x)
             x = self.module(x)
-            return x if self.after is None else self.after(x)  # type: ignore[no-any-return]
+            return x if self.after is None else self.after(x)
 
     return Between().eval()
 

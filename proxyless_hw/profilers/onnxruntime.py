@@ -206,7 +206,7 @@ def make_session(
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, *_onnxruntime_errors()) as cause:
+    except _onnxruntime_errors() as cause:
         raise ProfilingError(
             f"ONNX Runtime cannot open {name}: {str(cause).splitlines()[0]}"
         ) from cause
@@ -263,7 +263,7 @@ def bound_runner(session: Any, name: str, inputs: Mapping[str, np.ndarray[Any, A
         binding.bind_output(item.name)
     try:
         session.run_with_iobinding(binding)
-    except (RuntimeError, *_onnxruntime_errors()) as cause:
+    except _onnxruntime_errors() as cause:
         raise ProfilingError(
             f"ONNX Runtime cannot run {name}: {str(cause).splitlines()[0]}"
         ) from cause
@@ -291,6 +291,13 @@ def _view(value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = ("Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph")
+    names: tuple[str, ...] = (
+        "Fail",
+        "InvalidArgument",
+        "NoSuchFile",
+        "InvalidProtobuf",
+        "InvalidGraph",
+    )
     names += ("NotImplemented", "RuntimeException", "ModelLoaded", "EPFail")
-    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+    own = [getattr(state, name) for name in names if hasattr(state, name)]
+    return (RuntimeError, ValueError, *own)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.timing import Estimate, TimingConfig, estimates, reference_drift
@@ -60,9 +61,9 @@ def table_agreement(first: LatencyTable, second: LatencyTable) -> Agreement:
     return agreement([row[0] for row in rows], [row[1] for row in rows])
 
 
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Spearman's rank correlation; 1 for a single pair."""
-    if len(first) < 2:
+    if np.size(first) < 2:
         return 1.0
     from scipy.stats import spearmanr
 

@@ -15,82 +15,21 @@ import numpy as np
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Session, Visit, Workload
-from proxyless_hw.profilers.drift import Round, Samples, Segment, collect, reference_values
-from proxyless_hw.profilers.statistics import Interval, bootstrap_medians
+from proxyless_hw.profilers.drift import Round, Segment
+from proxyless_hw.profilers.estimates import Estimate, estimates, is_done, reference_drift
+from proxyless_hw.profilers.statistics import Interval
+from proxyless_hw.profilers.stopping import choose_next, visit_counts, watched_intervals
+from proxyless_hw.profilers.timing_config import TimingConfig
 
-_WATCH_RESAMPLES = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimingConfig:
-    """When to stop and when to repeat.
-
-    Attributes:
-        goal: half-width of the 95% interval, as a fraction of the estimate, at which a workload
-            is done.
-        goal_absolute: half-width in the metric's unit that also counts as done (2 µs).
-        budget_s: total seconds, building included; None measures until all are done.
-        min_rounds, max_rounds: rounds per workload, at least and at most.
-        segment: workloads between two visits to the reference.
-        repeat_above: movement of the reference (fraction) at which a segment is repeated.
-        pause_above: movement at which a pause comes before the repetition.
-        pause_s: length of the pause in seconds.
-        max_repeats: repetitions of one segment; then the steadiest one counts.
-        correct_drift: whether estimates use the drift-corrected values.
-        resamples: bootstrap resamples of the final intervals.
-        seed: seeds the visiting order and the bootstrap.
-    """
-
-    goal: float = 0.02
-    goal_absolute: float = 0.002
-    budget_s: float | None = None
-    min_rounds: int = 5
-    max_rounds: int = 100
-    segment: int = 10
-    repeat_above: float = 0.05
-    pause_above: float = 0.15
-    pause_s: float = 1.0
-    max_repeats: int = 2
-    correct_drift: bool = True
-    resamples: int = 2000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.goal < 1:
-            raise ProfilingError(
-                f"--goal is a fraction between 0 and 1 (0.02 is 2%): received {self.goal}."
-            )
-        if self.budget_s is not None and not 0 < self.budget_s < float("inf"):
-            raise ProfilingError(f"--budget is seconds above 0: received {self.budget_s}.")
-        if not 1 <= self.min_rounds <= self.max_rounds:
-            raise ProfilingError(
-                f"rounds lie in 1 <= min <= max: received {self.min_rounds}, {self.max_rounds}."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What is known of one workload, in the metric's unit.
-
-    Attributes:
-        name: the workload.
-        interval: median of per-round medians with its 95% interval.
-        raw: the same median without drift correction.
-        p90: 90th percentile of single samples.
-        min: smallest sample.
-        rounds: rounds measured.
-        samples: timed calls.
-        converged: whether the goal was met.
-    """
-
-    name: str
-    interval: Interval
-    raw: float
-    p90: float
-    min: float
-    rounds: int
-    samples: int
-    converged: bool
+__all__ = [
+    "Estimate",
+    "Measurements",
+    "Progress",
+    "TimingConfig",
+    "estimates",
+    "measure",
+    "reference_drift",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +230,15 @@ def measure(
     rounds = list(earlier)
     own = sum(record.part == part for record in rounds)
     while True:
-        counts = _counts(rounds, names)
+        counts = visit_counts(rounds, names)
         unseen = [name for name in names if counts[name] == 0]
         if unseen:
             chosen, intervals = unseen if own else names, []
         else:
-            intervals = _intervals(rounds, names, config, _WATCH_RESAMPLES)
+            intervals = watched_intervals(rounds, names, config)
             if progress is not None and rounds:
                 progress(_progress(rounds, names, intervals, run, config, clock() - origin))
-            chosen = _choose(names, counts, intervals, weights, config)
+            chosen = choose_next(names, counts, intervals, weights, config)
         if not chosen:
             break
         record = run.round(chosen, own, part, must_finish=bool(unseen))
@@ -309,101 +248,14 @@ def measure(
         rounds.append(record)
         if on_round is not None:
             on_round(record)
-    unseen = [name for name, count in _counts(rounds, names).items() if count == 0]
+    unseen = [name for name, count in visit_counts(rounds, names).items() if count == 0]
     if unseen:
         raise ProfilingError(
             f"the budget of {config.budget_s:g} s ended before every workload was measured once: "
-            f"{len(unseen)} of {len(names)} are left. Give more with --budget; profile can also go on "
-            "with --resume."
+            f"{len(unseen)} of {len(names)} are left. Give more with --budget; profile can also go "
+            "on with --resume."
         )
     return Measurements(tuple(estimates(rounds, names, config)), tuple(rounds), clock() - begin)
-
-
-def estimates(
-    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig
-) -> list[Estimate]:
-    """What a record of rounds says about each name (each was visited at least once)."""
-    samples = collect(rounds, names)
-    intervals = bootstrap_medians(
-        [_values(item, config) for item in samples], config.resamples, config.seed
-    )
-    found = []
-    for name, item, interval in zip(names, samples, intervals, strict=True):
-        found.append(
-            Estimate(
-                name=name,
-                interval=interval,
-                raw=float(np.median(item.raw)),
-                p90=_p90(item.visits),
-                min=min(visit.min for visit in item.visits),
-                rounds=len(item.visits),
-                samples=sum(visit.calls for visit in item.visits),
-                converged=len(item.visits) >= config.min_rounds and _is_done(interval, config),
-            )
-        )
-    return found
-
-
-def _p90(visits: Sequence[Visit]) -> float:
-    """90th percentile of all samples, or of the visits' own percentiles where those are all."""
-    pooled = [sample for visit in visits for sample in visit.samples]
-    if pooled:
-        return float(np.quantile(pooled, 0.9))
-    return float(np.median([visit.p90 for visit in visits]))
-
-
-def _values(samples: Samples, config: TimingConfig) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return samples.corrected if config.correct_drift else samples.raw  # type: ignore[return-value]
-
-
-def _counts(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, int]:
-    counts = dict.fromkeys(names, 0)
-    for record in rounds:
-        for segment in record.segments:
-            for name in segment.names:
-                if name in counts:
-                    counts[name] += 1
-    return counts
-
-
-def _intervals(
-    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig, resamples: int
-) -> list[Interval]:
-    values = [_values(samples, config) for samples in collect(rounds, names)]
-    return bootstrap_medians(values, resamples, config.seed)
-
-
-def _is_done(interval: Interval, config: TimingConfig) -> bool:
-    return interval.relative <= config.goal or interval.half_width <= config.goal_absolute
-
-
-def _choose(
-    names: Sequence[str],
-    counts: dict[str, int],
-    intervals: Sequence[Interval],
-    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
-    config: TimingConfig,
-) -> list[str]:
-    """The workloads of the next round: unfinished ones, then where a narrower interval helps most.
-
-    The round is filled up to one segment, because the reference is visited for it anyway.
-    """
-    gain = np.array([interval.half_width for interval in intervals]) * weights
-    by_gain = [
-        names[place] for place in np.argsort(-gain, kind="stable")
-        if counts[names[place]] < config.max_rounds
-    ]  # fmt: skip
-    pending = [
-        name
-        for name, interval in zip(names, intervals, strict=True)
-        if counts[name] < config.max_rounds
-        and (counts[name] < config.min_rounds or not _is_done(interval, config))
-    ]
-    if not pending and config.budget_s is None:
-        return []
-    size = max(config.segment, len(names) // 4) if not pending else config.segment
-    fill = [name for name in by_gain if name not in set(pending)]
-    return pending + fill[: max(0, size - len(pending))]
 
 
 def _progress(
@@ -414,9 +266,9 @@ def _progress(
     config: TimingConfig,
     elapsed: float,
 ) -> Progress:
-    counts = _counts(rounds, names)
+    counts = visit_counts(rounds, names)
     done = sum(
-        counts[name] >= config.min_rounds and _is_done(interval, config)
+        counts[name] >= config.min_rounds and is_done(interval, config)
         for name, interval in zip(names, intervals, strict=True)
     )
     if config.budget_s is not None:
@@ -436,12 +288,3 @@ def _progress(
         left_s=left,
         median_half_width=float(np.median([interval.relative for interval in intervals])),
     )
-
-
-def reference_drift(rounds: Sequence[Round]) -> float:
-    """How far the reference wandered: its 90% range over its median (0 without a reference)."""
-    values = reference_values(rounds)
-    if not values:
-        return 0.0
-    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-    return float((high - low) / middle)

@@ -76,7 +76,7 @@ class TorchCpuProfiler:
             )
         module, shape = build_module(workload, self.settings.batch_size)
         kind = torch.float16 if self.settings.precision == "fp16" else torch.float32
-        folded = deployment_copy(module).to(dtype=kind, memory_format=torch.channels_last)
+        folded = deployment_copy(module).to(dtype=kind).to(memory_format=torch.channels_last)
         generator = torch.Generator().manual_seed(INPUT_SEED)
         image = torch.randn(shape, generator=generator).to(kind)
         image = image.to(memory_format=torch.channels_last)

@@ -1,0 +1,62 @@
+"""Which workloads the next round visits: adaptive stopping and where left-over budget goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from proxyless_hw.profilers.drift import Round, collect
+from proxyless_hw.profilers.estimates import is_done, values_of
+from proxyless_hw.profilers.statistics import FloatArray, Interval, bootstrap_medians
+from proxyless_hw.profilers.timing_config import TimingConfig
+
+WATCH_RESAMPLES: Final = 200
+"""Bootstrap resamples while measuring; the final intervals take more."""
+
+
+def visit_counts(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, int]:
+    counts = dict.fromkeys(names, 0)
+    for record in rounds:
+        for segment in record.segments:
+            for name in segment.names:
+                if name in counts:
+                    counts[name] += 1
+    return counts
+
+
+def watched_intervals(
+    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig
+) -> list[Interval]:
+    values = [values_of(samples, config) for samples in collect(rounds, names)]
+    return bootstrap_medians(values, WATCH_RESAMPLES, config.seed)
+
+
+def choose_next(
+    names: Sequence[str],
+    counts: dict[str, int],
+    intervals: Sequence[Interval],
+    weights: FloatArray,
+    config: TimingConfig,
+) -> list[str]:
+    """The workloads of the next round: unfinished ones, then where a narrower interval helps most.
+
+    The round is filled up to one segment, because the reference is visited for it anyway.
+    """
+    gain = np.array([interval.half_width for interval in intervals]) * weights
+    by_gain = [
+        names[place] for place in np.argsort(-gain, kind="stable")
+        if counts[names[place]] < config.max_rounds
+    ]  # fmt: skip
+    pending = [
+        name
+        for name, interval in zip(names, intervals, strict=True)
+        if counts[name] < config.max_rounds
+        and (counts[name] < config.min_rounds or not is_done(interval, config))
+    ]
+    if not pending and config.budget_s is None:
+        return []
+    size = max(config.segment, len(names) // 4) if not pending else config.segment
+    fill = [name for name in by_gain if name not in set(pending)]
+    return pending + fill[: max(0, size - len(pending))]
