@@ -10,6 +10,8 @@ the identity, which is what Zero is. Their weights are separate and part ways fr
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,7 @@ def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
     in_c = _conv(blocks[0].expand).shape[1]
 
     def draw(*shape: int, fan_out: int) -> Tensor:
-        return torch.randn(shape, generator=generator) * (2 / fan_out) ** 0.5
+        return torch.randn(shape, generator=generator) * math.sqrt(2 / fan_out)
 
     expand = draw(width, in_c, 1, 1, fan_out=width)
     depthwise = draw(width, 1, kernel, kernel, fan_out=kernel * kernel)
