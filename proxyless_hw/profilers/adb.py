@@ -24,6 +24,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -302,11 +303,10 @@ class AdbProfiler:
             self.sleep,
             self._note_statistic,
         )
-        try:
+        with ExitStack() as cleanup:
+            cleanup.callback(session.close)
             session.visit([0] if workloads else [])
-        except BaseException:
-            session.close()
-            raise
+            cleanup.pop_all()
         return session
 
     def _note_statistic(self, statistic: str, name: str) -> None:

@@ -20,6 +20,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -85,14 +86,13 @@ class CommandProfiler:
         """
         find_program(self.words[0])
         folder = Path(tempfile.mkdtemp(prefix="proxyless-hw-"))
-        try:
+        with ExitStack() as cleanup:
+            cleanup.callback(shutil.rmtree, folder)
             form = self._format_of(workloads)
             files = write_model_files(workloads, self.settings, form, folder)
             session = CommandSession(self, [item.name for item in workloads], files, folder)
             session.visit([0] if workloads else [])
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+            cleanup.pop_all()
         return session
 
     def _format_of(self, workloads: Sequence[Workload]) -> ModelFormat:
