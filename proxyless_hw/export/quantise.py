@@ -66,8 +66,8 @@ def quantise_onnx(
 ) -> bytes:
     """Converts a float32 ONNX model to another number format.
 
-    fp16 stores weights in half precision and computes in float32: ONNX Runtime has no float16
-    kernels for x86 processors. int8 is static: quantise-dequantise pairs around every op, one
+    fp16 stores weights in half precision and computes in float32, so that it runs wherever the
+    float32 model does. int8 is static: quantise-dequantise pairs around every op, one
     scale per output channel; input and output stay float32.
 
     Args:
