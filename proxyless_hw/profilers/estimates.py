@@ -75,8 +75,12 @@ def values_of(samples: Samples, config: TimingConfig) -> FloatArray:
     return samples.corrected if config.correct_drift else samples.raw
 
 
-def is_done(interval: Interval, config: TimingConfig) -> bool:
-    return interval.relative <= config.goal or interval.half_width <= config.goal_absolute
+def is_done(interval: Interval, config: TimingConfig, margin: float = 1.0) -> bool:
+    """Whether an interval meets a share of the goal, relative or absolute."""
+    return (
+        interval.relative <= margin * config.goal
+        or interval.half_width <= margin * config.goal_absolute
+    )
 
 
 def reference_drift(rounds: Sequence[Round]) -> float:

@@ -15,6 +15,14 @@ from proxyless_hw.profilers.timing_config import TimingConfig
 WATCH_RESAMPLES: Final = 200
 """Bootstrap resamples while measuring; the final intervals take more."""
 
+WATCH_MARGIN: Final = 0.9
+"""Share of the goal to reach while measuring, so that the final interval meets it too."""
+
+
+def watched_done(interval: Interval, config: TimingConfig) -> bool:
+    """Whether a workload may stop."""
+    return is_done(interval, config, WATCH_MARGIN)
+
 
 def visit_counts(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, int]:
     counts = dict.fromkeys(names, 0)
@@ -27,10 +35,10 @@ def visit_counts(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, int
 
 
 def watched_intervals(
-    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig
+    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig, resamples: int
 ) -> list[Interval]:
     values = [values_of(samples, config) for samples in collect(rounds, names)]
-    return bootstrap_medians(values, WATCH_RESAMPLES, config.seed)
+    return bootstrap_medians(values, resamples, config.seed)
 
 
 def choose_next(
@@ -53,7 +61,7 @@ def choose_next(
         name
         for name, interval in zip(names, intervals, strict=True)
         if counts[name] < config.max_rounds
-        and (counts[name] < config.min_rounds or not is_done(interval, config))
+        and (counts[name] < config.min_rounds or not watched_done(interval, config))
     ]
     if not pending and config.budget_s is None:
         return []

@@ -16,9 +16,14 @@ import numpy as np
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Session, Visit, Workload
 from proxyless_hw.profilers.drift import Round, Segment
-from proxyless_hw.profilers.estimates import Estimate, estimates, is_done, reference_drift
+from proxyless_hw.profilers.estimates import Estimate, estimates, reference_drift
 from proxyless_hw.profilers.statistics import Interval
-from proxyless_hw.profilers.stopping import choose_next, visit_counts, watched_intervals
+from proxyless_hw.profilers.stopping import (
+    choose_next,
+    visit_counts,
+    watched_done,
+    watched_intervals,
+)
 from proxyless_hw.profilers.timing_config import TimingConfig
 
 __all__ = [
@@ -268,7 +273,7 @@ def _progress(
 ) -> Progress:
     counts = visit_counts(rounds, names)
     done = sum(
-        counts[name] >= config.min_rounds and is_done(interval, config)
+        counts[name] >= config.min_rounds and watched_done(interval, config)
         for name, interval in zip(names, intervals, strict=True)
     )
     if config.budget_s is not None:

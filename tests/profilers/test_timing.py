@@ -1,0 +1,237 @@
+"""The measurement protocol on a made-up device with a made-up clock."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from fake_host import FakeClock, FakeSession
+
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.base import Visit, Workload
+from proxyless_hw.profilers.drift import Round, reference_values
+from proxyless_hw.profilers.timing import Measurements, Progress, TimingConfig, measure
+from proxyless_hw.specs import OpSpec
+
+COSTS = [0.1 * 1.3**index for index in range(24)]
+WORKLOADS = [
+    Workload(f"op {index}", op=OpSpec("conv", 8, 8, index + 1, 8, 8, 8))
+    for index in range(len(COSTS))
+]
+REFERENCE = 7
+
+
+def run(
+    session: FakeSession, clock: FakeClock, config: TimingConfig, **more: object
+) -> Measurements:
+    return measure(
+        session, WORKLOADS[: len(session.costs_ms)], REFERENCE, config,
+        clock=clock, sleep=clock.sleep, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def errors(measured: Measurements, costs: list[float]) -> np.ndarray:
+    values = np.array([estimate.interval.estimate for estimate in measured.estimates])
+    return values / np.array(costs) - 1
+
+
+def test_costs_are_recovered_without_noise() -> None:
+    clock = FakeClock()
+    measured = run(FakeSession(clock, COSTS), clock, TimingConfig())
+    assert np.abs(errors(measured, COSTS)).max() < 1e-12
+    assert all(estimate.converged for estimate in measured.estimates)
+
+
+def test_each_round_has_an_order_of_its_own_and_a_reference_every_ten_ops() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS)
+    run(session, clock, TimingConfig(min_rounds=3, max_rounds=3))
+    sizes = [len(order) for order in session.orders]
+    assert sizes == [12, 11, 5] * 3
+    assert all(order[-1] == REFERENCE for order in session.orders)
+    visited = []
+    for start in (0, 3, 6):
+        first, second, third = session.orders[start : start + 3]
+        assert first[0] == REFERENCE
+        visited.append(first[1:-1] + second[:-1] + third[:-1])
+    assert all(sorted(order) == list(range(len(COSTS))) for order in visited)
+    assert visited[0] != visited[1] != visited[2]
+
+
+def test_a_slow_drift_is_taken_out_and_the_raw_values_stay() -> None:
+    """The machine gets 40% slower; ops keep their ratios to each other."""
+
+    def slowdown(now: float) -> float:
+        return 1.0 + 0.4 * min(1.0, now / 3.0)
+
+    outcomes = {}
+    for corrects in (True, False):
+        clock = FakeClock()
+        session = FakeSession(clock, COSTS, slowdown=slowdown, noise=0.002)
+        config = TimingConfig(correct_drift=corrects, min_rounds=12, max_rounds=12)
+        measured = run(session, clock, config)
+        ratios = errors(measured, COSTS)
+        outcomes[corrects] = (
+            ratios.max() - ratios.min(),
+            np.median([estimate.interval.relative for estimate in measured.estimates]),
+        )
+        assert all(estimate.raw > 0 for estimate in measured.estimates)
+    assert outcomes[True][0] < 0.01
+    assert outcomes[True][1] < 0.005
+    assert outcomes[False][1] > 0.05
+
+
+def test_a_segment_is_repeated_when_the_reference_moved() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS, slowdown=lambda now: 1.1 if 0.05 < now < 0.15 else 1.0)
+    measured = run(session, clock, TimingConfig(min_rounds=1, max_rounds=1, goal=0.5))
+    segments = measured.rounds[0].segments
+    assert segments[0].repeats >= 1
+    assert not clock.slept
+    assert max(segment.movement for segment in segments) < 0.05
+
+
+def test_a_large_movement_pauses_first() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS, slowdown=lambda now: 1.5 if 0.05 < now < 0.3 else 1.0)
+    run(session, clock, TimingConfig(min_rounds=1, max_rounds=1, goal=0.5, pause_s=2.0))
+    assert clock.slept
+    assert clock.slept[0] == 2.0
+
+
+def test_a_restless_machine_is_not_repeated_for_ever() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS, noise=0.3)
+    measured = run(session, clock, TimingConfig(min_rounds=2, max_rounds=2, max_repeats=2))
+    assert all(segment.repeats <= 2 for record in measured.rounds for segment in record.segments)
+
+
+def test_quiet_ops_stop_early_and_noisy_ones_go_on() -> None:
+    clock = FakeClock()
+    noise = [0.002] * 12 + [0.05] * 12
+    session = FakeSession(clock, COSTS, noise=noise)
+    measured = run(session, clock, TimingConfig(goal=0.02, max_rounds=80))
+    rounds = [estimate.rounds for estimate in measured.estimates]
+    assert np.median(rounds[12:]) > 2 * np.median(rounds[:12])
+    assert all(estimate.interval.relative <= 0.02 for estimate in measured.estimates)
+
+
+def test_two_microseconds_are_close_enough() -> None:
+    clock = FakeClock()
+    costs = [0.005] * 8
+    session = FakeSession(clock, costs, noise=[0.2] * 7 + [0.0])
+    measured = run(session, clock, TimingConfig(goal=0.001, max_rounds=60))
+    assert all(estimate.converged for estimate in measured.estimates)
+    assert any(estimate.interval.relative > 0.001 for estimate in measured.estimates)
+
+
+def test_an_op_that_never_converges_is_flagged_and_kept() -> None:
+    clock = FakeClock()
+    noise = [0.001] * 23 + [0.8]
+    measured = run(FakeSession(clock, COSTS, noise=noise), clock, TimingConfig(max_rounds=20))
+    assert [estimate.converged for estimate in measured.estimates] == [True] * 23 + [False]
+    assert measured.estimates[-1].rounds == 20
+
+
+def test_the_budget_is_kept_and_left_over_time_is_used() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS, noise=0.004)
+    measured = run(session, clock, TimingConfig(budget_s=20.0, max_rounds=1000))
+    assert 19.0 < clock.now <= 20.0 + 1e-9
+    assert measured.seconds == clock.now
+
+
+def test_the_budget_counts_from_the_start_it_is_given() -> None:
+    clock = FakeClock()
+    clock.now = 8.0
+    session = FakeSession(clock, COSTS, noise=0.004)
+    run(session, clock, TimingConfig(budget_s=10.0), started=0.0)
+    assert clock.now <= 10.0 + 1e-9
+
+
+def test_left_over_budget_goes_where_the_space_gains_most() -> None:
+    clock = FakeClock()
+    importance = [0.0] * 23 + [10.0]
+    session = FakeSession(clock, COSTS, noise=0.01)
+    config = TimingConfig(budget_s=30.0, max_rounds=1000)
+    measured = run(session, clock, config, importance=importance)
+    rounds = [estimate.rounds for estimate in measured.estimates]
+    assert rounds[-1] > 3 * np.median(rounds[:-1])
+
+
+def test_a_budget_too_small_for_one_round_is_an_error_that_says_so() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS, visit_s=1.0)
+    with pytest.raises(ProfilingError, match=r"budget of 5 s ended.*--budget"):
+        run(session, clock, TimingConfig(budget_s=5.0))
+
+
+def test_a_measurement_goes_on_from_earlier_rounds() -> None:
+    clock = FakeClock()
+    config = TimingConfig(min_rounds=6, max_rounds=6)
+    kept: list[Round] = []
+    run(
+        FakeSession(clock, COSTS),
+        clock,
+        TimingConfig(min_rounds=2, max_rounds=2),
+        on_round=kept.append,
+    )
+    session = FakeSession(clock, COSTS)
+    measured = run(session, clock, config, earlier=kept)
+    assert measured.rounds[:2] == tuple(kept)
+    assert len(measured.rounds) == 6
+    assert sum(len(order) for order in session.orders) < 6 * 28
+
+
+def test_progress_counts_up_and_time_left_runs_out() -> None:
+    clock = FakeClock()
+    seen: list[Progress] = []
+    session = FakeSession(clock, COSTS, noise=0.01)
+    run(session, clock, TimingConfig(budget_s=15.0), progress=seen.append)
+    assert seen[0].rounds < seen[-1].rounds
+    assert seen[0].left_s > seen[-1].left_s
+    assert seen[-1].total == len(COSTS)
+
+
+class _Broken(FakeSession):
+    value = 0.0
+
+    def _visit(self, index: int) -> Visit:
+        visit = super()._visit(index)
+        if index != 3:
+            return visit
+        return Visit(self.value, visit.min, visit.p90, visit.calls)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_a_value_that_is_no_time_is_refused_by_name(value: float) -> None:
+    clock = FakeClock()
+    session = _Broken(clock, COSTS)
+    session.value = value
+    with pytest.raises(ProfilingError, match="op 3 gave"):
+        run(session, clock, TimingConfig())
+
+
+def test_without_a_reference_nothing_is_corrected() -> None:
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS[:4])
+    measured = measure(session, WORKLOADS[:4], None, TimingConfig(), clock=clock, sleep=clock.sleep)
+    assert np.abs(errors(measured, COSTS[:4])).max() < 1e-12
+    assert reference_values(measured.rounds) == []
+
+
+def test_p90_and_minimum_come_from_single_samples() -> None:
+    clock = FakeClock()
+    measured = run(FakeSession(clock, COSTS), clock, TimingConfig())
+    first = measured.estimates[0]
+    assert first.min == pytest.approx(COSTS[0] * 0.99)
+    assert first.p90 == pytest.approx(COSTS[0] * 1.02)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("goal", 0.0), ("goal", 1.5), ("budget_s", -1.0), ("budget_s", math.inf)]
+)
+def test_a_setting_out_of_range_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ProfilingError, match="received"):
+        TimingConfig(**{field: value})  # type: ignore[arg-type]
