@@ -19,6 +19,7 @@ from proxyless_hw.profilers.drift import Round, Segment
 from proxyless_hw.profilers.estimates import Estimate, estimates, reference_drift
 from proxyless_hw.profilers.statistics import Interval
 from proxyless_hw.profilers.stopping import (
+    WATCH_RESAMPLES,
     choose_next,
     visit_counts,
     watched_done,
@@ -240,10 +241,14 @@ def measure(
         if unseen:
             chosen, intervals = unseen if own else names, []
         else:
-            intervals = watched_intervals(rounds, names, config)
+            intervals = watched_intervals(rounds, names, config, WATCH_RESAMPLES)
             if progress is not None and rounds:
                 progress(_progress(rounds, names, intervals, run, config, clock() - origin))
             chosen = choose_next(names, counts, intervals, weights, config)
+            if not chosen:
+                # The last word belongs to the intervals that will be reported.
+                intervals = watched_intervals(rounds, names, config, config.resamples)
+                chosen = choose_next(names, counts, intervals, weights, config)
         if not chosen:
             break
         record = run.round(chosen, own, part, must_finish=bool(unseen))
