@@ -21,6 +21,7 @@ from proxyless_hw.predictors.device_map import (
     log_work,
 )
 from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
+from proxyless_hw.predictors.regression import CostModel
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
@@ -112,9 +113,10 @@ def estimate_log_costs(
 ) -> LogCosts:
     """Adapts a source's costs to the target's probes.
 
-    The mean of two estimates: one starts from the source's costs, one from the work that ops do.
-    The first knows how devices treat sizes and channels, the second does not inherit what only
-    the source does.
+    The mean of three estimates: one starts from the source's costs, one from the work that ops
+    do, and one is the regression's baseline fitted to the probes (for the ops it can tell). The
+    first knows how devices treat sizes and channels, the others do not inherit what only the
+    source does, and the last is hardly moved by a single wrong probe.
 
     Args:
         source: holds every probe.
@@ -127,12 +129,43 @@ def estimate_log_costs(
     at = np.array([row[op] for op in probes], dtype=np.intp)
     from_source = adapt(ops, log_source, at, log_target)
     from_work = adapt(ops, log_work(ops), at, log_target)
+    others = (from_source.mean + from_work.mean) / 2
+    from_rates = _rates(probes, log_target, ops, others)
+    held_out = (from_source.held_out + from_work.held_out) / 2
+    estimates = np.array([from_source.mean, from_work.mean, from_rates])
+    own = (from_source.deviation**2 + from_work.deviation**2) / 2
     return LogCosts(
-        (from_source.mean + from_work.mean) / 2,
-        (from_source.deviation + from_work.deviation) / 2,
-        (from_source.held_out + from_work.held_out) / 2,
+        estimates.mean(0),
+        # A mixture's variance: that of its parts, and how far they disagree.
+        np.sqrt(own + estimates.var(0)),
+        (2 * held_out + _held_out_rates(probes, log_target, held_out)) / 3,
         from_source.held_out,
     )
+
+
+def _rates(
+    probes: Sequence[OpSpec], log_target: FloatArray, ops: Sequence[OpSpec], others: FloatArray
+) -> FloatArray:
+    """Log cost by rates fitted to the probes; `others` for work that no probe does."""
+    model = CostModel("baseline").fit(probes, np.exp(log_target))
+    told = np.array([i for i, op in enumerate(ops) if model.can_tell(op)], dtype=np.intp)
+    estimate = others.copy()
+    if len(told):
+        estimate[told] = model.predict_log([ops[i] for i in told])[0]
+    return estimate
+
+
+def _held_out_rates(
+    probes: Sequence[OpSpec], log_target: FloatArray, others: FloatArray
+) -> FloatArray:
+    """As `LogCosts.held_out`, for the rates; each probe from the rest."""
+    errors = np.empty(len(probes))
+    for left_out, op in enumerate(probes):
+        kept = [probe for number, probe in enumerate(probes) if number != left_out]
+        other = others[[left_out]] + log_target[left_out]
+        estimate = _rates(kept, np.delete(log_target, left_out), [op], other)
+        errors[left_out] = estimate[0] - log_target[left_out]
+    return errors
 
 
 def adapt(
