@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,7 @@ def profile(
     names = [op.key for op in uses]
     importance = list(uses.values()) + [0.0] * (len(workloads) - len(uses))
     header = _journal_header(config, description, workloads)
-    with Journal(journal_path(config.output), header, config.resume) as journal:
+    with Journal(_journal_place(config, names), header, config.resume) as journal:
         job = _Job(
             profiler, workloads, reference, importance, timing, config.repeat, progress,
             clock, sleep, started,
@@ -206,10 +207,10 @@ def _finished(config: ProfileConfig) -> LatencyTable | None:
         raise ProfilingError(f"--output must be a file: {output} is a folder.")
     if not output.exists():
         return None
-    if config.resume:
-        return LatencyTable.load(output)
     if config.missing_from is not None and _same_file(output, config.missing_from):
         return None
+    if config.resume:
+        return LatencyTable.load(output)
     raise ProfilingError(
         f"{output} is there already and is not overwritten. Choose another --output, delete it, "
         "or fill its gaps: --missing-from."
@@ -259,6 +260,14 @@ def _workloads(
     if in_process and description.get("metric") == "latency":
         workloads.append(IDENTITY)
     return workloads, listed.index(REFERENCE_OP)
+
+
+def _journal_place(config: ProfileConfig, names: Sequence[str]) -> Path:
+    """A journal beside the table; filling gaps has its own, so that a table's record stays."""
+    if config.missing_from is None:
+        return journal_path(config.output)
+    gaps = zlib.crc32("\n".join(names).encode())
+    return journal_path(config.output.with_name(f"{config.output.name}.fill-{gaps:08x}"))
 
 
 def _journal_header(

@@ -1,0 +1,273 @@
+"""Profiling a space: coverage, resume, gaps, repeats, and what stands in the header."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_host import FakeClock, FakeProfiler, cost_ms
+
+from proxyless_hw.errors import ProfilingError, TableError
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
+from proxyless_hw.profilers.journal import journal_path
+from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
+from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.tables.table import LatencyTable
+
+TINY = """
+schema: proxyless-hw-space/1
+id: tiny
+resolution: 32
+num_classes: 10
+stem: {op: conv, kernel: 3, stride: 2, width: 8}
+candidates:
+  - {op: mbconv, kernel: 3, expand: 3}
+  - {op: mbconv, kernel: 5, expand: 6}
+zero: true
+stages:
+  - {width: 16, depth: 3, stride: 2}
+head: [{op: conv, width: 32}, {op: classifier}]
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def config_for(tiny: Path, **changes: object) -> ProfileConfig:
+    base = ProfileConfig(
+        output=tiny.parent / "out" / "t.csv", space=tiny, timing=TimingConfig(max_rounds=8)
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def run(config: ProfileConfig, **more: object) -> tuple[LatencyTable, FakeProfiler, FakeClock]:
+    clock = FakeClock()
+    profiler = FakeProfiler(clock)
+    table = profile(config, profiler=profiler, clock=clock, sleep=clock.sleep, **more)  # type: ignore[arg-type]
+    return table, profiler, clock
+
+
+def test_exactly_the_ops_the_space_needs_are_in_the_table(tiny: Path) -> None:
+    table, profiler, _ = run(config_for(tiny))
+    ops = SearchSpace.load(tiny).ops(32)
+    assert list(table.entries) == ops
+    assert len(profiler.opened) == 1
+    assert set(profiler.opened[0]) == {op.key for op in ops} | {REFERENCE_OP.key, IDENTITY.name}
+    assert LatencyTable.load(tiny.parent / "out" / "t.csv").entries == table.entries
+
+
+def test_values_are_the_measured_ones(tiny: Path) -> None:
+    table, _, _ = run(config_for(tiny))
+    for op, entry in table.entries.items():
+        assert entry.value == pytest.approx(cost_ms(Workload("x", op=op)), rel=0.02)
+        assert entry.ci_low is not None
+        assert entry.ci_high is not None
+        assert entry.ci_low <= entry.value <= entry.ci_high
+        assert entry.rounds is not None
+        assert entry.rounds >= 5
+
+
+def test_the_header_says_how_the_table_was_made_and_how_good_it_is(tiny: Path) -> None:
+    table, _, _ = run(config_for(tiny))
+    header = table.metadata
+    assert (header["space"], header["num_classes"], header["resolutions"]) == ("tiny", "10", "32")
+    assert header["statistic"] == "median"
+    assert 0 < float(header["quality_median_half_width"]) < 0.02
+    assert float(header["quality_within_2_percent"]) > 0.5
+    assert float(header["session_overhead_ms"]) > 0
+    assert header["reference_op"] == REFERENCE_OP.key
+    assert header["created"].endswith("Z")
+    assert "bootstrap" in header["protocol"]
+
+
+def test_several_resolutions_and_classes_stand_in_one_table(tiny: Path) -> None:
+    table, _, _ = run(config_for(tiny, resolutions=(32, 48), num_classes=7))
+    space = SearchSpace.load(tiny)
+    assert table.missing(space.ops(32, 7)) == table.missing(space.ops(48, 7)) == []
+    assert table.num_classes == 7
+    assert table.resolutions == (32, 48)
+
+
+def test_uses_count_how_often_a_random_network_has_an_op(tiny: Path) -> None:
+    space = SearchSpace.load(tiny)
+    uses = needed_ops(space, config_for(tiny))
+    fixed = space.fixed_ops(32)
+    assert all(uses[op] == 1.0 for op in fixed)
+    strided, repeated = space.slot_ops(32)[0][0], space.slot_ops(32)[1][0]
+    assert strided is not None
+    assert repeated is not None
+    assert uses[strided] == pytest.approx(1 / 2)
+    assert uses[repeated] == pytest.approx(2 / 3)
+
+
+def test_an_existing_table_is_refused_and_left_as_it_is(tiny: Path) -> None:
+    config = config_for(tiny)
+    run(config)
+    before = config.output.read_bytes()
+    with pytest.raises(ProfilingError, match=r"t\.csv is there already"):
+        run(config)
+    assert config.output.read_bytes() == before
+
+
+def test_resuming_a_finished_table_measures_nothing(tiny: Path) -> None:
+    config = config_for(tiny)
+    table, _, _ = run(config)
+    again, profiler, _ = run(replace(config, resume=True))
+    assert profiler.opened == []
+    assert again.entries == table.entries
+
+
+def test_an_unwritable_output_is_refused_before_measuring(tiny: Path) -> None:
+    blocked = tiny.parent / "a-file"
+    blocked.write_text("x")
+    clock = FakeClock()
+    profiler = FakeProfiler(clock)
+    config = config_for(tiny, output=blocked / "t.csv")
+    with pytest.raises(ProfilingError, match="cannot write"):
+        profile(config, profiler=profiler, clock=clock, sleep=clock.sleep)
+    assert profiler.opened == []
+
+
+def test_a_folder_as_output_is_refused(tiny: Path) -> None:
+    with pytest.raises(ProfilingError, match="is a folder"):
+        run(config_for(tiny, output=tiny.parent))
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_measurement_goes_on_and_keeps_its_rounds(tiny: Path) -> None:
+    config = config_for(tiny, timing=TimingConfig(min_rounds=8, max_rounds=8))
+    rounds = 0
+
+    def interrupt(progress: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 4:
+            raise _Interrupted
+
+    with pytest.raises(_Interrupted):
+        run(config, progress=interrupt)
+    assert not config.output.exists()
+    written = journal_path(config.output).read_text().splitlines()
+    assert len(written) == 1 + 4
+    run(replace(config, resume=True))
+    lines = journal_path(config.output).read_text().splitlines()
+    assert lines[:5] == written
+    assert len(lines) == 1 + 8
+
+
+def test_resuming_under_another_setting_is_refused(tiny: Path) -> None:
+    config = config_for(tiny)
+
+    def interrupt(progress: object) -> None:
+        raise _Interrupted
+
+    with pytest.raises(_Interrupted):
+        run(config, progress=interrupt)
+    with pytest.raises(ProfilingError, match="another workloads"):
+        run(replace(config, resume=True, num_classes=3))
+
+
+def test_gaps_are_filled_and_the_rest_is_kept(tiny: Path) -> None:
+    first = config_for(tiny)
+    table, _, _ = run(first)
+    output = tiny.parent / "filled.csv"
+    filled, profiler, _ = run(
+        config_for(tiny, output=output, missing_from=str(first.output), resolutions=(32, 64))
+    )
+    space = SearchSpace.load(tiny)
+    new = [op for op in space.ops(64) if op not in table]
+    assert set(profiler.opened[0]) == {op.key for op in new} | {REFERENCE_OP.key, IDENTITY.name}
+    assert filled.missing(space.ops(64) + space.ops(32)) == []
+    assert all(filled.entries[op] == entry for op, entry in table.entries.items())
+
+
+def test_a_table_may_be_filled_in_place(tiny: Path) -> None:
+    config = config_for(tiny)
+    run(config)
+    filled, _, _ = run(
+        replace(config, missing_from=str(config.output), num_classes=3, resume=False),
+    )
+    assert len(filled) == len(SearchSpace.load(tiny).ops(32)) + 1
+
+
+def test_gaps_are_not_filled_under_another_setting(tiny: Path) -> None:
+    config = config_for(tiny)
+    table, _, _ = run(config)
+    other = tiny.parent / "other.csv"
+    table.with_metadata(threads="4").save(other)
+    with pytest.raises(TableError, match="threads"):
+        run(config_for(tiny, output=tiny.parent / "n.csv", missing_from=str(other), num_classes=3))
+
+
+def test_repeats_use_fresh_sessions_and_give_a_score(tiny: Path) -> None:
+    table, profiler, _ = run(config_for(tiny, repeat=2))
+    assert len(profiler.opened) == 2
+    assert float(table.metadata["quality_repeat_spearman"]) > 0.95
+    assert float(table.metadata["quality_repeat_median_change"]) < 0.02
+    assert 0 <= float(table.metadata["quality_repeat_overlap"]) <= 1
+
+
+def test_a_budget_covers_everything_from_the_start(tiny: Path) -> None:
+    clock = FakeClock()
+    clock.now = 3.0
+    config = config_for(tiny, started=0.0, timing=TimingConfig(budget_s=12.0, max_rounds=10_000))
+    profile(config, profiler=FakeProfiler(clock), clock=clock, sleep=clock.sleep)
+    assert 9.0 < clock.now <= 12.0
+
+
+def test_a_budget_that_is_over_before_it_begins_says_so(tiny: Path) -> None:
+    clock = FakeClock()
+    clock.now = 30.0
+    config = config_for(tiny, started=0.0, timing=TimingConfig(budget_s=12.0))
+    with pytest.raises(ProfilingError, match="is over before measuring starts"):
+        profile(config, profiler=FakeProfiler(clock), clock=clock, sleep=clock.sleep)
+
+
+def test_a_killed_profile_loses_at_most_the_round_in_flight(tiny: Path) -> None:
+    """A real process, a real runtime, a real SIGKILL."""
+    output = tiny.parent / "killed.csv"
+    journal = journal_path(output)
+    arguments = [
+        *(sys.executable, "-m", "proxyless_hw", "profile", "--space", str(tiny), "--quiet"),
+        *("--output", str(output)),
+    ]
+    process = subprocess.Popen(
+        [*arguments, "--budget", "300"], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    complete = journal.read_bytes().count(b"\n")
+    assert not output.exists()
+    kept = journal.read_bytes().split(b"\n")[:complete]
+    table = profile(
+        ProfileConfig(
+            output=output,
+            space=tiny,
+            settings=ProfilerSettings(),
+            timing=TimingConfig(goal=0.9, goal_absolute=10.0, max_rounds=complete + 2),
+            resume=True,
+        )
+    )
+    assert journal.read_bytes().split(b"\n")[:complete] == kept
+    assert table.missing(SearchSpace.load(tiny).ops(32)) == []
+    assert min(entry.rounds or 0 for entry in table.entries.values()) >= complete - 1
