@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +12,7 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.architecture import Architecture
-    from proxyless_hw.predictors.fit import Kind
+    from proxyless_hw.predictors.fit import Kind, Predictor
     from proxyless_hw.predictors.forecast import Forecast
 
 
@@ -68,17 +70,16 @@ def command(
         for name in tables
     ]
     archs = [load_network(name) for name in networks]
-    rows = [
-        [forecast(predictor, arch, coverage, resolution, num_classes) for predictor in predictors]
-        for arch in archs
-    ]
     if compare:
+        cells, reasons = _compare(networks, archs, predictors, coverage, resolution, num_classes)
         if as_json:
-            echo_json(_matrix(networks, tables, rows, coverage))
+            echo_json(_matrix(networks, tables, cells, coverage))
         else:
-            _print_matrix(networks, tables, rows)
-        return
-    result = rows[0][0]
+            _print_matrix(networks, tables, cells)
+        for reason in reasons:
+            log(reason)
+        sys.exit(1 if reasons else 0)
+    result = forecast(predictors[0], archs[0], coverage, resolution, num_classes)
     if as_json:
         echo_json({"network": networks[0], **result.to_dict(breakdown)})
         return
@@ -87,45 +88,73 @@ def command(
         log(f"not priced: {', '.join(result.not_priced)}.", quiet)
 
 
+def _compare(
+    networks: Sequence[str],
+    archs: Sequence[Architecture],
+    predictors: Sequence[Predictor],
+    coverage: float,
+    resolution: int | None,
+    num_classes: int | None,
+) -> tuple[list[list[Forecast | None]], list[str]]:
+    """A forecast a cell; None, and the reason, where a table cannot price a network."""
+    from proxyless_hw.errors import MissingEntryError, PredictorError
+    from proxyless_hw.predictors.forecast import forecast
+    from proxyless_hw.predictors.lookup import check_coverage
+
+    check_coverage(coverage)
+    rows: list[list[Forecast | None]] = []
+    reasons = []
+    for name, arch in zip(networks, archs, strict=True):
+        row: list[Forecast | None] = []
+        for predictor in predictors:
+            try:
+                row.append(forecast(predictor, arch, coverage, resolution, num_classes))
+            except (MissingEntryError, PredictorError) as cause:
+                row.append(None)
+                reasons.append(f"{name} on {predictor.table.name}: {cause}")
+        rows.append(row)
+    return rows, reasons
+
+
 def _matrix(
-    networks: tuple[str, ...],
-    tables: tuple[str, ...],
-    rows: list[list[Forecast]],
+    networks: Sequence[str],
+    tables: Sequence[str],
+    rows: list[list[Forecast | None]],
     coverage: float,
 ) -> dict[str, Any]:
     return {
         "networks": list(networks),
         "tables": list(tables),
-        "unit": rows[0][0].unit if len({cell.unit for cell in rows[0]}) == 1 else None,
         "coverage": coverage,
-        "latency_ms": [[cell.latency_ms for cell in row] for row in rows],
-        "value": [[cell.value for cell in row] for row in rows],
-        "cells": [[cell.to_dict(False) for cell in row] for row in rows],
+        "latency_ms": [[cell and cell.latency_ms for cell in row] for row in rows],
+        "cells": [[cell and cell.to_dict(False) for cell in row] for row in rows],
     }
 
 
 def _print_matrix(
-    networks: tuple[str, ...], tables: tuple[str, ...], rows: list[list[Forecast]]
+    networks: Sequence[str], tables: Sequence[str], rows: list[list[Forecast | None]]
 ) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    best = [min(column, key=lambda cell: cell.value) for column in zip(*rows, strict=True)]
     grid = Table("network", box=None, pad_edge=False)
     for name in tables:
         grid.add_column(escape(name), justify="right")
+    columns = list(zip(*rows, strict=True))
+    best = [min((cell.value for cell in column if cell), default=0.0) for column in columns]
     for network, row in zip(networks, rows, strict=True):
-        cells = [
-            f"[bold]{cell.text()}[/]" if len(rows) > 1 and cell is fastest else cell.text()
-            for cell, fastest in zip(row, best, strict=True)
-        ]
-        grid.add_row(escape(network), *cells)
+        shown = []
+        for cell, least in zip(row, best, strict=True):
+            text = cell.text() if cell else "-"
+            fastest = cell is not None and len(rows) > 1 and cell.value == least
+            shown.append(f"[bold]{text}[/]" if fastest else text)
+        grid.add_row(escape(network), *shown)
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     console.print(grid)
-    if any(cell.text().endswith("*") for row in rows for cell in row):
-        console.print("* with ops that were not measured: regressed, or of a transferred table")
+    if any(cell and cell.regressed_ops for row in rows for cell in row):
+        console.print("* with ops that the table lacks, regressed")
 
 
 def _print(network: str, arch: Architecture, result: Forecast, breakdown: bool) -> None:
