@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--ranked", type=int, default=30)
     parser.add_argument("--profile-budget", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("--goal", type=float, default=0.01, help="of each network's interval")
+    parser.add_argument("--rounds", type=int, default=40, help="at most, of each network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -97,7 +98,7 @@ def measure_sets(
         [archs[index] for index in order],
         ProfilerSettings(runtime=arguments.runtime),
         names=[f"network {index}" for index in order],
-        timing=TimingConfig(goal=arguments.goal, max_rounds=60),
+        timing=TimingConfig(goal=arguments.goal, max_rounds=arguments.rounds),
     )
     measured = [shuffled[place] for place in np.argsort(order)]
     pairs = pair(table, archs, measured)
