@@ -33,7 +33,10 @@ FloatArray = NDArray[np.float64]
 
 MIN_ROWS: Final = 10
 MIN_SHAPES: Final = 3
-MAX_FOLDS: Final = 20
+MAX_SINGLE_SHAPES: Final = 20
+"""Up to so many shapes each is a fold of its own; more are put together into `FOLDS` folds."""
+
+FOLDS: Final = 10
 DEFAULT_LEARNER: Final = "gaussian-process"
 
 
@@ -264,5 +267,6 @@ def shape_folds(ops: Sequence[OpSpec], seed: int = 0) -> list[NDArray[np.intp]]:
     groups = np.array([shape_group(op) for op in ops])
     names = np.unique(groups)
     order = np.random.default_rng(seed).permutation(len(names))
-    parts = np.array_split(names[order], min(MAX_FOLDS, len(names)))
+    count = len(names) if len(names) <= MAX_SINGLE_SHAPES else FOLDS
+    parts = np.array_split(names[order], count)
     return [np.flatnonzero(np.isin(groups, part)) for part in parts]

@@ -23,7 +23,7 @@ GP_FEATURES: Final = tuple(
 )
 """The distance between ops is measured in these; the rest are functions of them."""
 
-MAX_TUNING_ROWS: Final = 250
+MAX_TUNING_ROWS: Final = 120
 """Rows on which a Gaussian process chooses its length scales; it then learns from all rows."""
 
 
