@@ -54,11 +54,11 @@ def main() -> None:
     arguments = parser.parse_args()
     table = load_or_profile(arguments)
     sets = measure_sets(table, arguments)
-    figures = judge(*sets, arguments.seed)
-    figures = {"runtime": arguments.runtime, "goal": arguments.goal, **figures}
     if arguments.output:
         table.save(arguments.output)
         save_calibration(arguments.output, fit(sets[0]))
+    figures = judge(*sets, arguments.seed)
+    figures = {"runtime": arguments.runtime, "goal": arguments.goal, **figures}
     if arguments.json:
         print(json.dumps(figures))
     else:

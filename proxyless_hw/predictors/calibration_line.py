@@ -161,6 +161,8 @@ def fit_calibration(
     for mask in map(np.array, _MASKS):
         if np.linalg.matrix_rank(rows[:, mask]) < mask.sum() or mask.sum() + 2 > len(rows):
             continue
+        if mask[2] and not _robust_fit(rows, mask)[1] > 0:
+            continue  # in these networks the number of blocks stands in for the sum
         errors = _left_out_errors(rows, mask)
         score = float(np.mean(np.minimum(np.abs(errors), _cap(errors)) ** 2))
         # A larger form has to earn its place.

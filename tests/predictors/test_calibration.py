@@ -85,6 +85,15 @@ def test_the_slope_is_never_negative() -> None:
         fit_calibration(total, np.full(8, 10), 10 - total)
 
 
+def test_blocks_never_stand_in_for_the_sum() -> None:
+    generator = np.random.default_rng(0)
+    blocks = np.arange(8, 18)
+    total = 0.5 * blocks * (1 + 0.02 * generator.standard_normal(10))
+    # The sums are noise around a multiple of the blocks, which alone explain the measurements.
+    calibration = fit_calibration(total, blocks, 0.5 * blocks)
+    assert calibration.b == pytest.approx(1.0, abs=0.1)
+
+
 def test_networks_of_one_depth_get_no_term_per_block() -> None:
     total = np.linspace(3, 9, 12)
     calibration = fit_calibration(total, np.full(12, 10), 0.5 + 1.1 * total)
