@@ -78,14 +78,14 @@ class LiteRtProfiler:
     def _models(self, workloads: Sequence[Workload]) -> list[bytes]:
         from proxyless_hw.profilers.tflite_cache import tflite_models
 
+        # Files first: what is wrong with one shows before anything is converted.
+        files = {item.name: _read_file(item) for item in workloads if item.file is not None}
         built = [workload for workload in workloads if workload.file is None]
         converted = dict(
             zip((item.name for item in built), tflite_models(built, self.settings), strict=True)
         )
-        return [
-            converted[workload.name] if workload.file is None else _read_file(workload)
-            for workload in workloads
-        ]
+        models = {**files, **converted}
+        return [models[workload.name] for workload in workloads]
 
     def runner(self, name: str, model: bytes) -> Runner:
         """Builds one workload from its model.

@@ -226,7 +226,8 @@ def test_a_budget_covers_everything_from_the_start(tiny: Path) -> None:
     clock = FakeClock()
     clock.now = 3.0
     config = config_for(tiny, started=0.0, timing=TimingConfig(budget_s=12.0, max_rounds=10_000))
-    profile(config, profiler=FakeProfiler(clock), clock=clock, sleep=clock.sleep)
+    profiler = FakeProfiler(clock, visit_s=0.02)
+    profile(config, profiler=profiler, clock=clock, sleep=clock.sleep)
     assert 9.0 < clock.now <= 12.0
 
 
