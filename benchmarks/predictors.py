@@ -43,18 +43,18 @@ def pixel1(learner: str, seed: int) -> dict[str, float]:
 
 
 def memberships(table: LatencyTable) -> tuple[dict[str, set[OpSpec]], dict[int, set[OpSpec]]]:
-    """Which rows belong to each width, and which to each resolution."""
+    """Which rows belong to each width that is there whole, and which to each resolution."""
     resolutions = table.resolutions
     of_width: dict[str, set[OpSpec]] = {}
     of_resolution: dict[int, set[OpSpec]] = {resolution: set() for resolution in resolutions}
     for width in WIDTHS:
         space = SearchSpace.load(f"imagenet-w{width}")
-        of_width[width] = set()
+        needed = {op for resolution in resolutions for op in space.ops(resolution)}
+        if not table.missing(needed):
+            of_width[width] = needed
         for resolution in resolutions:
-            ops = {op for op in space.ops(resolution) if op in table}
-            of_width[width] |= ops
-            of_resolution[resolution] |= ops
-    return {width: ops for width, ops in of_width.items() if ops}, of_resolution
+            of_resolution[resolution] |= {op for op in space.ops(resolution) if op in table}
+    return of_width, of_resolution
 
 
 def widths_and_resolutions(table: LatencyTable, learner: str, seed: int) -> dict[str, object]:
