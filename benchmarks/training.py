@@ -96,14 +96,8 @@ def batches(limit: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.T
         epoch += 1
 
 
-def step_seconds(
-    arch: Architecture, width: float, batch_size: int, blocks: int
-) -> dict[str, float]:
-    """Median seconds of a training step of both networks, timed block by block in turn."""
-    networks: dict[str, nn.Module] = {
-        "ours": build_network(arch, seed=0),
-        "torchvision": torchvision_network(width),
-    }
+def step_seconds(networks: dict[str, nn.Module], batch_size: int, blocks: int) -> dict[str, float]:
+    """Median seconds of a training step of each network, timed block by block in turn."""
     source = batches(16 * batch_size, batch_size)
     optimizers = {}
     for name, network in networks.items():

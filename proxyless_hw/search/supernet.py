@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from proxyless_hw.network.ops import build_body, build_layer, init_weights
 from proxyless_hw.network.tree import run_wired
+from proxyless_hw.search.gate_probe import GateGradient, probe
 from proxyless_hw.search.gates import (
     Choices,
     alpha_gradient_full,
@@ -24,21 +24,6 @@ from proxyless_hw.search.gates import (
 from proxyless_hw.space import Position, SearchSpace
 
 GradientMode = Literal["full", "two-path"]
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRecord:
-    """What a forward pass leaves behind at one slot for the gate gradient.
-
-    Attributes:
-        inputs: x, detached.
-        path: o_i(x) of the sampled candidate i, detached; None for Zero.
-        outputs: the slot's output in the graph: path plus shortcut.
-    """
-
-    inputs: Tensor
-    path: Tensor | None
-    outputs: Tensor
 
 
 class MixedOp(nn.Module):
@@ -214,38 +199,45 @@ class SuperNet(nn.Module):
     def _gate_gradient(
         self, images: Tensor, labels: Tensor, choices: Choices, wanted: Sequence[set[int]]
     ) -> tuple[Tensor, Tensor]:
-        with still_statistics(self):
-            loss, records = self._recorded_loss(images, labels, choices)
-            outputs = [record.outputs for record in records]
-            # Only the gradients at the slots are asked for: no weight gradient is computed.
-            slopes = torch.autograd.grad(loss, outputs)
-            gates = torch.zeros_like(self.alpha)
-            with torch.no_grad():
-                for row, record in enumerate(records):
-                    mixed = self._mixed[self._slot_numbers[row]]
-                    for index in sorted(wanted[row]):
-                        sampled = index == choices[row]
-                        path = record.path if sampled else mixed.path(record.inputs, index)
-                        if path is not None:
-                            gates[row, index] = inner_product(slopes[row], path)
-        return loss.detach(), gates
-
-    def _recorded_loss(
-        self, images: Tensor, labels: Tensor, choices: Choices
-    ) -> tuple[Tensor, list[SlotRecord]]:
         chosen = self._chosen(choices)
-        records: dict[int, SlotRecord] = {}
+        rows = dict(zip(self._slot_numbers, range(len(choices)), strict=True))
+        gates = [torch.zeros_like(row, requires_grad=True) for row in self.alpha.detach()]
 
         def apply(number: int, x: Tensor) -> Tensor:
             mixed = self._mixed[number]
             path = mixed.path(x, chosen[number])
             outputs = mixed.join(x, path)
-            kept = None if path is None else path.detach()
-            records[number] = SlotRecord(x.detach(), kept, outputs)
-            return outputs
+            if number not in rows:
+                return outputs
+            row = rows[number]
+            # In a tree most outputs are needed by nothing else: computing them again costs one
+            # candidate of many and saves their memory.
+            kept = None if path is None or self.space.wiring else path.detach()
+            measure = self._measure(number, row, x.detach(), kept, chosen[number], wanted[row])
+            return probe(outputs, gates[row], measure)
 
-        loss = functional.cross_entropy(at_least_float32(self._run(images, apply)), labels)
-        return loss, [records[number] for number in self._slot_numbers]
+        with still_statistics(self):
+            logits = at_least_float32(self._run(images, apply))
+            loss = functional.cross_entropy(logits, labels)
+            # Only the gates' gradients are asked for: no weight gradient is computed.
+            gradients = torch.autograd.grad(loss, gates)
+        return loss.detach(), torch.stack(gradients)
+
+    def _measure(
+        self, number: int, row: int, x: Tensor, kept: Tensor | None, choice: int, wanted: set[int]
+    ) -> GateGradient:
+        """dL/dg_j = <dL/dy, o_j(x)> of one slot, as a function of dL/dy."""
+        mixed = self._mixed[number]
+
+        def measure(slope: Tensor) -> Tensor:
+            gradient = torch.zeros_like(self.alpha[row])
+            for index in sorted(wanted):
+                path = kept if index == choice and kept is not None else mixed.path(x, index)
+                if path is not None:
+                    gradient[index] = inner_product(slope, path)
+            return gradient
+
+        return measure
 
     def _run(self, images: Tensor, apply: Callable[[int, Tensor], Tensor]) -> Tensor:
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
