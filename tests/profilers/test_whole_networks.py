@@ -1,0 +1,195 @@
+"""Networks and files by the protocol, in this process and in a fresh one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_host import FakeClock, FakeSession
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.export.onnx_file import onnx_bytes
+from proxyless_hw.profilers import networks
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.building import build_module
+from proxyless_hw.profilers.inspection import node_times, peak_memory_mb
+from proxyless_hw.profilers.networks import (
+    measure_files,
+    measure_in_fresh_process,
+    measure_networks,
+    measure_workloads,
+    settings_for_files,
+)
+from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import OpSpec
+
+SPACE = """
+schema: proxyless-hw-space/1
+id: tiny
+resolution: 32
+num_classes: 10
+stem: {op: conv, kernel: 3, stride: 2, width: 8}
+candidates:
+  - {op: mbconv, kernel: 3, expand: 3}
+  - {op: mbconv, kernel: 7, expand: 6}
+zero: true
+stages:
+  - {width: 16, depth: 3, stride: 2}
+head: [{op: conv, width: 32}, {op: classifier}]
+"""
+QUICK = TimingConfig(min_rounds=3, max_rounds=3, goal=0.5)
+
+
+@pytest.fixture(scope="module")
+def archs() -> list[Architecture]:
+    space = SearchSpace.from_yaml(SPACE)
+    return [
+        Architecture.from_choices(space, choices, resolution=96)
+        for choices in ([0, 2, 2], [1, 1, 1])
+    ]
+
+
+@pytest.fixture(scope="module")
+def files(archs: list[Architecture], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("files")
+    paths = []
+    for index, arch in enumerate(archs):
+        module, shape = build_module(Workload("x", arch=arch), 1)
+        path = folder / f"{index}.onnx"
+        path.write_bytes(onnx_bytes(module, shape))
+        paths.append(path)
+    return paths
+
+
+def test_networks_are_measured_in_the_order_given(archs: list[Architecture]) -> None:
+    small, large = measure_networks(archs, timing=QUICK, names=["small", "large"])
+    assert (small.name, large.name) == ("small", "large")
+    assert 0 < small.median_ms < large.median_ms
+    for item in (small, large):
+        assert item.min_ms <= item.median_ms
+        assert item.ci_low_ms <= item.median_ms <= item.ci_high_ms
+        assert item.rounds == 3
+
+
+def test_files_choose_their_runtime_and_cost_what_their_network_costs(files: list[Path]) -> None:
+    small, large = measure_files(files, timing=QUICK)
+    assert small.name == str(files[0])
+    assert small.median_ms < large.median_ms
+
+
+def test_a_fresh_process_gives_the_same_fields(
+    files: list[Path], archs: list[Architecture]
+) -> None:
+    measured = measure_in_fresh_process(paths=files[:1], archs=archs[1:], timing=QUICK)
+    assert [item.name for item in measured] == [str(files[0]), "network 0"]
+    assert 0 < measured[0].median_ms < measured[1].median_ms
+
+
+def test_an_error_in_a_fresh_process_comes_back_as_itself(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(ProfilingError, match=r"cannot open .*broken\.onnx"):
+        measure_in_fresh_process(paths=[broken], timing=QUICK)
+    with pytest.raises(BackendUnavailableError, match="fp16"):
+        measure_in_fresh_process(
+            paths=[broken], settings=ProfilerSettings(precision="fp16"), timing=QUICK
+        )
+
+
+def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, files: list[Path]) -> None:
+    def hang(*arguments: Any, **settings: Any) -> None:
+        raise subprocess.TimeoutExpired(arguments, settings["timeout"])
+
+    monkeypatch.setattr(networks.subprocess, "run", hang)
+    with pytest.raises(ProfilingError, match="more than 5 s"):
+        measure_in_fresh_process(paths=files, timeout_s=5)
+
+
+def test_a_process_that_dies_gives_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, files: list[Path]
+) -> None:
+    def die(*arguments: Any, **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(arguments, -9, "half a li", "line\nKilled here")
+
+    monkeypatch.setattr(networks.subprocess, "run", die)
+    with pytest.raises(ProfilingError, match=r"code -9: Killed here"):
+        measure_in_fresh_process(paths=files)
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [(["a.onnx", "b.tflite"], "two runs"), (["a.pt"], r"end in \.onnx or \.tflite")],
+)
+def test_files_that_need_two_runtimes_or_none_are_refused(names: list[str], match: str) -> None:
+    with pytest.raises(ProfilingError, match=match):
+        settings_for_files([Path(name) for name in names], ProfilerSettings(), "cpu")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfilingError, match=r"no model file .*gone\.onnx"):
+        measure_files([tmp_path / "gone.onnx"])
+
+
+class _Counting:
+    """Opens made-up sessions and notes how many workloads each holds."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.settings = ProfilerSettings()
+        self.opened: list[int] = []
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def open(self, workloads: Sequence[Workload]) -> FakeSession:
+        self.opened.append(len(workloads))
+        return FakeSession(self.clock, [1.0] * len(workloads))
+
+
+def test_many_networks_are_held_in_memory_a_few_at_a_time(archs: list[Architecture]) -> None:
+    clock = FakeClock()
+    profiler = _Counting(clock)
+    workloads = [Workload(f"n{index}", arch=archs[0]) for index in range(90)]
+    measured = measure_workloads(
+        workloads, ProfilerSettings(), profiler=profiler, clock=clock, sleep=clock.sleep
+    )
+    assert profiler.opened == [41, 41, 11]
+    assert [item.name for item in measured] == [workload.name for workload in workloads]
+
+
+def test_names_must_tell_networks_apart(archs: list[Architecture]) -> None:
+    with pytest.raises(ProfilingError, match="distinct names"):
+        measure_networks(archs, names=["x", "x"])
+
+
+def test_node_times_add_up_and_name_the_nodes(files: list[Path]) -> None:
+    nodes = node_times(files[1], ProfilerSettings())
+    assert sum(node.share for node in nodes) == pytest.approx(1.0)
+    assert {"Conv", "Gemm"} <= {node.op_type for node in nodes}
+    assert all(node.median_ms >= 0 for node in nodes)
+
+
+def test_node_times_of_a_runtime_that_tells_none_are_refused() -> None:
+    with pytest.raises(BackendUnavailableError, match="benchmark_model"):
+        node_times(Path("x.tflite"), ProfilerSettings())
+
+
+def test_peak_memory_holds_at_least_the_weights(tmp_path: Path) -> None:
+    op = OpSpec("conv", 4, 4, 1024, 4, 4, 2048, kernel=1)
+    module, shape = build_module(Workload("x", op=op), 1)
+    path = tmp_path / "wide.onnx"
+    path.write_bytes(onnx_bytes(module, shape))
+    weights_mb = 1024 * 2048 * 4 / 2**20
+    assert weights_mb <= peak_memory_mb(path, ProfilerSettings()) < 12 * weights_mb
+
+
+def test_memory_of_a_broken_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(ProfilingError, match="cannot be measured"):
+        peak_memory_mb(path, ProfilerSettings())
