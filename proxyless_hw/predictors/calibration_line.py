@@ -161,7 +161,7 @@ def fit_calibration(
     for mask in map(np.array, _MASKS):
         if np.linalg.matrix_rank(rows[:, mask]) < mask.sum() or mask.sum() + 2 > len(rows):
             continue
-        if mask[2] and not _robust_fit(rows, mask)[1] > 0:
+        if mask[2] and _share_of_sum(rows, mask) < 0.5:
             continue  # in these networks the number of blocks stands in for the sum
         errors = _left_out_errors(rows, mask)
         score = float(np.mean(np.minimum(np.abs(errors), _cap(errors)) ** 2))
@@ -199,6 +199,11 @@ def _calibration(
     cells = tuple(tuple(float(value) for value in row) for row in covariance)
     spread = Spread(sigma, freedom, cells)  # type: ignore[arg-type]
     return Calibration(a, b, c, spread, tuple(float(error) for error in errors))
+
+
+def _share_of_sum(rows: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
+    """How much of the measured latencies the term ``b sum`` makes up, on average."""
+    return float((_robust_fit(rows, mask)[1] * rows[:, 1]).mean())
 
 
 def _left_out_errors(rows: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
