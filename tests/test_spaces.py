@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +170,12 @@ def test_trees_take_no_width_multiplier():
 def test_a_width_out_of_range_is_refused():
     with pytest.raises(SpaceError, match="width multiplier"):
         SearchSpace.load("imagenet-w9")
+
+
+def test_the_space_in_the_guide_loads_and_has_30_lines_at_most():
+    guide = Path(__file__).parent.parent / "docs" / "networks.md"
+    text = guide.read_text().split("```yaml\n")[1].split("```")[0]
+    assert len(text.splitlines()) <= 30
+    space = SearchSpace.from_yaml(text)
+    assert len(space.slots) == 11
+    assert space.slots[-1].candidates[3].act == "hswish"
