@@ -1,0 +1,182 @@
+"""profile, validate and benchmark as a user types them: exit codes, JSON, messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxyless_hw.cli import main
+from proxyless_hw.export.onnx_file import onnx_bytes
+from proxyless_hw.network.ops import Classifier
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.tables.table import LatencyTable
+
+SPACE = """
+schema: proxyless-hw-space/1
+id: tiny
+resolution: 32
+num_classes: 10
+stem: {op: conv, kernel: 3, stride: 2, width: 8}
+candidates:
+  - {op: mbconv, kernel: 3, expand: 3}
+  - {op: mbconv, kernel: 5, expand: 6}
+zero: true
+stages:
+  - {width: 16, depth: 3, stride: 2}
+head: [{op: conv, width: 32}, {op: classifier}]
+"""
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(space: Path) -> Path:
+    path = space.parent / "cpu.csv"
+    assert run("profile", "--space", space, "--output", path, "--goal", "0.2", "--quiet") == 0
+    return path
+
+
+def run(*arguments: object) -> int:
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])
+
+
+@pytest.mark.parametrize("command", ["profile", "validate", "benchmark"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert f"proxyless-hw {command}" in capsys.readouterr().out
+
+
+def test_profile_prints_one_json_object(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = space.parent / "json.csv"
+    code = run(
+        "profile", "--space", space, "--output", output, "--goal", "0.3", "--json",
+        "--num-classes", 7,
+    )  # fmt: skip
+    document = printed(capsys)
+    assert code == 0
+    assert document["ops"] == len(SearchSpace.load(space).ops())
+    assert document["num_classes"] == "7"
+    assert LatencyTable.load(output).num_classes == 7
+
+
+def test_profile_says_what_to_do_next(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = space.parent / "next.csv"
+    assert run("profile", "--space", space, "--output", output, "--goal", "0.3") == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"proxyless-hw search --table {output}" in captured.err
+
+
+def test_profile_refuses_an_existing_table_and_resume_accepts_it(
+    space: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = table.read_bytes()
+    assert run("profile", "--space", space, "--output", table) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert run("profile", "--space", space, "--output", table, "--resume", "--quiet") == 0
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cpux"], "cpu"),
+        (["--runtime", "onnxruntim"], "onnxruntime"),
+        (["--precision", "fp16"], "fp16"),
+        (["--cpus", "one"], "--cpus"),
+        (["--cpus", "4095"], "--cpus"),
+        (["--option", "novalue"], "KEY=VALUE"),
+        (["--goal", "2"], "--goal"),
+        (["--budget", "-1"], "--budget"),
+        (["--space", "imagenett"], "imagenet"),
+    ],
+)
+def test_profile_refuses_what_cannot_be_with_one_message(
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "t.csv"
+    assert run("profile", "--output", output, *arguments) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert not output.exists()
+
+
+def test_validate_prints_the_agreed_keys(
+    space: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = space.parent / "plot.png"
+    code = run(
+        "validate", "--table", table, "--space", space, "--device", "cpu", "--networks", 4,
+        "--spread", 3, "--seed", 0, "--goal", "0.2", "--plot", plot, "--json",
+    )  # fmt: skip
+    document = printed(capsys)
+    assert code == 0
+    keys = ("networks", "mape", "bias", "within_2", "within_5", "within_10")
+    for key in (*keys, "kendall_tau", "spearman", "rmse_ms"):
+        assert isinstance(document[key], int | float)
+        assert isinstance(document["spread"][key], int | float)
+    assert document["networks"] == 4
+    assert plot.stat().st_size > 0
+
+
+def test_validate_keeps_a_calibration_when_asked(
+    space: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = space.parent / "calibrated.csv"
+    copy.write_bytes(table.read_bytes())
+    code = run(
+        "validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 4,
+        "--goal", "0.2", "--calibrate", "--json",
+    )  # fmt: skip
+    document = printed(capsys)
+    assert code == 0
+    assert Path(document["calibration"]).is_file()
+
+
+def test_validate_refuses_a_table_of_another_device(
+    space: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("validate", "--table", "pixel1", "--runtime", "onnxruntime", "--networks", 1) == 1
+    assert "pixel1" in capsys.readouterr().err
+
+
+def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
+    assert run("benchmark", path, "--device", "cpu", "--goal", "0.2", "--per-op", "--json") == 0
+    document = printed(capsys)
+    for key in ("median_ms", "ci_low_ms", "ci_high_ms", "p90_ms", "file_mb", "peak_memory_mb"):
+        assert document[key] > 0
+    assert document["ci_low_ms"] <= document["median_ms"] <= document["ci_high_ms"]
+    assert any(node["op_type"] == "Gemm" for node in document["nodes"])
+
+
+def test_benchmark_names_a_file_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("benchmark", tmp_path / "gone.onnx") == 1
+    assert "gone.onnx" in capsys.readouterr().err
+
+
+def test_benchmark_names_a_network_that_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("benchmark", "proxyless-mobil") == 1
+    assert "proxyless-mobile" in capsys.readouterr().err
