@@ -38,9 +38,7 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    default=Path("tables/cpu.csv"),
-    show_default=True,
-    help="Where the table goes.",
+    help="Where the table goes: tables/DEVICE.csv by default.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted measurement.")
 @click.option("--missing-from", metavar="TABLE", help="Measure only what this table lacks.")
@@ -83,7 +81,7 @@ def command(**values: Any) -> None:
 
     bundle = values.pop("bundle")
     settings = settings_from(values)
-    output = values["output"]
+    output = values["output"] or Path("tables") / f"{values['device']}.csv"
     config = ProfileConfig(
         output=output,
         device=values["device"],
