@@ -25,14 +25,18 @@ Kind = Literal["pointwise", "depthwise", "dense", "linear", "addition", "other"]
 squeeze-and-excite, a third party's op)."""
 
 WORK: Final = (
-    *("calls", "pointwise_macs", "pointwise_outputs", "depthwise_macs", "dense_macs"),
+    *("calls", "pointwise_macs", "pointwise_padding", "pointwise_outputs", "depthwise_macs"),
+    *("dense_macs",),
     *("dense_outputs", "linear_weights", "added", "other_macs", "other_moved"),
 )
 """Columns of `work_features` that every baseline has."""
 
+BLOCK: Final = 16
+"""Channels that wide vector units take at once; a layer of 24 costs them as much as one of 32."""
+
 SHAPE_FEATURES: Final = (
     *("log_area", "log_in_c", "log_out_c", "log_kernel", "log_expand", "stride", "skip"),
-    *("squeeze", "hard_swish", "alignment", "mbconv", "conv"),
+    *("squeeze", "hard_swish", "in_alignment", "mid_alignment", "out_alignment", "mbconv", "conv"),
     *("log_macs", "log_bytes", "log_intensity"),
 )
 """Columns of `shape_features`."""
@@ -161,6 +165,7 @@ def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
         match part.kind:
             case "pointwise":
                 yield "pointwise_macs", part.macs
+                yield "pointwise_padding", _padded(part) - part.macs
                 # A matrix product starts and ends once per output, however few inputs it sums.
                 yield "pointwise_outputs", float(part.area * part.out_c)
             case "depthwise":
@@ -197,7 +202,9 @@ def _shape_row(op: OpSpec) -> list[float]:
         "skip": 2.0 * op.skip,
         "squeeze": 2.0 * (op.se > 0),
         "hard_swish": 2.0 * (op.act == "hswish"),
-        "alignment": 4.0 * _alignment(op.mid_c),
+        "in_alignment": 4.0 * _alignment(op.in_c),
+        "mid_alignment": 4.0 * _alignment(op.mid_c),
+        "out_alignment": 4.0 * _alignment(op.out_c),
         "mbconv": 4.0 * (op.op == "mbconv"),
         "conv": 4.0 * (op_variant(op.op).base == "conv"),
         "log_macs": math.log(macs),
@@ -207,9 +214,15 @@ def _shape_row(op: OpSpec) -> list[float]:
     return [values[name] for name in SHAPE_FEATURES]
 
 
+def _padded(part: Part) -> float:
+    """Multiply-accumulates of a 1x1 convolution whose channels are filled up to whole blocks."""
+    blocks_in, blocks_out = math.ceil(part.in_c / BLOCK), math.ceil(part.out_c / BLOCK)
+    return float(part.area * BLOCK * blocks_in * BLOCK * blocks_out)
+
+
 def _alignment(channels: int) -> float:
-    """Share of vector lanes in use when channels are packed by 16."""
-    return channels / (16 * math.ceil(channels / 16))
+    """Share of the lanes in use when channels are packed in blocks."""
+    return channels / (BLOCK * math.ceil(channels / BLOCK))
 
 
 def shape_group(op: OpSpec) -> str:

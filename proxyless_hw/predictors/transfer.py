@@ -32,6 +32,9 @@ MIN_PROBES: Final = 3
 MIN_PROBES_TO_TUNE: Final = 8
 """With fewer probes the terms keep their default spread: there is too little to choose it by."""
 
+MIN_PROBES_FOR_RATES: Final = 5
+"""With fewer probes the rates of the baseline are hardly determined."""
+
 NORMAL_95: Final = 1.959964
 """Half-width of a 95% interval in standard deviations."""
 
@@ -146,7 +149,9 @@ def estimate_log_costs(
 def _rates(
     probes: Sequence[OpSpec], log_target: FloatArray, ops: Sequence[OpSpec], others: FloatArray
 ) -> FloatArray:
-    """Log cost by rates fitted to the probes; `others` for work that no probe does."""
+    """Log cost by rates fitted to the probes; `others` for what they do not determine."""
+    if len(probes) < MIN_PROBES_FOR_RATES:
+        return others
     model = CostModel("baseline").fit(probes, np.exp(log_target))
     told = np.array([i for i, op in enumerate(ops) if model.can_tell(op)], dtype=np.intp)
     estimate = others.copy()
