@@ -4,7 +4,7 @@ Every op of the published space at several widths and resolutions, measured on t
 one session: interleaved rounds see the same machine, so that rows of two widths differ by what they
 are and not by when they were measured. Numbers are kept to 5 digits, for the file's size.
 
-    python benchmarks/cpu_widths.py [--budget 420] [--output CSV]
+    python benchmarks/cpu_widths.py [--budget 600] [--output CSV]
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def short(entry: Entry) -> Entry:
 def main() -> None:
     """Measures and writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=420, help="seconds")
+    parser.add_argument("--budget", type=float, default=600, help="seconds")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     table = measured(all_ops(), arguments.budget)
