@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--arch", help="run folder or architecture file; the uniform network else")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--limit", type=int, help="training images; all 60,000 by default")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=10, help="timed blocks of 4 steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, help="run folder, to resume; temporary by default")

@@ -56,9 +56,9 @@ class TrainConfig:
     holdout: float = 0.0
     weights: str | None = None
     epochs: int = 10
-    batch_size: int = 128
+    batch_size: int = 64
     lr: float = 0.1
-    warmup_epochs: float = 1.0
+    warmup_epochs: float = 0.5
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
