@@ -18,6 +18,8 @@ WARM_UP_CALLS = 3
 WARM_UP_SECONDS = 0.02
 CALIBRATION_CALLS = 3
 PREEMPTION_RETRIES = 3
+CONDITIONED_SAMPLES = 9
+CONDITIONED_VISIT_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class HostSession:
         meter: reading in the metric's unit that only grows (ms for latency, mJ for energy); a
             sample's value is the difference of two readings.
         block_s: least length of a block in seconds.
-        blocks: samples in a visit.
+        blocks: samples in a visit; with a conditioning up to nine, as long as the calls of a
+            visit stay within 50 ms.
         conditioning: what comes before each timed call; None times hot blocks.
         clock: seconds, monotonic; used to warm up and to size the blocks.
         preempted: count that grows when the processor was taken away.
@@ -84,23 +87,26 @@ class HostSession:
         self.clock = clock
         self.preempted = preempted
         self.resources = resources or ExitStack()
-        self.calls_per_block = [self._calibrate(runner) for runner in self.runners]
+        sizes = [self._calibrate(runner) for runner in self.runners]
+        self.calls_per_block = [calls for calls, _ in sizes]
+        self.samples_per_visit = [samples for _, samples in sizes]
 
-    def _calibrate(self, runner: Runner) -> int:
-        """Warms a runner up and returns the calls in a sample."""
+    def _calibrate(self, runner: Runner) -> tuple[int, int]:
+        """Warms a runner up and returns the calls in a sample and the samples in a visit."""
         begin = self.clock()
         calls = 0
         while calls < WARM_UP_CALLS or self.clock() - begin < WARM_UP_SECONDS:
             runner.call()
             calls += 1
-        if self.conditioning is not None:
-            return 1
         fastest = math.inf
         for _ in range(CALIBRATION_CALLS):
             start = self.clock()
             runner.call()
             fastest = min(fastest, self.clock() - start)
-        return max(1, math.ceil(self.block_s / max(fastest, 1e-9)))
+        if self.conditioning is not None:
+            fitting = int(CONDITIONED_VISIT_S / max(fastest, 1e-9))
+            return 1, max(self.blocks, min(CONDITIONED_SAMPLES, fitting))
+        return max(1, math.ceil(self.block_s / max(fastest, 1e-9))), self.blocks
 
     def visit(self, order: Sequence[int]) -> list[Visit]:
         """Visits runners in order; the garbage collector is off meanwhile."""
@@ -112,14 +118,14 @@ class HostSession:
         calls = self.calls_per_block[index]
         if self.conditioning is None:
             runner.call()
-        samples = [self._undisturbed(runner, calls) for _ in range(self.blocks)]
+        samples = [self._undisturbed(runner, calls) for _ in range(self.samples_per_visit[index])]
         ordered = sorted(samples)
         middle = len(ordered) // 2
         return Visit(
             value=(ordered[middle] + ordered[-1 - middle]) / 2,
             min=ordered[0],
             p90=ordered[math.ceil(0.9 * len(ordered)) - 1],
-            calls=calls * self.blocks,
+            calls=calls * len(samples),
             samples=tuple(samples),
         )
 

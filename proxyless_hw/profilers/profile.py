@@ -24,7 +24,7 @@ from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
-FINISH_SECONDS: Final = 1.5
+FINISH_SECONDS: Final = 2.5
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
 
 
