@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,8 +24,14 @@ FilePrecision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
 FILE_PRECISIONS: Final[tuple[str, ...]] = get_args(FilePrecision)
 
 INSTALL_QUANTIZER: Final = "Install it: pip install 'proxyless-hw[tflite]'"
-MIN_HALF_ELEMENTS: Final = 16
-"""Tensors smaller than this (bounds of an activation, say) gain nothing from half precision."""
+MIN_HALF_ELEMENTS: Final = 16384
+"""Weights of fewer elements stay in single precision. They are a few percent of a network, most
+of them in its first layers, whose rounding the layers after them amplify."""
+
+
+RANGE_SHARES: Final = (1.0, 0.98, 0.95, 0.9)
+"""Shares of the calibration inputs whose values an int8 range may hold entirely. Holding all of
+them makes the steps coarse where a few images reach far beyond the others."""
 
 
 def quantise_tflite(
@@ -32,10 +39,11 @@ def quantise_tflite(
 ) -> bytes:
     """Converts a float32 TFLite model to another number format.
 
-    fp16 stores weights in half precision (LiteRT computes in float32 on a CPU, in float16 on a
-    GPU or DSP). int8 is full-integer: weights, activations, input and output, with scales taken
-    from `calibration`. int8-dynamic has int8 weights in the dense and pointwise layers, whose
-    inputs are scaled as they run; depthwise ones stay float, where LiteRT has no such kernel.
+    fp16 stores the larger weights in half precision (LiteRT computes in float32 on a CPU, in
+    float16 on a GPU or DSP). int8 is full-integer: weights, activations, input and output, with
+    the ranges that agree best with the float model on `calibration`. int8-dynamic has int8
+    weights in the dense and pointwise layers, whose inputs are scaled as they run; depthwise ones
+    stay float, where LiteRT has no such kernel.
 
     Args:
         model: the serialised float32 model, with one input.
@@ -66,8 +74,8 @@ def quantise_onnx(
 ) -> bytes:
     """Converts a float32 ONNX model to another number format.
 
-    fp16 stores weights in half precision and computes in float32, so that it runs wherever the
-    float32 model does. int8 is static: quantise-dequantise pairs around every op, one
+    fp16 stores the larger weights in half precision and computes in float32, so that it runs
+    wherever the float32 model does. int8 is static: quantise-dequantise pairs around every op, one
     scale per output channel; input and output stay float32.
 
     Args:
@@ -105,29 +113,94 @@ def _quantised(
     path: Path, precision: FilePrecision, calibration: NDArray[np.float32] | None
 ) -> bytes:
     try:
-        from ai_edge_quantizer import calibrator, quantizer, recipe_manager
+        from ai_edge_quantizer import quantizer
     except ImportError as cause:
         raise BackendUnavailableError(
             f"quantising TFLite files needs ai-edge-quantizer ({cause}). {INSTALL_QUANTIZER}"
         ) from cause
-    rules = _rules(precision)
-    ranges = None
-    if precision == "int8" and calibration is not None:
-        manager = recipe_manager.RecipeManager()
-        manager.load_quantization_recipe(rules)
-        model = path.read_bytes()
-        calibration_run = calibrator.Calibrator(model, num_threads=1, qsv_update_func=_widest)
-        calibration_run.calibrate(_samples(model, calibration), manager)
-        ranges = calibration_run.get_model_qsvs()
-    return bytes(quantizer.Quantizer(str(path), rules).quantize(ranges).quantized_model)
+    rules = _rules(precision, path)
+    if not rules:
+        return path.read_bytes()
+
+    def quantised(ranges: dict[str, Any] | None) -> bytes:
+        return bytes(quantizer.Quantizer(str(path), rules).quantize(ranges).quantized_model)
+
+    if precision != "int8" or calibration is None:
+        return quantised(None)
+    model = path.read_bytes()
+    seen = _seen_ranges(model, rules, calibration)
+    if not _classifies(model):
+        return quantised(_ranges(seen, 1.0))
+    models = {share: quantised(_ranges(seen, share)) for share in RANGE_SHARES}
+    return models[_best_share(model, models, calibration)]
 
 
-def _rules(precision: FilePrecision) -> Any:
+def _classifies(model: bytes) -> bool:
+    """Whether the output is (N, classes): a network or its classifier, not another op."""
+    from proxyless_hw.export.runtimes import open_interpreter
+
+    return len(open_interpreter(model).get_output_details()[0]["shape"]) == 2
+
+
+def _seen_ranges(model: bytes, rules: Any, calibration: NDArray[np.float32]) -> dict[str, Any]:
+    """Smallest and largest value of every tensor, for each calibration input apart."""
+    from ai_edge_quantizer import calibrator, recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(rules)
+    run = calibrator.Calibrator(model, num_threads=1, qsv_update_func=_keep_every_range)
+    run.calibrate(_samples(model, calibration), manager)
+    ranges: dict[str, Any] = run.get_model_qsvs()
+    return ranges
+
+
+def _keep_every_range(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    # The quantizer's own rule is a moving average, which cuts off what few images reach.
+    if not known:
+        return {**new, "every": [(new["min"], new["max"])]}
+    return {
+        "min": np.minimum(known["min"], new["min"]),
+        "max": np.maximum(known["max"], new["max"]),
+        "every": [*known.get("every", [(known["min"], known["max"])]), (new["min"], new["max"])],
+    }
+
+
+def _ranges(seen: dict[str, Any], share: float) -> dict[str, Any]:
+    """Ranges that hold all values of this share of the calibration inputs, tensor by tensor."""
+    ranges = {}
+    for name, values in seen.items():
+        if "every" not in values:
+            ranges[name] = values
+            continue
+        low, high = (np.stack(ends) for ends in zip(*values["every"], strict=True))
+        ranges[name] = {
+            "min": np.quantile(low, 1 - share, axis=0).astype(np.float32),
+            "max": np.quantile(high, share, axis=0).astype(np.float32),
+        }
+    return ranges
+
+
+def _best_share(
+    model: bytes, models: dict[float, bytes], calibration: NDArray[np.float32]
+) -> float:
+    """The share whose file agrees most often with the float one; the widest among equals."""
+    from proxyless_hw.export.runtimes import tflite_outputs
+
+    images = calibration.reshape(-1, *calibration.shape[2:]).transpose(0, 3, 1, 2)
+    classes = tflite_outputs(model, images).argmax(1)
+    agreement = {
+        share: float((tflite_outputs(file, images).argmax(1) == classes).mean())
+        for share, file in models.items()
+    }
+    return max(agreement, key=lambda share: (agreement[share], share))
+
+
+def _rules(precision: FilePrecision, path: Path) -> list[dict[str, Any]]:
     from ai_edge_quantizer import algorithm_manager, qtyping, recipe, recipe_manager
 
     operations = qtyping.TFLOperationName
     if precision == "int8":
-        return recipe.static_wi8_ai8()
+        return list(recipe.static_wi8_ai8())
     if precision == "int8-dynamic":
         return [
             rule
@@ -135,28 +208,30 @@ def _rules(precision: FilePrecision) -> Any:
             for rule in recipe.dynamic_wi8c_afp32(operation_name=operation)
         ]
     manager = recipe_manager.RecipeManager()
-    manager.add_weight_only_config(
-        ".*",
-        operations.ALL_SUPPORTED,
-        num_bits=16,
-        granularity=qtyping.QuantGranularity.TENSORWISE,
-        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
-    )
-    return manager.get_quantization_recipe()
+    for output in _large_layers(path.read_bytes()):
+        manager.add_weight_only_config(
+            f"^{re.escape(output)};$",
+            operations.ALL_SUPPORTED,
+            num_bits=16,
+            granularity=qtyping.QuantGranularity.TENSORWISE,
+            algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
+        )
+    return list(manager.get_quantization_recipe())
 
 
-def _widest(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Ranges that hold every image seen.
+def _large_layers(model: bytes) -> list[str]:
+    """Names of the outputs of the layers whose weights are worth halving."""
+    from proxyless_hw.export.runtimes import open_interpreter
 
-    The quantizer's own rule is a moving average over the images. It cuts off what only some of
-    them reach, and costs a trained network accuracy.
-    """
-    if not known:
-        return new
-    return {
-        "min": np.minimum(known["min"], new["min"]),
-        "max": np.maximum(known["max"], new["max"]),
-    }
+    interpreter = open_interpreter(model)
+    tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    weighted = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    return [
+        tensors[op["outputs"][0]]["name"]
+        for op in interpreter._get_ops_details()
+        if op["op_name"] in weighted
+        and np.prod(tensors[op["inputs"][1]]["shape"]) >= MIN_HALF_ELEMENTS
+    ]
 
 
 def _samples(model: bytes, calibration: NDArray[np.float32]) -> dict[str, list[dict[str, Any]]]:

@@ -28,8 +28,8 @@ def small_architecture(resolution: int = SIZE, num_classes: int = 5) -> Architec
             LayerSpec("mbconv", 16, 16, 3, 1, 4, True, "hswish", 1),
         ),
         head=(
-            LayerSpec("conv", 16, 32, 1, act="relu6"),
-            LayerSpec("classifier", 32, num_classes),
+            LayerSpec("conv", 16, 1280, 1, act="relu6"),
+            LayerSpec("classifier", 1280, num_classes),
         ),
     )
 
@@ -44,7 +44,7 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
             part.weight.data.uniform_(0.5, 1.5, generator=generator)
             part.bias.data.normal_(0, 0.5, generator=generator)
         if isinstance(part, nn.Linear):
-            part.weight.data.normal_(0, 0.2, generator=generator)
+            part.weight.data.normal_(0, 0.03, generator=generator)
     return module.eval()
 
 

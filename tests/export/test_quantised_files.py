@@ -9,6 +9,7 @@ from small_networks import images, small_network
 from torch import nn
 
 from proxyless_hw.errors import ExportError
+from proxyless_hw.export import quantise
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.export.quantise import quantise_onnx, quantise_tflite
 from proxyless_hw.export.runtimes import onnx_outputs, open_interpreter, tflite_outputs
@@ -58,8 +59,9 @@ def test_half_precision_onnx_is_close_and_its_weights_are_halves(
     half = quantise_onnx(onnx_model, "fp16")
     largest, _ = errors(onnx_outputs(half, X), expected)
     assert 1e-6 < largest < 1e-2
-    kinds = {t.data_type for t in onnx.load_from_string(half).graph.initializer if len(t.dims) == 4}
-    assert kinds == {onnx.TensorProto.FLOAT16}
+    tensors = onnx.load_from_string(half).graph.initializer
+    halves = {tuple(t.dims) for t in tensors if t.data_type == onnx.TensorProto.FLOAT16}
+    assert halves == {(1280, 16, 1, 1)}
 
 
 def test_int8_tflite_is_integer_from_end_to_end(tflite: bytes, expected: np.ndarray) -> None:
@@ -81,6 +83,19 @@ def test_int8_ranges_hold_every_calibration_image(tflite: bytes, expected: np.nd
     reach = (127 - zero) * scale, (-128 - zero) * scale
     assert reach[0] >= calibration.max() * 0.99
     assert reach[1] <= calibration.min() * 0.99
+
+
+def test_int8_ranges_are_those_that_agree_best(
+    tflite: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A share of nothing keeps no range at all: a file of noise, which must never be chosen.
+    calibration = X[:16, None].transpose(0, 1, 3, 4, 2)
+    monkeypatch.setattr(quantise, "RANGE_SHARES", (1.0,))
+    widest = quantise_tflite(tflite, "int8", calibration)
+    monkeypatch.setattr(quantise, "RANGE_SHARES", (0.0, 1.0))
+    assert quantise_tflite(tflite, "int8", calibration) == widest
+    monkeypatch.setattr(quantise, "RANGE_SHARES", (0.0,))
+    assert quantise_tflite(tflite, "int8", calibration) != widest
 
 
 def test_int8_onnx_keeps_float_ends(onnx_model: bytes, expected: np.ndarray) -> None:
@@ -117,8 +132,8 @@ def test_dynamic_range_onnx_is_refused_with_what_to_choose(onnx_model: bytes) ->
 
 def test_a_weight_beyond_half_precision_is_refused() -> None:
     network = small_network()
-    network.head[1].linear.weight.data[0, 0] = 1e6
-    with pytest.raises(ExportError, match=r"1e\+06, beyond the range of half precision"):
+    network.head[0][0].weight.data[0, 0] = 1e7
+    with pytest.raises(ExportError, match="beyond the range of half precision"):
         quantise_onnx(onnx_bytes(network, (1, 3, 32, 32)), "fp16")
 
 
