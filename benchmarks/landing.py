@@ -1,7 +1,8 @@
 """Does a search land on its target? Five targets over the feasible range, three seeds, no tuning.
 
-Default settings throughout. For each search: the derived network's prediction relative to T, and the
-expectation at the end relative to T. With --verify (a table of this machine) also the measured latency.
+Default settings throughout. For each search: the derived network's prediction relative to T, and
+the expectation at the end relative to T. With --verify (a table of this machine) also the measured
+latency.
 Finished searches in the folder are not run again, so the benchmark can be interrupted.
 """
 
