@@ -49,11 +49,16 @@ from proxyless_hw.commands._options import echo_json, log, output_options
     help="Measure the ops of this file, one key a line (see table probes), and no others.",
 )
 @click.option(
+    "--sessions",
+    type=click.IntRange(1, 100),
+    help="Times the runners are built anew; 3 on a CPU by default, 1 elsewhere.",
+)
+@click.option(
     "--repeat",
     default=1,
     show_default=True,
     type=click.IntRange(1, 100),
-    help="Measure in this many fresh sessions; from 2 on the A/A score is given.",
+    help="Whole measurements; from 2 on the A/A score is given.",
 )
 @click.option(
     "--bundle",
@@ -98,6 +103,7 @@ def command(**values: Any) -> None:
         resume=values["resume"],
         missing_from=values["missing_from"],
         only=values["only"],
+        sessions=values["sessions"],
         repeat=values["repeat"],
         started=started,
     )

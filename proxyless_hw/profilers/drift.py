@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.statistics import FloatArray
@@ -53,15 +54,21 @@ class Samples:
         visits: the visits, one per round it took part in.
         raw: their values, shape (rounds,).
         drift: log ratio of the reference at each visit to its median, shape (rounds,).
+        parts: the session of each visit, shape (rounds,).
     """
 
     visits: tuple[Visit, ...]
     raw: FloatArray
     drift: FloatArray
+    parts: NDArray[np.int64]
+
+    def by_session(self, values: FloatArray) -> list[FloatArray]:
+        """Splits values, shape (rounds,), by session."""
+        return [values[self.parts == part] for part in np.unique(self.parts)]
 
     @property
     def corrected(self) -> FloatArray:
-        """The values as they would be at the reference's median speed, shape (rounds,)."""
+        """The values at the reference's median speed in their session, shape (rounds,)."""
         return self.raw * np.exp(-self.drift)
 
 
@@ -80,6 +87,8 @@ def reference_values(rounds: Iterable[Round]) -> list[float]:
 def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
     """Gathers the visits of each workload with the drift interpolated at each.
 
+    Each session has a level of its own: where the reference's memory lies changes between them.
+
     Args:
         rounds: what was measured.
         names: the workloads wanted, each at least once in `rounds`.
@@ -87,8 +96,8 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
     Returns:
         One `Samples` per name, in order.
     """
-    references = reference_values(rounds)
-    level = math.log(float(np.median(references))) if references else 0.0
+    levels = _levels(rounds)
+    parts: dict[str, list[int]] = {name: [] for name in names}
     visits: dict[str, list[Visit]] = {name: [] for name in names}
     drifts: dict[str, list[float]] = {name: [] for name in names}
     for record in rounds:
@@ -100,15 +109,26 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
                 if name not in visits:
                     continue
                 visits[name].append(visit)
-                drifts[name].append(_drift_at(segment, place / positions, level))
+                drifts[name].append(_drift_at(segment, place / positions, levels[record.part]))
+                parts[name].append(record.part)
     return [
         Samples(
             tuple(visits[name]),
             np.array([visit.value for visit in visits[name]], dtype=np.float64),
             np.array(drifts[name], dtype=np.float64),
+            np.array(parts[name], dtype=np.int64),
         )
         for name in names
     ]
+
+
+def _levels(rounds: Sequence[Round]) -> dict[int, float]:
+    """Log of the reference's median in each session; 0 without a reference."""
+    levels = {}
+    for part in {record.part for record in rounds}:
+        values = reference_values(record for record in rounds if record.part == part)
+        levels[part] = math.log(float(np.median(values))) if values else 0.0
+    return levels
 
 
 def _drift_at(segment: Segment, fraction: float, level: float) -> float:

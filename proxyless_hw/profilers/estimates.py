@@ -19,8 +19,8 @@ class Estimate:
 
     Attributes:
         name: the workload.
-        interval: median of per-round medians with its 95% interval.
-        raw: the same median without drift correction.
+        interval: median over sessions of the median over rounds, with its 95% interval.
+        raw: the median of all rounds without drift correction.
         p90: 90th percentile of single samples.
         min: smallest sample.
         rounds: rounds measured.
@@ -71,8 +71,9 @@ def _p90(visits: Sequence[Visit]) -> float:
     return float(np.median([visit.p90 for visit in visits]))
 
 
-def values_of(samples: Samples, config: TimingConfig) -> FloatArray:
-    return samples.corrected if config.correct_drift else samples.raw
+def values_of(samples: Samples, config: TimingConfig) -> list[FloatArray]:
+    """The per-round values of each session that the estimate is taken from."""
+    return samples.by_session(samples.corrected if config.correct_drift else samples.raw)
 
 
 def is_done(interval: Interval, config: TimingConfig, margin: float = 1.0) -> bool:

@@ -18,11 +18,15 @@ from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.environment import affinity, load, package_version
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
-from proxyless_hw.profilers.quality import quality_block, repeat_agreement
-from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
+from proxyless_hw.profilers.quality import Agreement, quality_block, repeat_agreement
+from proxyless_hw.profilers.sessions import MeasurementJob, measure_sessions
+from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates
 from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
+
+CPU_SESSIONS: Final = 3
+SHORT_BUDGET_S: Final = 20.0
 
 FINISH_SECONDS: Final = 2.5
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
@@ -44,7 +48,10 @@ class ProfileConfig:
         missing_from: a table whose gaps are filled: its rows are kept, the rest is measured.
         only: a file of op keys, one a line (`table probes` writes one): these ops and no others
             are measured, whether the space has them or not.
-        repeat: measurements in fresh sessions; from 2 on an A/A score is given.
+        sessions: times the runners are built anew within a measurement: where their memory lies
+            changes what they cost, and intervals should say so. None: 3 on a CPU (1 when the
+            budget is under 20 s), 1 where building is slow.
+        repeat: whole measurements; from 2 on an A/A score is given.
         started: `time.perf_counter` reading from which the budget counts; now when None.
     """
 
@@ -58,12 +65,23 @@ class ProfileConfig:
     resume: bool = False
     missing_from: str | None = None
     only: Path | None = None
+    sessions: int | None = None
     repeat: int = 1
     started: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 100:
             raise ProfilingError(f"--repeat lies between 1 and 100: received {self.repeat}.")
+        if self.sessions is not None and not 1 <= self.sessions <= 100:
+            raise ProfilingError(f"--sessions lies between 1 and 100: received {self.sessions}.")
+
+    def sessions_on(self, device_kind: str) -> int:
+        """The number of sessions in a measurement on a kind of device."""
+        if self.sessions is not None:
+            return self.sessions
+        budget = self.timing.budget_s
+        short = budget is not None and budget < SHORT_BUDGET_S * self.repeat
+        return 1 if short or device_kind != "cpu" else CPU_SESSIONS
 
 
 def needed_ops(space: SearchSpace, config: ProfileConfig) -> dict[OpSpec, float]:
@@ -139,61 +157,22 @@ def profile(
     workloads, reference = _workloads(list(uses), space.batch_norm, description)
     names = [op.key for op in uses]
     importance = list(uses.values()) + [0.0] * (len(workloads) - len(uses))
-    header = _journal_header(config, description, workloads)
+    sessions = config.sessions_on(description.get("device_kind", ""))
+    header = _journal_header(config, description, workloads, sessions)
     with Journal(_journal_place(config, names), header, config.resume) as journal:
-        job = _Job(
-            profiler, workloads, reference, importance, timing, config.repeat, progress,
+        job = MeasurementJob(
+            profiler, workloads, reference, importance, timing, sessions, config.repeat, progress,
             clock, sleep, started,
         )  # fmt: skip
-        rounds = _measure_parts(job, journal)
+        rounds = measure_sessions(job, journal)
         # Some devices tell more once they have measured (a phone: mean or median of a visit).
         description.update(profiler.describe())
-        table = _table(config, space, timing, description, rounds, names, workloads, base)
+        agreement = repeat_agreement(rounds, names, timing, sessions)
+        table = _table(
+            config, space, timing, description, rounds, names, workloads, base, agreement
+        )
         table.save(config.output)
     return table
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is measured, and with what."""
-
-    profiler: Profiler
-    workloads: Sequence[Workload]
-    reference: int
-    importance: Sequence[float]
-    timing: TimingConfig
-    repeat: int
-    progress: Callable[[Progress], None] | None
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    started: float
-
-
-def _measure_parts(job: _Job, journal: Journal) -> list[Round]:
-    """Measures each repeat in a session of its own; goes on where the journal ends."""
-    rounds = list(journal.rounds)
-    first = max((record.part for record in rounds), default=0)
-    for part in range(first, job.repeat):
-        budget = job.timing.budget_s
-        if budget is not None:
-            budget = budget * (part + 1) / job.repeat
-        with job.profiler.open(job.workloads) as session:
-            measured = measure(
-                session,
-                job.workloads,
-                job.reference,
-                replace(job.timing, budget_s=budget),
-                clock=job.clock,
-                sleep=job.sleep,
-                progress=job.progress,
-                importance=job.importance,
-                earlier=[record for record in rounds if record.part == part],
-                on_round=journal.append,
-                started=job.started,
-                part=part,
-            )
-        rounds = [record for record in rounds if record.part != part] + list(measured.rounds)
-    return rounds
 
 
 def _finished(config: ProfileConfig) -> LatencyTable | None:
@@ -271,11 +250,15 @@ def _journal_place(config: ProfileConfig, names: Sequence[str]) -> Path:
 
 
 def _journal_header(
-    config: ProfileConfig, description: Mapping[str, str], workloads: Sequence[Workload]
+    config: ProfileConfig,
+    description: Mapping[str, str],
+    workloads: Sequence[Workload],
+    sessions: int,
 ) -> dict[str, object]:
     return {
         "setting": {**description, "options": dict(config.settings.options)},
         "cpus": config.settings.cpus,
+        "sessions": sessions,
         "repeat": config.repeat,
         "workloads": [workload.name for workload in workloads],
     }
@@ -290,13 +273,14 @@ def _table(
     names: Sequence[str],
     workloads: Sequence[Workload],
     base: LatencyTable | None,
+    repeats: Agreement | None,
 ) -> LatencyTable:
     measured = estimates(rounds, names, timing)
     overhead = estimates(rounds, [IDENTITY.name], timing)[0] if IDENTITY in workloads else None
     reference = estimates(rounds, [REFERENCE_OP.key], timing)[0]
     entries = {} if base is None else dict(base.entries)
     entries.update({OpSpec.from_key(item.name): entry_of(item) for item in measured})
-    quality = quality_block(measured, rounds, overhead, repeat_agreement(rounds, names, timing))
+    quality = quality_block(measured, rounds, overhead, repeats)
     resolutions = config.resolutions or (space.resolution,)
     metadata = {} if base is None else dict(base.metadata)
     metadata.update(description)

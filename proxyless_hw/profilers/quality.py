@@ -71,15 +71,22 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def repeat_agreement(
-    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig
+    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig, sessions: int
 ) -> Agreement | None:
-    """Compares the first with the last part of one measurement; None when there is one part."""
-    parts = sorted({record.part for record in rounds})
-    if len(parts) < 2:
+    """Compares the first with the last repeat of a measurement; None when there is one.
+
+    Args:
+        rounds: what was measured; `sessions` parts make a repeat.
+        names: the workloads compared.
+        config: how estimates are taken.
+        sessions: sessions in a repeat.
+    """
+    last = max((record.part for record in rounds), default=0) // sessions
+    if last < 1:
         return None
     halves = []
-    for part in (parts[0], parts[-1]):
-        chosen = [record for record in rounds if record.part == part]
+    for repeat in (0, last):
+        chosen = [record for record in rounds if record.part // sessions == repeat]
         halves.append(
             [
                 (item.interval.estimate, item.interval.low, item.interval.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from fake_host import FakeClock, FakeProfiler, cost_ms
 from proxyless_hw.errors import ProfilingError, TableError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
-from proxyless_hw.profilers.journal import journal_path
+from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.space import SearchSpace
@@ -47,7 +48,10 @@ def tiny(tmp_path: Path) -> Path:
 
 def config_for(tiny: Path, **changes: object) -> ProfileConfig:
     base = ProfileConfig(
-        output=tiny.parent / "out" / "t.csv", space=tiny, timing=TimingConfig(max_rounds=8)
+        output=tiny.parent / "out" / "t.csv",
+        space=tiny,
+        sessions=1,
+        timing=TimingConfig(max_rounds=8),
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -222,6 +226,37 @@ def test_repeats_use_fresh_sessions_and_give_a_score(tiny: Path) -> None:
     assert 0 <= float(table.metadata["quality_repeat_overlap"]) <= 1
 
 
+def test_runners_are_built_anew_within_a_measurement(tiny: Path) -> None:
+    table, profiler, _ = run(config_for(tiny, sessions=None))
+    assert len(profiler.opened) == 3
+    again, profiler, _ = run(
+        config_for(tiny, sessions=2, repeat=2, output=tiny.parent / "again.csv")
+    )
+    assert len(profiler.opened) == 4
+    assert "quality_repeat_spearman" in again.metadata
+    assert "quality_repeat_spearman" not in table.metadata
+
+
+def test_sessions_share_a_budget(tiny: Path) -> None:
+    clock = FakeClock()
+    timing = TimingConfig(budget_s=40.0, max_rounds=100_000)
+    profiler = FakeProfiler(clock, visit_s=0.02)
+    config = config_for(tiny, sessions=4, timing=timing)
+    profile(config, profiler=profiler, clock=clock, sleep=clock.sleep)
+    assert len(profiler.opened) == 4
+    assert 35.0 < clock.now <= 40.0
+    with Journal(journal_path(config.output), _header(config), resume=True) as journal:
+        parts = [record.part for record in journal.rounds]
+    assert min(parts.count(part) for part in range(4)) > 0.7 * len(parts) / 4
+
+
+def _header(config: ProfileConfig) -> dict[str, object]:
+    line = journal_path(config.output).read_text().splitlines()[0]
+    header: dict[str, object] = json.loads(line)["record"]
+    del header["schema"]
+    return header
+
+
 def test_a_budget_covers_everything_from_the_start(tiny: Path) -> None:
     clock = FakeClock()
     clock.now = 3.0
@@ -265,7 +300,8 @@ def test_a_killed_profile_loses_at_most_the_round_in_flight(tiny: Path) -> None:
             output=output,
             space=tiny,
             settings=ProfilerSettings(),
-            timing=TimingConfig(goal=0.9, goal_absolute=10.0, max_rounds=complete + 2),
+            sessions=3,
+            timing=TimingConfig(goal=0.9, goal_absolute=10.0, max_rounds=3 * (complete + 2)),
             resume=True,
         )
     )
