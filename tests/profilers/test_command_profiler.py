@@ -156,7 +156,7 @@ def test_the_last_match_counts_and_no_match_is_none() -> None:
 
 
 def test_real_models_reach_the_tool(tmp_path: Path) -> None:
-    from conftest import small_workloads
+    from small_ops import small_workloads
 
     body = "print(len(open(model, 'rb').read()), 'ms', model[-4:] == 'onnx')"
     with profiler(tool(tmp_path, body)).open(small_workloads()) as session:
@@ -173,7 +173,7 @@ def test_tflite_files_need_no_format_option(tmp_path: Path) -> None:
 
 
 def test_profile_makes_a_table_with_a_command(tmp_path: Path) -> None:
-    from conftest import TINY_SPACE
+    from small_ops import TINY_SPACE
 
     from proxyless_hw.cli import main
     from proxyless_hw.tables.table import LatencyTable

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import standin_adb
-from conftest import CONTRACT_OPS
+from small_ops import CONTRACT_OPS
 from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 
 from proxyless_hw.errors import ProxylessHwError

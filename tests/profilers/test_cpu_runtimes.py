@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import SMALL_OPS
+from small_ops import SMALL_OPS
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingError
 from proxyless_hw.export.onnx_file import onnx_bytes

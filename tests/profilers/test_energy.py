@@ -205,7 +205,7 @@ def test_kinds_without_counters_are_refused() -> None:
 
 
 def test_energy_of_the_cpu_is_measured_through_the_registry(powercap: Path) -> None:
-    from conftest import small_workloads
+    from small_ops import small_workloads
 
     settings = ProfilerSettings(metric="energy", options={"powercap": str(powercap)})
     profiler = get_profiler("cpu", settings)

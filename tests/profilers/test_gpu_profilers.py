@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import SMALL_OPS, small_workloads
+from small_ops import SMALL_OPS, small_workloads
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import standin_adb
-from conftest import TINY_SPACE
+from small_ops import TINY_SPACE
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
