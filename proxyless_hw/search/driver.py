@@ -269,10 +269,12 @@ def _finish(
         constraints, state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
     )
     test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    correction = verification["correction"] if verification else 1.0
+    interval = problem.predictor.interval_ms(best.arch)
     document: dict[str, Any] = {
         "target_ms": problem.target_ms,
-        "predicted_ms": problem.predictor.predict_ms(best.arch),
-        "predicted_interval_ms": list(problem.predictor.interval_ms(best.arch)),
+        "predicted_ms": problem.predictor.predict_ms(best.arch) * correction,
+        "predicted_interval_ms": [bound * correction for bound in interval],
         "expected_ms": expectations[0],
         "measured_ms": verification["measured_ms"] if verification else None,
         "measured_interval_ms": verification["interval_ms"] if verification else None,
