@@ -50,8 +50,10 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 )
 @click.option(
     "--sessions",
+    default=1,
+    show_default=True,
     type=click.IntRange(1, 100),
-    help="Times the runners are built anew; 3 on a CPU by default, 1 elsewhere.",
+    help="Times the runners are built anew within the measurement.",
 )
 @click.option(
     "--repeat",

@@ -25,9 +25,6 @@ from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
-CPU_SESSIONS: Final = 3
-SHORT_BUDGET_S: Final = 20.0
-
 FINISH_SECONDS: Final = 2.5
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
 
@@ -49,8 +46,8 @@ class ProfileConfig:
         only: a file of op keys, one a line (`table probes` writes one): these ops and no others
             are measured, whether the space has them or not.
         sessions: times the runners are built anew within a measurement: where their memory lies
-            changes what they cost, and intervals should say so. None: 3 on a CPU (1 when the
-            budget is under 20 s), 1 where building is slow.
+            changes what they cost, and the intervals of several sessions say so. Each session
+            gets its share of the budget.
         repeat: whole measurements; from 2 on an A/A score is given.
         started: `time.perf_counter` reading from which the budget counts; now when None.
     """
@@ -65,23 +62,15 @@ class ProfileConfig:
     resume: bool = False
     missing_from: str | None = None
     only: Path | None = None
-    sessions: int | None = None
+    sessions: int = 1
     repeat: int = 1
     started: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 100:
             raise ProfilingError(f"--repeat lies between 1 and 100: received {self.repeat}.")
-        if self.sessions is not None and not 1 <= self.sessions <= 100:
+        if not 1 <= self.sessions <= 100:
             raise ProfilingError(f"--sessions lies between 1 and 100: received {self.sessions}.")
-
-    def sessions_on(self, device_kind: str) -> int:
-        """The number of sessions in a measurement on a kind of device."""
-        if self.sessions is not None:
-            return self.sessions
-        budget = self.timing.budget_s
-        short = budget is not None and budget < SHORT_BUDGET_S * self.repeat
-        return 1 if short or device_kind != "cpu" else CPU_SESSIONS
 
 
 def needed_ops(space: SearchSpace, config: ProfileConfig) -> dict[OpSpec, float]:
@@ -157,7 +146,7 @@ def profile(
     workloads, reference = _workloads(list(uses), space.batch_norm, description)
     names = [op.key for op in uses]
     importance = list(uses.values()) + [0.0] * (len(workloads) - len(uses))
-    sessions = config.sessions_on(description.get("device_kind", ""))
+    sessions = config.sessions
     header = _journal_header(config, description, workloads, sessions)
     with Journal(_journal_place(config, names), header, config.resume) as journal:
         job = MeasurementJob(

@@ -227,7 +227,7 @@ def test_repeats_use_fresh_sessions_and_give_a_score(tiny: Path) -> None:
 
 
 def test_runners_are_built_anew_within_a_measurement(tiny: Path) -> None:
-    table, profiler, _ = run(config_for(tiny, sessions=None))
+    table, profiler, _ = run(config_for(tiny, sessions=3))
     assert len(profiler.opened) == 3
     again, profiler, _ = run(
         config_for(tiny, sessions=2, repeat=2, output=tiny.parent / "again.csv")
