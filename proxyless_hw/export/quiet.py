@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -50,12 +51,14 @@ def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
 def _terminal() -> TextIO | None:
     """The process's standard error under another descriptor; None where there is none.
 
-    Never closed: a log handler made meanwhile may keep it.
+    Closed when the process ends, not before: a log handler made meanwhile may keep it.
     """
     try:
-        return os.fdopen(os.dup(2), "w", buffering=1)
+        stream = os.fdopen(os.dup(2), "w", buffering=1)
     except OSError:
         return None
+    atexit.register(stream.close)
+    return stream
 
 
 def _writes_to_descriptor_2(stream: object) -> bool:
