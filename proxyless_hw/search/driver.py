@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,23 @@ def run_search(
     with exclusive_lock(folder.path / ".lock", SearchError, f"run folder {folder.path}"):
         if config.resume and folder.result.exists():
             return read_result(folder.path)
-        with make(problem.constraints) as observer:
-            return _search(config, problem, folder, observer)
+        with make(problem.constraints) as observer, _events(config, observer) as told:
+            return _search(config, problem, folder, told)
+
+
+@contextlib.contextmanager
+def _events(config: SearchConfig, observer: SearchObserver) -> Iterator[SearchObserver]:
+    """The observer, with TensorBoard events beside it where they are asked for."""
+    if not config.tensorboard:
+        yield observer
+        return
+    from proxyless_hw.search.tensorboard import TensorBoardObserver
+
+    events = TensorBoardObserver(observer, Path(config.output or "."))
+    try:
+        yield events
+    finally:
+        events.close()
 
 
 def read_result(run: str | Path) -> SearchResult:

@@ -232,3 +232,15 @@ def test_two_searches_cannot_share_a_folder(tiny_files: Files, tmp_path: Path) -
                 run_search(tiny(tiny_files, tmp_path / "run", epochs=1, resume=True))
 
     run_search(tiny(tiny_files, tmp_path / "run", epochs=1), lambda constraints: Intruder())
+
+
+def test_tensorboard_events_hold_the_metrics(tiny_files: Files, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_search(tiny(tiny_files, tmp_path / "run", tensorboard=True))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["train_loss"] for line in lines[1:]]
+    read = [event.value for event in events.Scalars("search/train_loss")]
+    assert read == pytest.approx(losses, rel=1e-6)
