@@ -54,11 +54,15 @@ def check_device_is_here(table: LatencyTable) -> None:
 
     Raises:
         SearchError: it is another; the message says what to do instead.
+        BackendUnavailableError: its device or runtime cannot be reached from here.
     """
     kind, device = table.metadata.get("device_kind", ""), table.metadata.get("device", "")
     if kind == "cpu" and device == host_device():
         return
     if kind in ("gpu", "mobile", "command"):
+        from proxyless_hw.profilers.registry import get_profiler
+
+        get_profiler(*settings_of(table)).describe()
         return
     raise SearchError(
         f"--verify measures on the table's device, and '{table.name}' was measured on '{device}' "

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from proxyless_hw.architecture import Architecture
-from proxyless_hw.errors import SearchError
+from proxyless_hw.errors import BackendUnavailableError, SearchError
 from proxyless_hw.search import driver
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derived import load_derived_network
@@ -244,3 +244,17 @@ def test_tensorboard_events_hold_the_metrics(tiny_files: Files, tmp_path: Path) 
     losses = [json.loads(line)["train_loss"] for line in lines[1:]]
     read = [event.value for event in events.Scalars("search/train_loss")]
     assert read == pytest.approx(losses, rel=1e-6)
+
+
+def test_a_device_that_is_not_here_is_named_before_any_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from proxyless_hw.search.verify import check_device_is_here
+    from proxyless_hw.tables.table import LatencyTable
+
+    monkeypatch.setenv("PATH", str(tmp_path))  # no adb
+    table = LatencyTable.load("pixel1")
+    with pytest.raises(BackendUnavailableError, match="adb is not installed"):
+        check_device_is_here(table)
+    with pytest.raises(SearchError, match="measured on 'another machine'"):
+        check_device_is_here(table.with_metadata(device_kind="cpu", device="another machine"))
