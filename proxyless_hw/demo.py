@@ -158,8 +158,8 @@ def _measure(
     onnx: Path, tflite: Path, search: SearchResult, table: LatencyTable
 ) -> tuple[DemoRow, ...]:
     timing = TimingConfig(goal=0.005)
-    (onnx_ms,) = measure_in_fresh_process(paths=[onnx], timing=timing)
-    (tflite_ms,) = measure_in_fresh_process(paths=[tflite], timing=timing)
+    (onnx_ms,) = measure_in_fresh_process(paths=[onnx], timing=timing, sessions=3)
+    (tflite_ms,) = measure_in_fresh_process(paths=[tflite], timing=timing, sessions=3)
     predicted = float(search.document["predicted_ms"])
     target = float(search.document["target_ms"])
     runtime = table.metadata["runtime"]

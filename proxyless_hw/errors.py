@@ -52,6 +52,10 @@ class SearchError(ProxylessHwError):
     """A search cannot start, go on or end as asked."""
 
 
+class InfeasibleTargetError(SearchError):
+    """A target lies outside what a space can reach; the message states the range."""
+
+
 class TrainingError(ProxylessHwError):
     """A training cannot start, go on or end as asked."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,16 @@ def write_text_atomically(path: Path, text: str, error: type[ProxylessHwError]) 
     """
     with atomic_path(path, error) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def copy_atomically(source: Path, target: Path, error: type[ProxylessHwError]) -> None:
+    """Copies a file's content by way of `atomic_path`.
+
+    Raises:
+        ProxylessHwError: (as `error`) the source cannot be read, or see `atomic_path`.
+    """
+    with atomic_path(target, error) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _sync(path: Path) -> None:

@@ -58,7 +58,12 @@ def command(**values: Any) -> None:
     timing = TimingConfig(goal=values["goal"], budget_s=values["budget"])
     with progress_bar("benchmark", quiet) as progress:
         measured = measure_workloads(
-            workloads, settings, device=device, timing=timing, progress=progress
+            workloads,
+            settings,
+            device=device,
+            timing=timing,
+            sessions=3 if device == "cpu" else 1,
+            progress=progress,
         )
     results = [
         _result(workload, item, settings, device, values["per_op"])

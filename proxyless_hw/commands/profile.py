@@ -50,10 +50,8 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 )
 @click.option(
     "--sessions",
-    default=1,
-    show_default=True,
     type=click.IntRange(1, 100),
-    help="Times the runners are built anew within the measurement.",
+    help="Times the runners are built in a measurement: 3 by default on a CPU or GPU, else 1.",
 )
 @click.option(
     "--repeat",

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from proxyless_hw.search.driver import SearchResult
 
 # Options that are not settings of the search itself.
-_COMMAND_ONLY = frozenset(("preset", "config_file", "as_json", "quiet", "report"))
+_COMMAND_ONLY = frozenset(
+    ("preset", "config_file", "as_json", "quiet", "report", "resolutions", "all_resolutions")
+)
 
 
 @click.command()
@@ -35,7 +37,16 @@ _COMMAND_ONLY = frozenset(("preset", "config_file", "as_json", "quiet", "report"
     type=click.Choice(["lookup", "auto", "regression"]),
     help="How the table prices ops: exactly, exactly where it can, or by regression alone.",
 )
-@click.option("--resolution", type=click.IntRange(1, 8192), help="Deployment; the table's own.")
+@click.option(
+    "--resolution",
+    "resolutions",
+    multiple=True,
+    type=click.IntRange(1, 8192),
+    help="Deployment; the table's own. Several: one search at each, and the best network wins.",
+)
+@click.option(
+    "--all-resolutions", is_flag=True, help="A search at each resolution that the table holds."
+)
 @click.option("--num-classes", type=click.IntRange(1, 65536), help="Deployment; the table's own.")
 @click.option("--data", metavar="NAME", help="digits, mnist, fashion-mnist, cifar10, folder, ...")
 @click.option("--data-root", metavar="DIR", help="Folder of the data set, where it needs one.")
@@ -97,7 +108,13 @@ def command(**values: Any) -> None:
     from proxyless_hw.search.observer import TerminalObserver
 
     config = _configuration(values)
-    result = run_search(config, None if values["quiet"] else TerminalObserver)
+    observer = None if values["quiet"] else TerminalObserver
+    if values["all_resolutions"] or len(set(values["resolutions"])) > 1:
+        from proxyless_hw.search.outer import search_resolutions
+
+        result = search_resolutions(config, values["resolutions"], observer)
+    else:
+        result = run_search(config, observer)
     if not result.document:
         return  # a torchrun process other than the first: the first one prints
     if values["report"]:
@@ -129,6 +146,8 @@ def _configuration(values: dict[str, Any]) -> Any:
     for key, value in values.items():
         if key not in _COMMAND_ONLY and value is not None and value != ():
             settings[key] = value
+    if len(set(values["resolutions"])) == 1:
+        settings["resolution"] = values["resolutions"][0]
     if values["verify"]:
         _check_device(settings)
     return config_from(settings, values["preset"], "the configuration")
@@ -151,6 +170,7 @@ def summary(result: SearchResult) -> str:
         f"target {document['target_ms']:.4g} ms, predicted {document['predicted_ms']:.4g} ms "
         f"({low:.4g} to {high:.4g}), expectation at the end {document['expected_ms']:.4g} ms",
     ]
+    lines += [_resolution_line(row) for row in document.get("resolutions", ())]
     if document["measured_ms"] is not None:
         low, high = document["measured_interval_ms"]
         lines.append(f"measured {document['measured_ms']:.4g} ms ({low:.4g} to {high:.4g})")
@@ -160,3 +180,13 @@ def summary(result: SearchResult) -> str:
         f"proxyless-hw export {result.folder} --format onnx --output net.onnx",
     ]
     return "\n".join(lines)
+
+
+def _resolution_line(row: dict[str, Any]) -> str:
+    """One resolution of an outer choice."""
+    if "infeasible" in row:
+        return f"  at {row['resolution']} px: {row['infeasible']}"
+    return (
+        f"  at {row['resolution']} px: predicted {row['predicted_ms']:.4g} ms, held-out accuracy "
+        f"{row['supernet_accuracy']:.1%} at {row['train_resolution']} px"
+    )

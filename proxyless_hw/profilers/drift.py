@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.statistics import FloatArray
+
+UNDISTURBED: Final = 0.2
+"""Quantile of the reference's visits that counts as the machine's undisturbed speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Samples:
     Attributes:
         visits: the visits, one per round it took part in.
         raw: their values, shape (rounds,).
-        drift: log ratio of the reference at each visit to its median, shape (rounds,).
+        drift: log ratio of the reference at each visit to its undisturbed level, shape (rounds,).
         parts: the session of each visit, shape (rounds,).
     """
 
@@ -68,7 +72,7 @@ class Samples:
 
     @property
     def corrected(self) -> FloatArray:
-        """The values at the reference's median speed in their session, shape (rounds,)."""
+        """The values at the machine's undisturbed speed in their session, shape (rounds,)."""
         return self.raw * np.exp(-self.drift)
 
 
@@ -123,16 +127,20 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
 
 
 def _levels(rounds: Sequence[Round]) -> dict[int, float]:
-    """Log of the reference's median in each session; 0 without a reference."""
+    """Log of the undisturbed reference in each session; 0 without a reference.
+
+    What disturbs a machine makes it slower, so the level is the lower fifth of the reference's
+    visits: a session of which half was disturbed has the same level as a quiet one.
+    """
     levels = {}
     for part in {record.part for record in rounds}:
         values = reference_values(record for record in rounds if record.part == part)
-        levels[part] = math.log(float(np.median(values))) if values else 0.0
+        levels[part] = math.log(float(np.quantile(values, UNDISTURBED))) if values else 0.0
     return levels
 
 
 def _drift_at(segment: Segment, fraction: float, level: float) -> float:
-    """Log ratio of the reference to its median, interpolated between the segment's ends."""
+    """Log ratio of the reference to its level, interpolated between the segment's ends."""
     if segment.before is None or segment.after is None:
         return 0.0
     before, after = math.log(segment.before), math.log(segment.after)

@@ -9,7 +9,7 @@ import numpy as np
 
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.drift import Round, Samples, collect, reference_values
-from proxyless_hw.profilers.statistics import FloatArray, Interval, bootstrap_medians
+from proxyless_hw.profilers.statistics import FloatArray, Interval, median_intervals
 from proxyless_hw.profilers.timing_config import TimingConfig
 
 
@@ -43,7 +43,7 @@ def estimates(
 ) -> list[Estimate]:
     """What a record of rounds says about each name (each was visited at least once)."""
     samples = collect(rounds, names)
-    intervals = bootstrap_medians(
+    intervals = median_intervals(
         [values_of(item, config) for item in samples], config.resamples, config.seed
     )
     found = []

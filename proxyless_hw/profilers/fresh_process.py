@@ -28,14 +28,17 @@ def answer(request: dict[str, Any]) -> list[Measured]:
         fields["cpus"] = tuple(fields["cpus"])
     settings = ProfilerSettings(**fields)
     timing = TimingConfig(**request["timing"])
+    device, sessions = request["device"], request["sessions"]
     measured: list[Measured] = []
     if request["paths"]:
         measured += measure_files(
-            request["paths"], settings, device=request["device"], timing=timing
+            request["paths"], settings, device=device, timing=timing, sessions=sessions
         )
     if request["archs"]:
         archs = [Architecture.from_json(text) for text in request["archs"]]
-        measured += measure_networks(archs, settings, device=request["device"], timing=timing)
+        measured += measure_networks(
+            archs, settings, device=device, timing=timing, sessions=sessions
+        )
     return measured
 
 

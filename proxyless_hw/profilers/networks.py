@@ -15,7 +15,8 @@ from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
-from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, measure
+from proxyless_hw.profilers.drift import Round
+from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
 
 NETWORKS_PER_SESSION = 40
 """Networks held in memory at once."""
@@ -53,6 +54,7 @@ def measure_files(
     *,
     device: str = "cpu",
     timing: TimingConfig | None = None,
+    sessions: int = 1,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Measured]:
     """Measures model files, interleaved.
@@ -62,6 +64,7 @@ def measure_files(
         settings: how they are run; the runtime follows from the suffix when it names none.
         device: device kind.
         timing: the protocol's settings; 1% and at most 100 rounds by default.
+        sessions: times the runners are built; intervals of several contain what that changes.
         progress: called after each round.
 
     Raises:
@@ -74,7 +77,9 @@ def measure_files(
             raise ProfilingError(f"no model file {file}.")
     chosen = settings_for_files(files, settings or ProfilerSettings(), device)
     workloads = [Workload(name=str(file), file=file) for file in dict.fromkeys(files)]
-    return measure_workloads(workloads, chosen, device=device, timing=timing, progress=progress)
+    return measure_workloads(
+        workloads, chosen, device=device, timing=timing, sessions=sessions, progress=progress
+    )
 
 
 def measure_networks(
@@ -84,6 +89,7 @@ def measure_networks(
     device: str = "cpu",
     names: Sequence[str] | None = None,
     timing: TimingConfig | None = None,
+    sessions: int = 1,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Measured]:
     """Measures networks at their deployment shape, interleaved.
@@ -94,6 +100,7 @@ def measure_networks(
         device: device kind.
         names: one distinct name per network; ``network 0``, ... by default.
         timing: the protocol's settings; 1% and at most 100 rounds by default.
+        sessions: times the runners are built; intervals of several contain what that changes.
         progress: called after each round.
 
     Raises:
@@ -106,7 +113,9 @@ def measure_networks(
         for label, arch in zip(labels, archs, strict=True)
     ]
     chosen = settings or ProfilerSettings()
-    return measure_workloads(workloads, chosen, device=device, timing=timing, progress=progress)
+    return measure_workloads(
+        workloads, chosen, device=device, timing=timing, sessions=sessions, progress=progress
+    )
 
 
 def measure_workloads(
@@ -115,12 +124,13 @@ def measure_workloads(
     *,
     device: str = "cpu",
     timing: TimingConfig | None = None,
+    sessions: int = 1,
     progress: Callable[[Progress], None] | None = None,
     profiler: Profiler | None = None,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Measured]:
-    """Measures networks or files, a session of at most 40 at a time; the reference joins each.
+    """Measures networks or files, at most 40 built at a time; the reference joins each session.
 
     Raises:
         ProfilingError, BackendUnavailableError: as `measure_files`.
@@ -136,11 +146,17 @@ def measure_workloads(
     results: list[Measured] = []
     for first in range(0, len(workloads), NETWORKS_PER_SESSION):
         chunk = list(workloads[first : first + NETWORKS_PER_SESSION])
-        budget = config.budget_s
-        if budget is not None:
-            budget *= min(1.0, (first + len(chunk)) / len(workloads))
         results += _measure_chunk(
-            chunk, profiler, replace(config, budget_s=budget), progress, clock, sleep, started
+            chunk,
+            profiler,
+            config,
+            sessions,
+            first,
+            len(workloads),
+            progress,
+            clock,
+            sleep,
+            started,
         )
     return results
 
@@ -149,26 +165,38 @@ def _measure_chunk(
     chunk: Sequence[Workload],
     profiler: Profiler,
     config: TimingConfig,
+    sessions: int,
+    before: int,
+    total: int,
     progress: Callable[[Progress], None] | None,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
     started: float,
 ) -> list[Measured]:
+    """Measures workloads `before` to `before + len(chunk)` of `total`, on their budget share."""
     reference = _reference(profiler)
     listed = [*chunk, *reference]
-    with profiler.open(listed) as session:
-        measured = measure(
-            session,
-            listed,
-            len(chunk) if reference else None,
-            config,
-            clock=clock,
-            sleep=sleep,
-            progress=progress,
-            started=started,
-            targets=[workload.name for workload in chunk],
-        )
-    return [measured_from(estimate) for estimate in measured.estimates]
+    names = [workload.name for workload in chunk]
+    rounds: list[Round] = []
+    for part in range(sessions):
+        budget = config.budget_s
+        if budget is not None:
+            budget *= (before + len(chunk) * (part + 1) / sessions) / total
+        with profiler.open(listed) as session:
+            measured = measure(
+                session,
+                listed,
+                len(chunk) if reference else None,
+                replace(config, budget_s=budget),
+                clock=clock,
+                sleep=sleep,
+                progress=progress,
+                started=started,
+                part=part,
+                targets=names,
+            )
+        rounds += measured.rounds
+    return [measured_from(estimate) for estimate in estimates(rounds, names, config)]
 
 
 def _reference(profiler: Profiler) -> list[Workload]:
@@ -223,6 +251,7 @@ def measure_in_fresh_process(
     settings: ProfilerSettings | None = None,
     device: str = "cpu",
     timing: TimingConfig | None = None,
+    sessions: int = 1,
     timeout_s: float = 3600.0,
 ) -> list[Measured]:
     """Measures files, or networks, in a new Python process that holds nothing else.
@@ -230,7 +259,7 @@ def measure_in_fresh_process(
     Args:
         paths: model files; or
         archs: networks at their deployment shape.
-        settings, device, timing: as `measure_files`.
+        settings, device, timing, sessions: as `measure_files`.
         timeout_s: seconds after which the process is ended.
 
     Raises:
@@ -243,6 +272,7 @@ def measure_in_fresh_process(
         "archs": [arch.to_json() for arch in archs],
         "settings": {**asdict(replace(chosen, options={})), "options": dict(chosen.options)},
         "device": device,
+        "sessions": sessions,
         "timing": asdict(timing or TimingConfig(goal=0.01)),
     }
     try:

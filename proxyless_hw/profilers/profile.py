@@ -28,6 +28,9 @@ from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 FINISH_SECONDS: Final = 2.5
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
 
+IN_PROCESS_SESSIONS: Final = 3
+"""Sessions of a measurement when none are asked for: two would know their spread from one pair."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileConfig:
@@ -45,9 +48,9 @@ class ProfileConfig:
         missing_from: a table whose gaps are filled: its rows are kept, the rest is measured.
         only: a file of op keys, one a line (`table probes` writes one): these ops and no others
             are measured, whether the space has them or not.
-        sessions: times the runners are built anew within a measurement: where their memory lies
+        sessions: times the runners are built within a measurement: where their memory lies
             changes what they cost, and the intervals of several sessions say so. Each session
-            gets its share of the budget.
+            gets its share of the budget. When None: 3 where runners live in this process, else 1.
         repeat: whole measurements; from 2 on an A/A score is given.
         started: `time.perf_counter` reading from which the budget counts; now when None.
     """
@@ -62,14 +65,14 @@ class ProfileConfig:
     resume: bool = False
     missing_from: str | None = None
     only: Path | None = None
-    sessions: int = 1
+    sessions: int | None = None
     repeat: int = 1
     started: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 100:
             raise ProfilingError(f"--repeat lies between 1 and 100: received {self.repeat}.")
-        if not 1 <= self.sessions <= 100:
+        if self.sessions is not None and not 1 <= self.sessions <= 100:
             raise ProfilingError(f"--sessions lies between 1 and 100: received {self.sessions}.")
 
 
@@ -146,7 +149,7 @@ def profile(
     workloads, reference = _workloads(list(uses), space.batch_norm, description)
     names = [op.key for op in uses]
     importance = list(uses.values()) + [0.0] * (len(workloads) - len(uses))
-    sessions = config.sessions
+    sessions = config.sessions or (IN_PROCESS_SESSIONS if _in_process(description) else 1)
     header = _journal_header(config, description, workloads, sessions)
     with Journal(_journal_place(config, names), header, config.resume) as journal:
         job = MeasurementJob(
@@ -224,10 +227,14 @@ def _workloads(
     if REFERENCE_OP not in listed:
         listed.append(REFERENCE_OP)
     workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]
-    in_process = description.get("device_kind") in ("cpu", "gpu")
-    if in_process and description.get("metric") == "latency":
+    if _in_process(description) and description.get("metric") == "latency":
         workloads.append(IDENTITY)
     return workloads, listed.index(REFERENCE_OP)
+
+
+def _in_process(description: Mapping[str, str]) -> bool:
+    """Whether runners are built in this process (and not on a phone or by a command)."""
+    return description.get("device_kind") in ("cpu", "gpu")
 
 
 def _journal_place(config: ProfileConfig, names: Sequence[str]) -> Path:
@@ -300,8 +307,8 @@ def protocol_line(timing: TimingConfig) -> str:
     correction = "drift corrected" if timing.correct_drift else "drift not corrected"
     return (
         f"interleaved rounds in random order, reference every {timing.segment} ops, {correction}, "
-        f"median of per-round medians, 95% bootstrap over rounds, goal {timing.goal:g}, "
-        f"seed {timing.seed}"
+        f"median of per-round medians, 95% interval from rounds and sessions, "
+        f"goal {timing.goal:g}, seed {timing.seed}"
     )
 
 

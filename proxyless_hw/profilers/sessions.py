@@ -77,6 +77,7 @@ def measure_sessions(job: MeasurementJob, journal: Journal) -> list[Round]:
                 on_round=journal.append,
                 started=job.started,
                 part=part,
+                hard_deadline=job.deadline,
             )
         needed_s = 2 * (built_s + measured.seconds / max(1, len(measured.rounds)))
         rounds = [record for record in rounds if record.part != part] + list(measured.rounds)

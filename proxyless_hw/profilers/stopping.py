@@ -9,7 +9,7 @@ import numpy as np
 
 from proxyless_hw.profilers.drift import Round, collect
 from proxyless_hw.profilers.estimates import is_done, values_of
-from proxyless_hw.profilers.statistics import FloatArray, Interval, bootstrap_medians
+from proxyless_hw.profilers.statistics import FloatArray, Interval, median_intervals
 from proxyless_hw.profilers.timing_config import TimingConfig
 
 WATCH_RESAMPLES: Final = 200
@@ -38,7 +38,7 @@ def watched_intervals(
     rounds: Sequence[Round], names: Sequence[str], config: TimingConfig, resamples: int
 ) -> list[Interval]:
     values = [values_of(samples, config) for samples in collect(rounds, names)]
-    return bootstrap_medians(values, resamples, config.seed)
+    return median_intervals(values, resamples, config.seed)
 
 
 def choose_next(

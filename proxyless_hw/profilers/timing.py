@@ -104,6 +104,7 @@ class _Run:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         deadline: float,
+        hard_deadline: float,
     ) -> None:
         self.session = session
         self.index = {workload.name: index for index, workload in enumerate(workloads)}
@@ -112,6 +113,7 @@ class _Run:
         self.clock = clock
         self.sleep = sleep
         self.deadline = deadline
+        self.hard_deadline = hard_deadline
         self.pace = _Pace()
         self.reference_name = (
             None if reference_index is None else f"reference {workloads[reference_index].name}"
@@ -176,7 +178,7 @@ class _Run:
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             late = self.clock() + self.pace.expect(chosen) > self.deadline
-            if late and (not must_finish or self.clock() > self.deadline):
+            if late and (not must_finish or self.clock() > self.hard_deadline):
                 break
             kept, before = self.segment(chosen, before)
             segments.append(kept)
@@ -206,6 +208,7 @@ def measure(
     started: float | None = None,
     part: int = 0,
     targets: Sequence[str] | None = None,
+    hard_deadline: float | None = None,
 ) -> Measurements:
     """Measures workloads by the protocol.
 
@@ -223,6 +226,8 @@ def measure(
         started: clock reading from which the budget counts; now when None.
         part: number of this session within one measurement (repeats use fresh sessions).
         targets: names to estimate; all workloads when None.
+        hard_deadline: clock reading until which workloads may have their first visit, where
+            `config.budget_s` is one session's share of a larger budget; the same when None.
 
     Raises:
         ProfilingError: a workload failed, or the budget ended before all were measured once.
@@ -232,7 +237,8 @@ def measure(
     deadline = float("inf") if config.budget_s is None else origin + config.budget_s
     names = [workload.name for workload in workloads] if targets is None else list(targets)
     weights = np.ones(len(names)) if importance is None else np.asarray(importance, dtype=float)
-    run = _Run(session, workloads, reference_index, config, clock, sleep, deadline)
+    last_call = deadline if hard_deadline is None else hard_deadline
+    run = _Run(session, workloads, reference_index, config, clock, sleep, deadline, last_call)
     rounds = list(earlier)
     own = sum(record.part == part for record in rounds)
     while True:

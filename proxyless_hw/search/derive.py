@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 
-from proxyless_hw.errors import SearchError
+from proxyless_hw.errors import InfeasibleTargetError, SearchError
 
 WINDOW = 0.99
 """The lower edge of the accepted window, as a fraction of the target."""
@@ -71,12 +71,12 @@ def check_feasible(costs: CostTable, target: float) -> None:
     """Checks that a target lies within the achievable range, before any training.
 
     Raises:
-        SearchError: it does not; the message states the range.
+        InfeasibleTargetError: it does not; the message states the range.
     """
     low, high = costs.range
     slack = 1e-9 * high
     if not low - slack <= target <= high + slack:
-        raise SearchError(
+        raise InfeasibleTargetError(
             f"target {target:g} {costs.unit} lies outside what the space can reach on "
             f"'{costs.name}': {low:.4g} to {high:.4g} {costs.unit}. Choose a target in that range."
         )

@@ -30,6 +30,8 @@ CLOSE_ENOUGH = 0.005
 """A correction smaller than this is not worth deriving again for."""
 MAX_CORRECTIONS = 3
 MEASURED_FINALISTS = 6
+FINAL_SESSIONS = 3
+"""Times the winner is built: its interval then contains what building it again changes."""
 
 
 def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
@@ -118,6 +120,7 @@ def verify_search(
         settings=settings,
         device=kind,
         timing=TimingConfig(goal=0.005),
+        sessions=FINAL_SESSIONS,
     )[0]
     return finalists, _document(final, finalists[0].derived, target, rounds, correction, problem)
 

@@ -93,7 +93,7 @@ def test_the_header_says_how_the_table_was_made_and_how_good_it_is(tiny: Path) -
     assert float(header["session_overhead_ms"]) > 0
     assert header["reference_op"] == REFERENCE_OP.key
     assert header["created"].endswith("Z")
-    assert "bootstrap" in header["protocol"]
+    assert "rounds and sessions" in header["protocol"]
 
 
 def test_several_resolutions_and_classes_stand_in_one_table(tiny: Path) -> None:

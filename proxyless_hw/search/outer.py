@@ -1,0 +1,129 @@
+"""Input resolution as an outer choice: one search per resolution, the best network wins.
+
+Each resolution has its own expectation and its own integer program, since a network costs something
+else at each. Training images shrink in proportion: the largest deployment resolution trains at the
+resolution asked for, a smaller one at as much less. The network with the best held-out accuracy
+wins, and its run becomes the outer folder's own, so that everything that reads a run reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from proxyless_hw.errors import InfeasibleTargetError, SearchError
+from proxyless_hw.files import copy_atomically
+from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.driver import (
+    ObserverFactory,
+    SearchResult,
+    data_config,
+    read_result,
+    run_search,
+)
+from proxyless_hw.search.prepare import prepare_problem
+from proxyless_hw.search.run_folder import RunFolder, default_folder
+from proxyless_hw.tables.table import LatencyTable
+
+MIN_TRAINING_PIXELS = 8
+"""Smallest training resolution that data sets accept."""
+
+
+def search_resolutions(
+    config: SearchConfig,
+    resolutions: Sequence[int] = (),
+    observer_factory: ObserverFactory | None = None,
+) -> SearchResult:
+    """Searches at every resolution and keeps the best network.
+
+    Args:
+        config: settings of each search; `resolution` is replaced.
+        resolutions: deployment resolutions in pixels; those the table holds when empty.
+        observer_factory: as for `run_search`.
+
+    Returns:
+        The winner, in the outer run folder; ``result.json`` lists every resolution under
+        ``resolutions``, those the target cannot be reached at with the reason.
+
+    Raises:
+        SearchError: the target can be reached at none of them, or as `run_search`.
+        MissingEntryError: the table lacks ops at one of them.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise SearchError(
+            "a choice among resolutions runs in one process. With torchrun, search each resolution "
+            "on its own (one --resolution) and compare the reports."
+        )
+    table = LatencyTable.load(config.table)
+    chosen = sorted(set(resolutions or table.resolutions))
+    if not chosen:
+        raise SearchError(f"table '{table.name}' does not say which resolutions it holds.")
+    if config.target_ms is None:
+        raise SearchError(
+            "several resolutions compete for one target: give it with --target-ms (by default a "
+            "target is the middle of what one resolution can reach)."
+        )
+    name = f"{Path(table.name).stem}-{config.target_ms:.4g}ms-resolutions"
+    folder = RunFolder(default_folder(name) if config.output is None else Path(config.output))
+    if folder.is_started() and not config.resume:
+        raise SearchError(
+            f"{folder.path} already holds a run. Go on with it: add --resume; or choose another "
+            "--output."
+        )
+    with exclusive_lock(folder.path / ".outer.lock", SearchError, f"run folder {folder.path}"):
+        if config.resume and folder.result.exists():
+            return read_result(folder.path)
+        rows, results = [], []
+        for resolution in chosen:
+            at = _config_at(config, resolution, chosen[-1], folder.path)
+            row: dict[str, Any] = {
+                "resolution": resolution,
+                "train_resolution": at.train_resolution,
+            }
+            rows.append(row)
+            try:
+                prepare_problem(at)
+            except InfeasibleTargetError as error:
+                row["infeasible"] = str(error)
+                continue
+            result = run_search(at, observer_factory)
+            keys = ("predicted_ms", "measured_ms", "supernet_accuracy", "accuracy")
+            row.update({key: result.document[key] for key in keys}, run=f"r{resolution}")
+            results.append(result)
+        if not results:
+            reasons = " ".join(str(row["infeasible"]) for row in rows)
+            raise SearchError(f"the target can be reached at no resolution. {reasons}")
+        return _keep(_best(results), folder, rows)
+
+
+def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path) -> SearchConfig:
+    """The settings of one resolution's search; it goes on where it was when it has begun."""
+    pixels = data_config(config).train_resolution
+    output = folder / f"r{resolution}"
+    return replace(
+        config,
+        resolution=resolution,
+        train_resolution=max(MIN_TRAINING_PIXELS, round(pixels * resolution / largest)),
+        output=str(output),
+        resume=RunFolder(output).is_started(),
+    )
+
+
+def _best(results: Sequence[SearchResult]) -> SearchResult:
+    """By held-out accuracy, among those that a verification did not contradict if there are any."""
+    agreeing = [result for result in results if result.verified is not False]
+    return max(agreeing or results, key=lambda result: result.document["supernet_accuracy"])
+
+
+def _keep(winner: SearchResult, folder: RunFolder, rows: list[dict[str, Any]]) -> SearchResult:
+    """Makes the winner's run the outer folder's; its result comes last and marks the end."""
+    source = RunFolder(winner.folder)
+    for file in (source.config, source.metrics, source.checkpoint, source.network):
+        copy_atomically(file, folder.path / file.name, SearchError)
+    winner.architecture.save(folder.architecture)
+    folder.write_json(folder.result, {**winner.document, "resolutions": rows})
+    return read_result(folder.path)
