@@ -88,13 +88,13 @@ def run_demo(
     started = time.perf_counter()
     table_path = folder / "table.csv"
     say("1/5  profiling this CPU: every op of the imagenet space at 224 px, 10 classes")
-    table = _profile(table_path, seed, show_progress)
+    _profile(table_path, seed, show_progress)
     say("2/5  searching for the middle of what this CPU can reach, then measuring the finalists")
     search = _search(folder, table_path, seed, quiet)
     say("3/5  exporting the found network as ONNX and TFLite, each compared with torch")
     onnx, tflite = _export(folder)
     say("4/5  measuring both files in a fresh process")
-    rows = _measure(onnx, tflite, search, table)
+    rows = _measure(onnx, tflite, search)
     first = rows[0].measured
     target = float(search.document["target_ms"])
     result = DemoResult(
@@ -154,17 +154,14 @@ def _export(folder: Path) -> tuple[Path, Path]:
     return targets[0].path, targets[1].path
 
 
-def _measure(
-    onnx: Path, tflite: Path, search: SearchResult, table: LatencyTable
-) -> tuple[DemoRow, ...]:
+def _measure(onnx: Path, tflite: Path, search: SearchResult) -> tuple[DemoRow, ...]:
     timing = TimingConfig(goal=0.005)
     (onnx_ms,) = measure_in_fresh_process(paths=[onnx], timing=timing, sessions=3)
     (tflite_ms,) = measure_in_fresh_process(paths=[tflite], timing=timing, sessions=3)
     predicted = float(search.document["predicted_ms"])
     target = float(search.document["target_ms"])
-    runtime = table.metadata["runtime"]
     return (
-        DemoRow(onnx, f"ONNX Runtime ({runtime})", target, predicted, onnx_ms),
+        DemoRow(onnx, "ONNX Runtime", target, predicted, onnx_ms),
         DemoRow(tflite, "LiteRT", None, None, tflite_ms),
     )
 

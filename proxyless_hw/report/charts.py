@@ -79,6 +79,30 @@ def line_chart(
     return canvas
 
 
+def scatter_chart(title: str, series: Sequence[Series], *, x_label: str) -> Canvas:
+    """Points without lines over two axes of one quantity, and the diagonal where they agree.
+
+    Args:
+        title: above the drawing, with the unit of y.
+        series: groups of points, each with one at least.
+        x_label: under the axis.
+    """
+    canvas = Canvas(WIDTH, HEIGHT, title)
+    xs = [x for group in series for x in group.x]
+    ys = [y for group in series for y in group.y if y is not None]
+    margin = (max(xs + ys) - min(xs + ys)) * 0.08 or max(xs) * 0.05
+    low, high = min(xs + ys) - margin, max(xs + ys) + margin
+    axis = _Axis(low, high, low, high)
+    _draw_frame(canvas, axis, title, x_label)
+    ends = [(axis.x(low), axis.y(low)), (axis.x(high), axis.y(high))]
+    canvas.add(Line(points=ends, stroke="target", width=1.5, dashed=True))
+    for group, colour in zip(series, _cycle(len(series)), strict=True):
+        points = [(x, y) for x, y in zip(group.x, group.y, strict=True) if y is not None]
+        canvas.add(*(Circle(x=axis.x(x), y=axis.y(y), radius=3.5, fill=colour) for x, y in points))
+    _draw_names(canvas, [group.name for group in series])
+    return canvas
+
+
 def bar_chart(title: str, bars: Sequence[tuple[str, float]], unit: str) -> Canvas:
     """Horizontal bars, one row each, longest to the full width; values are written out."""
     row, name_width = 19, 150

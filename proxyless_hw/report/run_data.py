@@ -104,7 +104,7 @@ class RunData:
         Raises:
             ReportError: it is something else.
         """
-        return _number(self.result or {}, key, f"{self.path / 'result.json'}")
+        return number_of(self.result or {}, key, f"{self.path / 'result.json'}")
 
     def interval(self, key: str) -> tuple[float, float] | None:
         """A pair of numbers of result.json; None where it is absent or null.
@@ -115,7 +115,7 @@ class RunData:
         value = (self.result or {}).get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+        if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
             raise ReportError(
                 f"{self.path / 'result.json'}: {key} must be two numbers: received "
                 f"{str(value)[:60]!r}."
@@ -134,7 +134,7 @@ class RunData:
             raise ReportError(f"{where}: {key} must be a list of objects.")
         for index, row in enumerate(rows):
             for name in names:
-                if _number(row, name, f"{where}: {key}[{index}]") is None:
+                if number_of(row, name, f"{where}: {key}[{index}]") is None:
                     raise ReportError(f"{where}: {key}[{index}] lacks {name}.")
         return rows
 
@@ -193,13 +193,13 @@ def _epoch(line: str, where: str) -> Epoch:
     if not isinstance(row, dict):
         raise ReportError(f"{where} must be a JSON object.")
     numbers = {
-        name: _number(row, name, where)
+        name: number_of(row, name, where)
         for name in ("train_loss", "train_accuracy", "holdout_loss", "holdout_accuracy", "entropy")
     }
     validation = row.get("validation")
     if isinstance(validation, dict):
-        numbers["holdout_loss"] = _number(validation, "loss", where)
-        numbers["holdout_accuracy"] = _number(validation, "top1", where)
+        numbers["holdout_loss"] = number_of(validation, "loss", where)
+        numbers["holdout_accuracy"] = number_of(validation, "top1", where)
     return Epoch(
         phase=str(row.get("phase", "train")),
         expected=_numbers(row, "expected_ms", where),
@@ -220,27 +220,33 @@ def _alpha(value: object, where: str) -> list[list[float | None]] | None:
 
 def _is_probabilities(row: object) -> bool:
     return isinstance(row, list) and all(
-        cell is None or (_is_number(cell) and 0 <= cell <= 1) for cell in row
+        cell is None or (is_number(cell) and 0 <= cell <= 1) for cell in row
     )
 
 
 def _numbers(row: dict[str, Any], key: str, where: str) -> dict[str, float]:
     values = row.get(key) or {}
-    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
+    if not isinstance(values, dict) or not all(map(is_number, values.values())):
         raise ReportError(f"{where}: {key} must map names to numbers.")
     return {str(name): float(value) for name, value in values.items()}
 
 
-def _number(row: Mapping[str, Any], key: str, where: str) -> float | None:
+def number_of(row: Mapping[str, Any], key: str, where: str) -> float | None:
+    """A number of a JSON object; None where it is absent or null.
+
+    Raises:
+        ReportError: it is something else.
+    """
     value = row.get(key)
     if value is None:
         return None
-    if not _is_number(value):
+    if not is_number(value):
         raise ReportError(f"{where}: {key} must be a number: received {str(value)[:60]!r}.")
     return float(value)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a finite number (and no truth value)."""
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 

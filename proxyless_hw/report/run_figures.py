@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from proxyless_hw.architecture import Architecture, describe
-from proxyless_hw.errors import ArchitectureError, MissingEntryError, TableError
+from proxyless_hw.errors import ArchitectureError, MissingEntryError, ReportError, TableError
+from proxyless_hw.report.agreement import agreement_figure
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.charts import (
     Level,
@@ -17,7 +18,7 @@ from proxyless_hw.report.charts import (
     line_chart,
 )
 from proxyless_hw.report.figures import architecture_canvas
-from proxyless_hw.report.run_data import RunData
+from proxyless_hw.report.run_data import RunData, is_number
 
 MAX_FRAMES: Final = 120
 """Moments of the heat map that are kept; longer runs are thinned evenly."""
@@ -33,7 +34,9 @@ def run_figures(run: RunData) -> dict[str, Canvas]:
         "multiplier": _multiplier,
         "alpha": _alpha,
         "latency": _latency,
+        "agreement": agreement_figure,
         "breakdown": _breakdown,
+        "margins": _margins,
         "pareto": _pareto,
     }
     drawn = {name: make(run) for name, make in makers.items()}
@@ -185,6 +188,17 @@ def _chosen(run: RunData, slots: int) -> list[int | None]:
         if len(choices) == slots:
             return list(choices)
     return [None] * slots
+
+
+def _margins(run: RunData) -> Canvas | None:
+    """How far the best candidate of each slot is ahead of the second."""
+    margins = (run.result or {}).get("margins")
+    if not margins:
+        return None
+    if not isinstance(margins, list) or not all(is_number(value) for value in margins):
+        raise ReportError(f"{run.path / 'result.json'}: margins must be a list of numbers.")
+    bars = [(f"slot {index + 1}", 100 * value) for index, value in enumerate(margins)]
+    return bar_chart("Lead of the best candidate over the second", bars, "points")
 
 
 def _latency(run: RunData) -> Canvas | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from proxyless_hw.network.counting import count_macs, count_parameters
+from proxyless_hw.report.agreement import gap_sentence, trained_accuracy
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.exports import export_rows, int8_ratio
 from proxyless_hw.report.preferences import Preferences, preferences
@@ -154,6 +155,9 @@ def _cards(run: RunData) -> Iterator[Card]:
         note = f"at {run.arch.resolution} px, per image"
         value = format_count(count_macs(run.arch))
         yield Card(name="MACs", value=value, note=note)
+    trained = trained_accuracy(run)
+    if trained is not None:
+        yield Card(name="trained", value=percent(trained), note="test images, weights of its own")
     seconds = run.number("seconds")
     if seconds is not None:
         note = "training" if run.kind == "train" else "search, in all"
@@ -231,13 +235,23 @@ def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     return Section(
         id=f"{prefix}-alpha",
         title="Choices over time",
-        figures=_figures(canvases, alpha=caption),
+        figures=_figures(
+            canvases,
+            alpha=caption,
+            margins="In points of probability: near 0 the slot could as well have gone the other "
+            "way, and a longer search may choose again.",
+        ),
         frames=alpha_frames(run),
     )
 
 
 def _latency(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
-    figures = _figures(canvases, latency="Bars are intervals.", breakdown="In network order.")
+    figures = _figures(
+        canvases,
+        latency="Bars are intervals.",
+        agreement="On the dashed line prediction and measurement are equal.",
+        breakdown="In network order.",
+    )
     if not figures:
         return None
     return Section(id=f"{prefix}-latency", title="Latency", figures=figures)
@@ -257,6 +271,14 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         )
         for index, row in enumerate(finalists)
     ]
+    tables = [
+        Table(
+            title="Input resolutions",
+            head=("", "training images", "predicted", "held-out accuracy"),
+            rows=[_resolution(row) for row in run.rows("resolutions", ["resolution"])],
+            numeric=frozenset((0, 1, 2, 3)),
+        )
+    ]
     table = Table(
         title="Finalists",
         head=("", "predicted", "measured", "held-out accuracy"),
@@ -268,9 +290,16 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         id=f"{prefix}-front",
         title="Other targets and finalists",
         figures=figures,
-        tables=[table] if rows else [],
+        paragraphs=[sentence] if (sentence := gap_sentence(run)) else [],
+        tables=[item for item in (table, *tables) if item.rows],
         note="Accuracy with the supernet's weights; the first was taken.",
     )
+
+
+def _resolution(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the outer choice; a dash where the target could not be reached."""
+    pixels = f"{row['resolution']} px", f"{row.get('train_resolution', DASH)} px"
+    return (*pixels, ms(row.get("predicted_ms")), percent(row.get("supernet_accuracy")))
 
 
 def _exports(run: RunData, prefix: str) -> Section | None:

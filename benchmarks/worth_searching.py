@@ -1,0 +1,302 @@
+"""Is the search worth its time? Found networks against uniform, width-scaled and random ones.
+
+On Fashion-MNIST at 32 pixels, in the space `cifar-mbconv`, for two devices: ONNX Runtime and
+LiteRT on this machine's CPU. The target on each is the latency of the uniform MobileNetV2-like
+network (all 3x3, expansion 6) there. One search per device; then every network is trained in the
+same way and measured on both devices:
+
+- the two found networks and the uniform one, three seeds each;
+- on each device 8 random networks of the same latency (drawn uniformly, kept when the table puts
+  them into the target's window), one seed each;
+- for a curve of accuracy against latency, networks derived from the LiteRT search for three
+  targets, and the uniform network at three widths.
+
+    python benchmarks/worth_searching.py --folder runs/worth            about three hours on 2 cores
+    python benchmarks/worth_searching.py --folder runs/worth --json     the figures again
+
+Every step leaves its result in the folder and is not repeated, so the study can be interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.predictors.fit import Predictor, fit_predictor
+from proxyless_hw.predictors.sampling import uniform_choices
+from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.networks import measure_networks
+from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.tables.table import LatencyTable
+
+SPACE = "cifar-mbconv"
+RUNTIMES = ("onnxruntime", "litert")
+UNIFORM_CHOICE = 3  # 3x3, expansion 6
+SEEDS = 3
+RANDOM = 8
+CURVE_SHARES = (0.7, 1.0, 1.4)
+WIDTHS = (0.75, 1.0, 1.25)
+
+
+class Study:
+    """The steps, each of which finds what is done already in the folder."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.folder: Path = options.folder
+        self.options = options
+        self.space = SearchSpace.load(SPACE)
+        self.predictors: dict[str, Predictor] = {}
+
+    def command(self, *arguments: str) -> None:
+        """Runs the command line in a process of its own."""
+        subprocess.run([sys.executable, "-m", "proxyless_hw", *arguments], check=True)
+
+    def tables(self) -> None:
+        """One table per runtime, calibrated on measured networks."""
+        for runtime in RUNTIMES:
+            path = self.folder / f"{runtime}.csv"
+            if not path.exists():
+                self.command(
+                    *("profile", "--device", "cpu", "--runtime", runtime, "--space", SPACE),
+                    *("--budget", "90", "--output", str(path), "--quiet"),
+                )
+            if not path.with_suffix(".calibration.json").exists():
+                self.command(
+                    *("validate", "--table", str(path), "--space", SPACE, "--networks", "10"),
+                    *("--spread", "20", "--calibrate", "--quiet"),
+                )
+            self.predictors[runtime] = fit_predictor(LatencyTable.load(str(path)))
+
+    def uniform(self, width: float = 1.0) -> Architecture:
+        """The network of all 3x3 blocks of expansion 6, at a width."""
+        name = SPACE if width == 1.0 else f"{SPACE}-w{width:g}"
+        space = SearchSpace.load(name)
+        choices = [min(UNIFORM_CHOICE, len(slot.candidates) - 1) for slot in space.slots]
+        return Architecture.from_choices(space, choices)
+
+    def target(self, runtime: str) -> float:
+        """The uniform network's latency on a device, by its table, in ms."""
+        return self.predictors[runtime].predict_ms(self.uniform())
+
+    def searches(self) -> None:
+        """One search per device."""
+        for runtime in RUNTIMES:
+            self.command(
+                *("search", "--table", str(self.folder / f"{runtime}.csv"), "--space", SPACE),
+                *("--target-ms", repr(self.target(runtime)), "--data", "fashion-mnist"),
+                *("--limit", str(self.options.limit), "--resume", "--quiet", "--no-report"),
+                *("--warmup-epochs", str(self.options.search_warmup)),
+                *("--epochs", str(self.options.search_epochs)),
+                *("--output", str(self.folder / f"search-{runtime}")),
+            )
+
+    def curve(self) -> None:
+        """Networks for other targets from the LiteRT search, without a new one."""
+        whole = self.target("litert")
+        for share in CURVE_SHARES:
+            folder = self.folder / "derived" / f"litert-{share * whole:g}ms"
+            if not (folder / "architecture.json").exists():
+                self.command(
+                    *("derive", str(self.folder / "search-litert")),
+                    *("--target-ms", f"{share * whole:g}"),
+                    *("--output", str(self.folder / "derived"), "--quiet"),
+                )
+
+    def randoms(self, runtime: str) -> list[Architecture]:
+        """Uniformly drawn networks whose predicted latency lies in the target's window."""
+        costs = self.predictors[runtime].space_costs(self.space)
+        drawn = uniform_choices(self.space, 400_000, seed=RUNTIMES.index(runtime))
+        rows = np.arange(drawn.shape[1])
+        latencies = costs.fixed_ms + costs.slot_ms[rows, drawn].sum(1)
+        target = self.target(runtime)
+        inside = drawn[(latencies >= 0.99 * target) & (latencies <= target)][:RANDOM]
+        return [Architecture.from_choices(self.space, row.tolist()) for row in inside]
+
+    def networks(self) -> dict[str, Architecture]:
+        """Every network of the study by name, written to the folder."""
+        named = {"uniform": self.uniform()}
+        for runtime in RUNTIMES:
+            named[f"found-{runtime}"] = Architecture.load(self.folder / f"search-{runtime}")
+        for runtime in RUNTIMES:
+            for index, arch in enumerate(self.randoms(runtime)):
+                named[f"random-{runtime}-{index}"] = arch
+        whole = self.target("litert")
+        for share in CURVE_SHARES:
+            if share != 1.0:
+                folder = self.folder / "derived" / f"litert-{share * whole:g}ms"
+                named[f"derived-{share:g}"] = Architecture.load(folder)
+        for width in WIDTHS:
+            if width != 1.0:
+                named[f"uniform-w{width:g}"] = self.uniform(width)
+        for name, arch in named.items():
+            arch.save(self.folder / "networks" / f"{name}.json")
+        return named
+
+    def trainings(self) -> Iterator[tuple[str, int]]:
+        """(network, seed), the ones that carry the comparison first."""
+        for seed in range(SEEDS):
+            for name in ("found-litert", "uniform", "found-onnxruntime"):
+                yield name, seed
+        for name in ("random-litert", "random-onnxruntime"):
+            for index in range(RANDOM):
+                yield f"{name}-{index}", 0
+        for share in CURVE_SHARES:
+            if share != 1.0:
+                yield f"derived-{share:g}", 0
+        for width in WIDTHS:
+            if width != 1.0:
+                yield f"uniform-w{width:g}", 0
+
+    def train(self, job: tuple[str, int]) -> None:
+        """Trains one network with one seed, on one thread."""
+        name, seed = job
+        output = self.folder / "trained" / f"{name}-{seed}"
+        if not (output / "result.json").exists():
+            self.command(
+                *("train", str(self.folder / "networks" / f"{name}.json"), "--resume", "--quiet"),
+                *("--data", "fashion-mnist", "--limit", str(self.options.limit)),
+                *("--epochs", str(self.options.epochs), "--threads", "1", "--seed", str(seed)),
+                *("--output", str(output)),
+            )
+
+    def measure(self, networks: dict[str, Architecture]) -> dict[str, dict[str, list[float]]]:
+        """Latency and interval of every network on every runtime, interleaved; in ms."""
+        path = self.folder / "measured.json"
+        if not path.exists():
+            found: dict[str, dict[str, list[float]]] = {}
+            for runtime in RUNTIMES:
+                measured = measure_networks(
+                    list(networks.values()),
+                    ProfilerSettings(runtime=runtime),
+                    names=list(networks),
+                    timing=TimingConfig(goal=0.005, max_rounds=60),
+                    sessions=2,
+                )
+                found[runtime] = {
+                    item.name: [item.median_ms, item.ci_low_ms, item.ci_high_ms]
+                    for item in measured
+                }
+            path.write_text(json.dumps(found, indent=1) + "\n")
+        document: dict[str, dict[str, list[float]]] = json.loads(path.read_text())
+        return document
+
+    def accuracies(self, name: str, seeds: int = 1) -> list[float]:
+        """Test accuracy of each training of a network."""
+        folders = [self.folder / "trained" / f"{name}-{seed}" for seed in range(seeds)]
+        return [json.loads((folder / "result.json").read_text())["top1"] for folder in folders]
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation, and 95% t interval of the mean."""
+    from scipy.stats import t
+
+    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    reach = float(t.ppf(0.975, len(values) - 1)) * sd / len(values) ** 0.5
+    return {"mean": mean, "sd": sd, "interval": [mean - reach, mean + reach], "n": len(values)}
+
+
+def difference(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Mean difference with its 95% interval by Welch's t test."""
+    from scipy.stats import ttest_ind
+
+    test = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    gap = float(np.mean(first) - np.mean(second))
+    return {"difference": gap, "interval": [float(test.low), float(test.high)]}
+
+
+def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """The figures of the study."""
+    uniform = study.accuracies("uniform", SEEDS)
+    figures: dict[str, Any] = {"uniform": spread(uniform), "devices": {}}
+    for runtime in RUNTIMES:
+        found = study.accuracies(f"found-{runtime}", SEEDS)
+        names = [f"random-{runtime}-{index}" for index in range(RANDOM)]
+        random = [study.accuracies(name)[0] for name in names]
+        latencies = measured[runtime]
+        figures["devices"][runtime] = {
+            "target_ms": study.target(runtime),
+            "found": spread(found),
+            "random": spread(random),
+            "found_minus_uniform": difference(found, uniform),
+            "found_minus_random": difference(found, random),
+            "beats_uniform_by_sd": float(np.mean(found) - np.mean(uniform))
+            / max(float(np.std(uniform, ddof=1)), float(np.std(found, ddof=1))),
+            "beats_random_by_sd": float(np.mean(found) - np.mean(random))
+            / float(np.std(random, ddof=1)),
+            "measured_ms": {
+                "found": latencies[f"found-{runtime}"],
+                "uniform": latencies["uniform"],
+                "random": float(np.mean([latencies[name][0] for name in names])),
+            },
+        }
+    figures["specialisation_ms"] = {
+        f"found for {searched}": {
+            runtime: measured[runtime][f"found-{searched}"] for runtime in RUNTIMES
+        }
+        for searched in RUNTIMES
+    }
+    figures["curve"] = {
+        "found": [
+            point(study, measured, f"derived-{share:g}" if share != 1.0 else "found-litert")
+            for share in CURVE_SHARES
+        ],
+        "uniform": [
+            point(study, measured, f"uniform-w{width:g}" if width != 1.0 else "uniform")
+            for width in WIDTHS
+        ],
+    }
+    return figures
+
+
+def point(study: Study, measured: dict[str, dict[str, list[float]]], name: str) -> dict[str, Any]:
+    """A network on the curve: its LiteRT latency and the accuracy of its first seed."""
+    latency = measured["litert"][name][0]
+    return {"network": name, "latency_ms": latency, "accuracy": study.accuracies(name)[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--folder", type=Path, default=Path("runs/worth"))
+    parser.add_argument("--limit", type=int, default=16000, help="training images")
+    parser.add_argument("--epochs", type=int, default=10, help="of each training")
+    parser.add_argument("--search-warmup", type=int, default=6)
+    parser.add_argument("--search-epochs", type=int, default=16)
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
+    parser.add_argument(
+        "--until", choices=["tables", "searches", "trainings"], help="stop after this step"
+    )
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    study = Study(options)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    study.tables()
+    if options.until == "tables":
+        return
+    study.searches()
+    study.curve()
+    networks = study.networks()
+    if options.until == "searches":
+        return
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for done in pool.map(study.train, study.trainings()):
+            assert done is None
+    if options.until == "trainings":
+        return
+    figures = judge(study, study.measure(networks))
+    settings = {name: getattr(options, name) for name in ("limit", "epochs", "search_warmup")}
+    document = {"settings": {**settings, "search_epochs": options.search_epochs}, **figures}
+    print(json.dumps(document) if options.json else json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()
