@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 INPUT_SEED = 0
+MOST_KEPT_BYTES = 2**30
+"""Memory for the models of ops that later sessions open again without making them anew."""
 
 
 class OnnxRuntimeProfiler:
@@ -38,6 +40,8 @@ class OnnxRuntimeProfiler:
 
     def __init__(self, settings: ProfilerSettings) -> None:
         self.settings = settings
+        self._forms: dict[Workload, tuple[bytes, Any]] = {}
+        self._form_bytes = 0
 
     def describe(self) -> Mapping[str, str]:
         """Header fields of a table made here (see `Profiler.describe`).
@@ -88,15 +92,29 @@ class OnnxRuntimeProfiler:
         elif workload.arch is not None or workload == IDENTITY:
             session = make_session(self.model(workload), threads, workload.name)
         else:
-            from proxyless_hw.profilers.network_form import cut_out
-
-            first, last = takes_input(workload), gives_output(workload)
-            model, example = cut_out(
-                self.model(workload), workload.name, first=first, last=last, threads=threads
-            )
+            model, example = self._network_form(workload)
             session = make_session(model, threads, workload.name, optimise=False)
             return bound_runner(session, workload.name, {session.get_inputs()[0].name: example})
         return bound_runner(session, workload.name, random_inputs(session, batch_size))
+
+    def _network_form(self, workload: Workload) -> tuple[bytes, Any]:
+        """An op's model in network form and an input; kept, as later sessions need it again."""
+        from proxyless_hw.profilers.network_form import cut_out
+
+        if workload in self._forms:
+            return self._forms[workload]
+        first, last = takes_input(workload), gives_output(workload)
+        model, example = cut_out(
+            self.model(workload),
+            workload.name,
+            first=first,
+            last=last,
+            threads=self.settings.threads,
+        )
+        self._form_bytes += len(model) + example.nbytes
+        if self._form_bytes <= MOST_KEPT_BYTES:
+            self._forms[workload] = model, example
+        return model, example
 
     def model(self, workload: Workload) -> bytes:
         """An op or network as a serialised ONNX model.
