@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Networks measured before (CSV or JSON); nothing is measured now.",
 )
-@click.option("--networks", default=20, show_default=True, type=click.IntRange(5, 1000))
+@click.option("--networks", default=60, show_default=True, type=click.IntRange(5, 1000))
 @click.option("--space", default="imagenet", show_default=True, help="Shipped name or YAML file.")
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Default: the table's own.")
 @click.option("--seed", default=0, show_default=True, help="Of the networks drawn.")
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 def command(**values: Any) -> None:
     """Calibrate a table on whole networks: measured = a + b sum + c blocks.
 
-    Networks are drawn evenly over the feasible range of the space and measured by the protocol of
-    profile; or taken from FILE, with columns network,measured_ms (a network as predict takes it).
-    The calibration is kept beside the table and used by predict, search and derive.
+    Networks are drawn (half of them evenly over the feasible range of the space, half uniformly)
+    and measured by the protocol of profile; or taken from FILE, with columns network,measured_ms (a
+    network as predict takes it). The calibration is kept beside the table and used by predict,
+    search and derive.
 
     \b
     Example:
-      proxyless-hw table calibrate tables/cpu.csv --device cpu --networks 20
+      proxyless-hw table calibrate tables/cpu.csv --device cpu
       proxyless-hw table calibrate tables/phone.csv --from measured.csv
     """
     from proxyless_hw.errors import TableError
@@ -93,12 +94,12 @@ def _mape(networks: list[CalibrationNetwork]) -> float:
 
 
 def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
-    from proxyless_hw.predictors.measured import measure_spread_networks
+    from proxyless_hw.predictors.measured import measure_calibration_networks
     from proxyless_hw.space import SearchSpace
 
     settings = settings_from(values)
     with progress_bar("calibrating", values["quiet"]) as progress:
-        return measure_spread_networks(
+        return measure_calibration_networks(
             loaded,
             SearchSpace.load(values["space"]),
             settings,

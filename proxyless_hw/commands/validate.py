@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from proxyless_hw.predictors.validation import Accuracy, Validation
     from proxyless_hw.tables.table import LatencyTable
 
+ENOUGH_NETWORKS = 20
+"""Fewer networks change no later prediction unless --calibrate says so."""
+
 
 @click.command()
 @click.option("--table", required=True, metavar="TABLE", help="Shipped name or CSV.")
@@ -42,7 +45,11 @@ if TYPE_CHECKING:
     help="Half-width of the 95% interval at which a network is done.",
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Scatter plot: .png, .svg, .pdf.")
-@click.option("--calibrate", is_flag=True, help="Keep a calibration fitted on these networks.")
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="Keep a calibration fitted on these networks; by default if the table has none yet.",
+)
 @device_options
 @output_options
 def command(**values: Any) -> None:
@@ -53,7 +60,7 @@ def command(**values: Any) -> None:
       proxyless-hw validate --table tables/cpu.csv --device cpu --networks 20
       proxyless-hw validate --table tables/cpu.csv --networks 100 --plot validation.png
     """  # fmt: skip
-    from proxyless_hw.errors import TableError
+    from proxyless_hw.errors import PredictorError, TableError
     from proxyless_hw.predictors.validation import validate
     from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
     from proxyless_hw.profilers.timing import TimingConfig
@@ -91,12 +98,28 @@ def command(**values: Any) -> None:
     if plot is not None:
         plot_validation(validation, f"{table.name}", plot)
         document["plot"] = str(plot)
-    if values["calibrate"]:
-        document["calibration"] = _calibrate(values["table"], validation)
+    if _keeps_calibration(values["calibrate"], values["table"], validation):
+        try:
+            document["calibration"] = _calibrate(values["table"], validation)
+            log(f"calibration kept: {document['calibration']}", quiet)
+        except PredictorError as error:
+            if values["calibrate"]:
+                raise
+            log(f"no calibration kept: {error}", quiet)
     if values["as_json"]:
         echo_json(document)
     else:
         log(_summary(validation, table), quiet)
+
+
+def _keeps_calibration(asked: bool | None, table: str, validation: Validation) -> bool:
+    """As asked; else when the table is a file without a calibration and the networks suffice."""
+    from proxyless_hw.predictors.calibration import calibration_path
+
+    if asked is not None:
+        return asked
+    enough = len(validation.calibration_networks()) >= ENOUGH_NETWORKS
+    return enough and Path(table).is_file() and not calibration_path(table).exists()
 
 
 def _calibrate(table: str, validation: Validation) -> str:
@@ -125,10 +148,7 @@ def _summary(validation: Validation, table: LatencyTable) -> str:
             f"  {network.name}: predicted {network.predicted_ms:.2f} ms, measured "
             f"{network.measured.median_ms:.2f} ms ({error:+.1%})"
         )
-    if validation.networks and validation.networks[0].calibrated_ms is None:
-        lines.append(f"Next: proxyless-hw table calibrate {table.name} removes a steady bias.")
-    else:
-        lines.append(f"Next: proxyless-hw search --table {table.name}")
+    lines.append(f"Next: proxyless-hw search --table {table.name}")
     return "\n".join(lines)
 
 

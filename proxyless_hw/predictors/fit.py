@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from proxyless_hw.predictors.lookup import (
     OpPrices,
     check_coverage,
     lookup_prices,
+    scaled_half_width,
     table_half_widths,
 )
 from proxyless_hw.predictors.provenance import transferred_ops
@@ -147,8 +149,9 @@ class Predictor:
 
         Calibrated: a prediction interval for the measured network, from the calibration networks.
         Not calibrated: the uncertainty of the sum alone, from its ops; what a whole network adds
-        or saves is not in it. Measured ops count with their own intervals as independent errors;
-        transferred and regressed ones as errors that all point the same way.
+        or saves is not in it. Measured ops count with their own intervals as independent errors,
+        beside the error of the level that a table's header states for all of them; transferred and
+        regressed ones as errors that all point the same way.
 
         Raises:
             PredictorError: the coverage is not in (0, 1), or nothing tells how far the ops are off.
@@ -217,7 +220,13 @@ class Predictor:
         independent = reach[prices.measured & ~unknown] if table_too else np.zeros(1)
         alike = unknown | (prices.transferred & table_too)
         together = float(reach[alike].sum())
-        return float(np.hypot(np.sqrt((independent**2).sum()), together))
+        shared = 0.0
+        if table_too:
+            known = prices.measured & ~unknown
+            shared = float((times * prices.value)[known].sum()) * scaled_half_width(
+                self.table.level_half_width, coverage
+            )
+        return math.sqrt(float((independent**2).sum()) + together**2 + shared**2)
 
 
 def _source(prices: OpPrices, place: int) -> Source:

@@ -54,15 +54,20 @@ def table_half_widths(table: LatencyTable, ops: Sequence[OpSpec], coverage: floa
 
     The table's are 95% intervals; another coverage scales them as a normal distribution's.
     """
-    check_coverage(coverage)
-    normal = NormalDist()
-    scale = normal.inv_cdf(0.5 + coverage / 2) / normal.inv_cdf(0.975)
+    scale = scaled_half_width(1.0, coverage)
     halves = np.full(len(ops), np.nan)
     for index, op in enumerate(ops):
         entry = table.entries[op]
         if entry.ci_low is not None and entry.ci_high is not None:
             halves[index] = scale * (entry.ci_high - entry.ci_low) / 2
     return halves
+
+
+def scaled_half_width(half_width_95: float, coverage: float) -> float:
+    """Half-width at another coverage than 95%, as a normal distribution's."""
+    check_coverage(coverage)
+    normal = NormalDist()
+    return half_width_95 * normal.inv_cdf(0.5 + coverage / 2) / normal.inv_cdf(0.975)
 
 
 def check_coverage(coverage: float) -> None:

@@ -9,7 +9,7 @@ from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.costs import is_block
 from proxyless_hw.predictors.fit import fit_predictor
-from proxyless_hw.predictors.sampling import spread_choices
+from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.networks import Measured, measure_networks
 from proxyless_hw.profilers.registry import get_profiler
@@ -19,19 +19,22 @@ from proxyless_hw.tables.check import pricing_shape
 from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
 
 
-def measure_spread_networks(
+def measure_calibration_networks(
     table: LatencyTable,
     space: SearchSpace,
     settings: ProfilerSettings,
     *,
     device: str = "cpu",
-    networks: int = 20,
+    networks: int = 60,
     seed: int = 0,
     resolution: int | None = None,
     budget_s: float | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[CalibrationNetwork]:
-    """Draws networks evenly over the feasible range, measures them, and pairs both figures.
+    """Draws networks, measures them, and pairs both figures.
+
+    Half are spread evenly over the feasible range, which holds the line at its ends; half are
+    uniformly random, so that intervals know how far such networks lie from it.
 
     Args:
         table: must hold every op of the space: calibration says nothing about regressed ops.
@@ -55,9 +58,12 @@ def measure_spread_networks(
     costs = fit_predictor(table, "lookup", calibrate=False).space_costs(space, side, classes)
     archs = [
         Architecture.from_choices(space, choices.tolist(), resolution=side, num_classes=classes)
-        for choices in spread_choices(costs, networks, seed)
+        for choices in (
+            *spread_choices(costs, networks - networks // 2, seed),
+            *uniform_choices(space, networks // 2, seed),
+        )
     ]
-    names = [f"{space.id} spread {index} of {networks}" for index in range(networks)]
+    names = [f"{space.id} network {index} of {networks}" for index in range(networks)]
     timing = TimingConfig(goal=0.01, budget_s=budget_s)
     measured = measure_networks(
         archs, settings, device=device, names=names, timing=timing, progress=progress

@@ -87,7 +87,7 @@ def read_bundle(directory: Path) -> LatencyTable:
             "visit_statistic": statistics.pop(),
             "protocol": f"bundle of {len(rounds)} rounds; {protocol_line(manifest.timing)}",
             "source": f"bundle {manifest.id} read by proxyless-hw {__version__}",
-            **quality_block(measured, rounds, None, None),
+            **quality_block(measured, rounds, None, None, manifest.timing),
         },
         str(directory),
     )

@@ -277,7 +277,7 @@ def _table(
     reference = estimates(rounds, [REFERENCE_OP.key], timing)[0]
     entries = {} if base is None else dict(base.entries)
     entries.update({OpSpec.from_key(item.name): entry_of(item) for item in measured})
-    quality = quality_block(measured, rounds, overhead, repeats)
+    quality = quality_block(measured, rounds, overhead, repeats, timing)
     resolutions = config.resolutions or (space.resolution,)
     metadata = {} if base is None else dict(base.metadata)
     metadata.update(description)

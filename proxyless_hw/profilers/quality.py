@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from proxyless_hw.profilers.drift import Round
+from proxyless_hw.profilers.drift import Round, collect
+from proxyless_hw.profilers.estimates import values_of
+from proxyless_hw.profilers.statistics import level_half_width
 from proxyless_hw.profilers.timing import Estimate, TimingConfig, estimates, reference_drift
-from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.tables.table import LEVEL_KEY, LatencyTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,11 @@ def quality_block(
     rounds: Sequence[Round],
     overhead: Estimate | None,
     repeats: Agreement | None,
+    config: TimingConfig,
 ) -> Mapping[str, str]:
     """Header lines that say how far a table can be trusted. Ratios are fractions."""
+    names = [estimate.name for estimate in measured]
+    level = level_half_width([values_of(item, config) for item in collect(rounds, names)])
     widths = np.array([estimate.interval.relative for estimate in measured])
     unconverged = [estimate.name for estimate in measured if not estimate.converged]
     repeated = sum(segment.repeats for record in rounds for segment in record.segments)
@@ -115,6 +120,8 @@ def quality_block(
         "quality_rounds": str(len(rounds)),
         "quality_unconverged": str(len(unconverged)),
     }
+    if level is not None:
+        block[LEVEL_KEY] = f"{level:.5f}"
     if unconverged:
         block["unconverged_ops"] = " ".join(unconverged)
     if overhead is not None:

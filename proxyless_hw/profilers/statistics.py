@@ -94,6 +94,28 @@ def median_intervals(
     return intervals
 
 
+def level_half_width(per_session: Sequence[Sequence[FloatArray]]) -> float | None:
+    """Half-width of the 95% interval of the level that all workloads share, as a fraction.
+
+    Sessions move all workloads together by a little; a sum of many ops keeps that error whole
+    while the ops' own errors average out.
+
+    Args:
+        per_session: as for `median_intervals`.
+
+    Returns:
+        None unless every workload was measured in the same two sessions or more.
+    """
+    from scipy.special import stdtrit
+
+    count = len(per_session[0])
+    if count < 2 or any(len(sessions) != count for sessions in per_session):
+        return None
+    centres = np.log([[np.median(values) for values in sessions] for sessions in per_session])
+    shifts = np.median(centres - centres.mean(1, keepdims=True), axis=0)
+    return float(stdtrit(count - 1, 0.975) * shifts.std(ddof=1) / np.sqrt(count))
+
+
 def _half_widths(centres: Sequence[FloatArray], within: FloatArray, coverage: float) -> FloatArray:
     """Moderated t half-widths of the mean over sessions, all in logs.
 

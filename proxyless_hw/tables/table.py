@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +17,9 @@ from proxyless_hw.specs import OpSpec
 
 SETTING_KEYS = ("device", "runtime", "threads", "batch_size", "precision", "metric")
 """What must agree before two tables may be merged or compared."""
+
+LEVEL_KEY = "quality_level_half_width"
+"""Header of a table measured in several sessions: see `LatencyTable.level_half_width`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,24 @@ class LatencyTable:
     def resolutions(self) -> tuple[int, ...]:
         """Input resolutions it can price: the heights at which a layer takes 3 channels."""
         return tuple(sorted({op.in_h for op in self.entries if op.in_c == 3}))
+
+    @property
+    def level_half_width(self) -> float:
+        """How far all values together may be off, a fraction (95%); 0 where the header is silent.
+
+        Raises:
+            TableError: the header holds no number between 0 and 1 there.
+        """
+        text = self.metadata.get(LEVEL_KEY, "0")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < 1:
+            raise TableError(
+                f"header {LEVEL_KEY} of '{self.name}' is a fraction: received {text[:40]!r}."
+            )
+        return value
 
     @property
     def setting(self) -> dict[str, str]:

@@ -152,6 +152,28 @@ def test_validate_keeps_a_calibration_when_asked(
     assert Path(document["calibration"]).is_file()
 
 
+@pytest.mark.parametrize(
+    ("networks", "flag", "kept"),
+    [(17, None, True), (4, None, False), (17, "--no-calibrate", False)],
+)
+def test_validate_keeps_a_first_calibration_when_it_measured_enough(
+    space: Path,
+    table: Path,
+    networks: int,
+    flag: str | None,
+    kept: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = space.parent / f"first-{networks}-{flag}.csv"
+    copy.write_bytes(table.read_bytes())
+    arguments = ["--networks", networks, "--spread", 0, "--goal", "0.5", "--json"]
+    given = [] if flag is None else [flag]
+    assert run("validate", "--table", copy, "--space", space, *arguments, *given) == 0
+    document = printed(capsys)
+    assert ("calibration" in document) == kept
+    assert (copy.parent / f"{copy.stem}.calibration.json").exists() == kept
+
+
 def test_validate_refuses_a_table_of_another_device(
     space: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -98,6 +99,19 @@ def test_the_interval_of_a_sum_adds_independent_errors_and_repeats_linearly() ->
     low90, high90 = fit_predictor(table, "lookup").interval_ms(arch, 0.9)
     scale = NormalDist().inv_cdf(0.95) / NormalDist().inv_cdf(0.975)
     assert high90 - low90 == pytest.approx(2 * half * scale, rel=1e-12)
+    # What moved all ops together when the table was made stays whole in a sum.
+    levelled = replace(table, metadata={**table.metadata, "quality_level_half_width": "0.05"})
+    low, high = fit_predictor(levelled, "lookup").interval_ms(arch, 0.95)
+    whole = (half**2 + (0.05 * 9) ** 2) ** 0.5
+    assert (low, high) == pytest.approx((9 - whole, 9 + whole), rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["wide", "nan", "-0.1", "1e9"])
+def test_a_level_that_is_no_fraction_is_refused(text: str) -> None:
+    table = LatencyTable.load("pixel1")
+    odd = replace(table, metadata={**table.metadata, "quality_level_half_width": text})
+    with pytest.raises(TableError, match="quality_level_half_width"):
+        _ = odd.level_half_width
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -1.0, 1.5])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from proxyless_hw.profilers.statistics import median_intervals
+from proxyless_hw.profilers.statistics import level_half_width, median_intervals
 
 
 def test_the_estimate_is_the_median_of_the_rounds() -> None:
@@ -95,3 +95,14 @@ def test_two_measurements_of_three_sessions_overlap() -> None:
     second = median_intervals(measurement(generator, 3), 300, 0)
     overlap = [a.low <= b.high and b.low <= a.high for a, b in zip(first, second, strict=True)]
     assert np.mean(overlap) > 0.95
+
+
+def test_what_moves_all_workloads_together_is_told_from_what_moves_one() -> None:
+    generator = np.random.default_rng(11)
+    shifts = generator.normal(0.0, 0.02, 5)
+    common = [[np.exp(generator.normal(shift, 0.001, 15)) for shift in shifts] for _ in range(200)]
+    expected = 2.776 * shifts.std(ddof=1) / np.sqrt(5)
+    assert level_half_width(common) == pytest.approx(expected, rel=0.05)
+    own = measurement(np.random.default_rng(12), 5)
+    assert 0 < level_half_width(own) < 0.0025
+    assert level_half_width(measurement(np.random.default_rng(13), 1)) is None
