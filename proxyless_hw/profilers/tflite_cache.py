@@ -30,6 +30,9 @@ FORMAT: Final = 2
 """Raised whenever the same workload would be written differently."""
 
 CONVERTER_PROCESSES: Final = 2
+MOST_BYTES: Final = 4 * 2**30
+"""Size of the cache; what was made longest ago goes first."""
+
 _MAGIC: Final = b"proxyless-hw-tflite\n"
 _DIGEST_BYTES: Final = 32
 
@@ -69,6 +72,7 @@ def tflite_models(
     missing = {path: job for path, job in zip(paths, jobs, strict=True) if read_entry(path) is None}
     if missing:
         _convert(missing, place, processes, on_converted)
+        _shrink(place, set(paths))
     models = []
     for path, workload in zip(paths, workloads, strict=True):
         model = read_entry(path)
@@ -99,6 +103,23 @@ def write_entry(path: Path, model: bytes) -> None:
     """
     with atomic_path(path, ExportError) as temporary:
         temporary.write_bytes(_MAGIC + hashlib.sha256(model).digest() + model)
+
+
+def _shrink(place: Path, needed: set[Path]) -> None:
+    """Removes the oldest entries beyond `MOST_BYTES`, none of those needed now."""
+    entries = []
+    for path in place.glob("*.tflite"):
+        try:
+            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+        except FileNotFoundError:
+            continue  # another process shrinks the cache too
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= MOST_BYTES:
+            break
+        if path not in needed:
+            path.unlink(missing_ok=True)
+            total -= size
 
 
 def convert(job: dict[str, Any]) -> bytes:

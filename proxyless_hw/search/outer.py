@@ -27,6 +27,7 @@ from proxyless_hw.search.driver import (
 )
 from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.run_folder import RunFolder, default_folder
+from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 MIN_TRAINING_PIXELS = 8
@@ -42,7 +43,8 @@ def search_resolutions(
 
     Args:
         config: settings of each search; `resolution` is replaced.
-        resolutions: deployment resolutions in pixels; those the table holds when empty.
+        resolutions: deployment resolutions in pixels; when empty those that the table holds, of
+            the ones the space lists.
         observer_factory: as for `run_search`.
 
     Returns:
@@ -59,9 +61,15 @@ def search_resolutions(
             "on its own (one --resolution) and compare the reports."
         )
     table = LatencyTable.load(config.table)
-    chosen = sorted(set(resolutions or table.resolutions))
+    declared = SearchSpace.load(config.space).resolutions
+    held = [size for size in table.resolutions if len(declared) == 1 or size in declared]
+    chosen = sorted(set(resolutions or held))
     if not chosen:
-        raise SearchError(f"table '{table.name}' does not say which resolutions it holds.")
+        raise SearchError(
+            f"table '{table.name}' holds none of the resolutions of space '{config.space}' (it "
+            f"holds {', '.join(map(str, table.resolutions)) or 'no first layer'}). Profile them, "
+            "or name resolutions with --resolution."
+        )
     if config.target_ms is None:
         raise SearchError(
             "several resolutions compete for one target: give it with --target-ms (by default a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,18 @@ def test_the_cache_is_used_the_second_time(
     monkeypatch.setattr(tflite_cache, "_convert", fail)
     items = [workload(op) for op in SMALL_OPS]
     assert tflite_cache.tflite_models(items, ProfilerSettings()) == models
+
+
+def test_the_cache_forgets_what_is_oldest_and_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{index}.tflite" for index in range(5)]
+    for index, path in enumerate(paths):
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (index, index))
+    monkeypatch.setattr(tflite_cache, "MOST_BYTES", 250)
+    tflite_cache._shrink(tmp_path, {paths[0]})
+    assert [path.exists() for path in paths] == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
