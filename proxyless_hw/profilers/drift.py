@@ -91,9 +91,8 @@ def reference_values(rounds: Iterable[Round]) -> list[float]:
 def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
     """Gathers the visits of each workload with the drift interpolated at each.
 
-    All sessions share one level, so that a session during which the machine was slower is corrected
-    as a whole. (Where the reference's own memory lies differs between sessions too; the intervals'
-    part for sessions contains that.)
+    Each session has a level of its own: where the reference's memory lies changes between them,
+    and one level for all would hand that error to every workload.
 
     Args:
         rounds: what was measured.
@@ -102,7 +101,7 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
     Returns:
         One `Samples` per name, in order.
     """
-    level = _level(rounds)
+    levels = _levels(rounds)
     parts: dict[str, list[int]] = {name: [] for name in names}
     visits: dict[str, list[Visit]] = {name: [] for name in names}
     drifts: dict[str, list[float]] = {name: [] for name in names}
@@ -115,7 +114,7 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
                 if name not in visits:
                     continue
                 visits[name].append(visit)
-                drifts[name].append(_drift_at(segment, place / positions, level))
+                drifts[name].append(_drift_at(segment, place / positions, levels[record.part]))
                 parts[name].append(record.part)
     return [
         Samples(
@@ -128,14 +127,17 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
     ]
 
 
-def _level(rounds: Sequence[Round]) -> float:
-    """Log of the undisturbed reference; 0 without a reference.
+def _levels(rounds: Sequence[Round]) -> dict[int, float]:
+    """Log of the undisturbed reference in each session; 0 without a reference.
 
     What disturbs a machine makes it slower, so the level is the lower fifth of the reference's
-    visits: a measurement of which half was disturbed has the same level as a quiet one.
+    visits: a session of which half was disturbed has the same level as a quiet one.
     """
-    values = reference_values(rounds)
-    return math.log(float(np.quantile(values, UNDISTURBED))) if values else 0.0
+    levels = {}
+    for part in {record.part for record in rounds}:
+        values = reference_values(record for record in rounds if record.part == part)
+        levels[part] = math.log(float(np.quantile(values, UNDISTURBED))) if values else 0.0
+    return levels
 
 
 def _drift_at(segment: Segment, fraction: float, level: float) -> float:
