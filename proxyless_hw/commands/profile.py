@@ -51,7 +51,7 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 @click.option(
     "--sessions",
     type=click.IntRange(1, 100),
-    help="Times the runners are built in a measurement: 5 by default on a CPU or GPU, else 1.",
+    help="Times the runners are built in a measurement: 8 by default on a CPU or GPU, else 1.",
 )
 @click.option(
     "--repeat",

@@ -28,7 +28,7 @@ from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 FINISH_SECONDS: Final = 2.5
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
 
-IN_PROCESS_SESSIONS: Final = 5
+IN_PROCESS_SESSIONS: Final = 8
 """Sessions of a measurement when none are asked for; building anew takes seconds where the models
 themselves are kept."""
 
@@ -51,7 +51,7 @@ class ProfileConfig:
             are measured, whether the space has them or not.
         sessions: times the runners are built within a measurement: where their memory lies
             changes what they cost, and the intervals of several sessions say so. Each session
-            gets its share of the budget. When None: 5 where runners live in this process, else 1.
+            gets its share of the budget. When None: 8 where runners live in this process, else 1.
         repeat: whole measurements; from 2 on an A/A score is given.
         started: `time.perf_counter` reading from which the budget counts; now when None.
     """
