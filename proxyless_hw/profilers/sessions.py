@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from proxyless_hw.profilers.base import Profiler, Workload
 from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.journal import Journal
 from proxyless_hw.profilers.timing import Progress, TimingConfig, measure
+
+MOST_BUILDING: Final = 0.5
+"""Share of the remaining time that building runners may take before there are fewer sessions."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,15 @@ class MeasurementJob:
         budget = self.timing.budget_s
         return float("inf") if budget is None else self.started + budget
 
-    def timing_of(self, part: int, now: float) -> TimingConfig:
-        """The protocol of one session: its share of the time left, and of the rounds.
+    def timing_of(self, now: float, end: float, left: int) -> TimingConfig:
+        """The protocol of one session when `left` of them share the time until `end`.
 
         Together the sessions reach the goal when each comes within its square root of their
         number; a little less is asked for, since sessions differ.
         """
-        left = self.sessions * self.repeat - part
         budget = None
         if self.timing.budget_s is not None:
-            budget = now - self.started + (self.deadline - now) / left
+            budget = now - self.started + (end - now) / left
         return replace(
             self.timing,
             budget_s=budget,
@@ -53,32 +56,45 @@ class MeasurementJob:
 
 
 def measure_sessions(job: MeasurementJob, journal: Journal) -> list[Round]:
-    """Measures each session with runners built anew; goes on where the journal ends."""
+    """Measures each session with runners built anew; goes on where the journal ends.
+
+    Where building takes long for the budget there are fewer sessions than asked for.
+    """
     rounds = list(journal.rounds)
     first = max((record.part for record in rounds), default=0)
-    needed_s = 0.0
-    for part in range(first, job.sessions * job.repeat):
-        begin = job.clock()
-        if part % job.sessions and begin + needed_s > job.deadline:
-            # Too late to build and visit everything once more: the sessions so far stand.
-            continue
-        with job.profiler.open(job.workloads) as session:
-            built_s = job.clock() - begin
-            measured = measure(
-                session,
-                job.workloads,
-                job.reference,
-                job.timing_of(part, begin),
-                clock=job.clock,
-                sleep=job.sleep,
-                progress=job.progress,
-                importance=job.importance,
-                earlier=[record for record in rounds if record.part == part],
-                on_round=journal.append,
-                started=job.started,
-                part=part,
-                hard_deadline=job.deadline,
-            )
-        needed_s = 2 * (built_s + measured.seconds / max(1, len(measured.rounds)))
-        rounds = [record for record in rounds if record.part != part] + list(measured.rounds)
+    built_s = 0.0
+    for repeat in range(first // job.sessions, job.repeat):
+        place = first % job.sessions if repeat == first // job.sessions else 0
+        left = job.sessions - place
+        end = job.clock() + (job.deadline - job.clock()) / (job.repeat - repeat)
+        while left > 0:
+            part = repeat * job.sessions + place
+            begin = job.clock()
+            with job.profiler.open(job.workloads) as session:
+                built_s = job.clock() - begin
+                measured = measure(
+                    session,
+                    job.workloads,
+                    job.reference,
+                    job.timing_of(begin, end, left),
+                    clock=job.clock,
+                    sleep=job.sleep,
+                    progress=job.progress,
+                    importance=job.importance,
+                    earlier=[record for record in rounds if record.part == part],
+                    on_round=journal.append,
+                    started=job.started,
+                    part=part,
+                    hard_deadline=job.deadline,
+                )
+            rounds = [record for record in rounds if record.part != part] + list(measured.rounds)
+            place += 1
+            left = _affordable(job.sessions - place, built_s, end - job.clock())
     return rounds
+
+
+def _affordable(planned: int, built_s: float, remaining_s: float) -> int:
+    """How many more sessions leave most of the remaining time for measuring."""
+    if built_s <= 0 or remaining_s == float("inf"):
+        return planned
+    return max(0, min(planned, int(MOST_BUILDING * remaining_s / built_s)))
