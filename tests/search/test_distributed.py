@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
+
+from proxyless_hw.search import driver as search_driver
+from proxyless_hw.train import driver as train_driver
 
 WORKER = """
 import json, os, sys
@@ -53,3 +58,25 @@ def test_alpha_and_weights_are_the_same_on_both_ranks(
     assert torch.equal(first["stem"], second["stem"])
     assert (first["files"], second["files"]) == (True, False)
     assert not torch.equal(first["alpha"], torch.zeros_like(first["alpha"]))
+
+
+@pytest.mark.parametrize("choose", [search_driver.choose_device, train_driver.choose_device])
+@pytest.mark.parametrize(
+    ("asked", "local_rank", "given"),
+    [
+        *(("cuda", "3", "cuda:3"), ("auto", "1", "cuda:1")),
+        *(("cuda:0", "3", "cuda:0"), ("cuda", None, "cuda"), ("cpu", "3", "cpu")),
+    ],
+)
+def test_each_process_of_torchrun_has_a_gpu_of_its_own(
+    choose: Callable[[str], torch.device],
+    asked: str,
+    local_rank: str | None,
+    given: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert choose(asked) == torch.device(given)
