@@ -37,7 +37,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.modules and not args[0].startswith("-"):
+        unknown = args and args[0] not in self.modules and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:  # a shell that completes wants no message
             ctx.fail(f"no command '{args[0]}'.{did_you_mean(args[0], self.modules)}")
         return super().resolve_command(ctx, args)
 

@@ -117,7 +117,11 @@ def show(name: str, resolution: int | None, form: str, as_json: bool, quiet: boo
     if resolution is not None:
         arch = arch.with_shape(resolution=resolution)
     if form != "table":
-        click.echo(_written(arch, form), nl=False)
+        text = _written(arch, form)
+        if as_json:
+            echo_json({"name": name, "format": form, "text": text})
+        else:
+            click.echo(text, nl=False)
         return
     if as_json:
         echo_json(_document(arch))

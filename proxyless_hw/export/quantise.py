@@ -105,7 +105,7 @@ def quantise_onnx(
 
 _NEEDS_CALIBRATION = (
     "int8 needs images to set the ranges of its activations: received none. "
-    "Export a run, whose data set supplies them, or give --calibration-data."
+    "Export a run, whose data set supplies them, or give --data NAME."
 )
 
 

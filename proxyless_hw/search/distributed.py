@@ -79,11 +79,20 @@ def launched_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process: torchrun's processes on one machine take one GPU each."""
+    if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in os.environ:
+        return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+
+
 def join_world(device: torch.device) -> World:
     """Joins the process group that torchrun set up; alone when there is none."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where NCCL's barriers, and tensors without a number, go
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(distributed.get_rank(), distributed.get_world_size())

@@ -17,7 +17,13 @@ from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.search.config import SearchConfig, with_output
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
 from proxyless_hw.search.derived import accuracy
-from proxyless_hw.search.distributed import World, join_world, launched_rank, leave_world
+from proxyless_hw.search.distributed import (
+    World,
+    join_world,
+    launched_rank,
+    leave_world,
+    own_device,
+)
 from proxyless_hw.search.finish import (
     Finalist,
     constraint_report,
@@ -79,6 +85,8 @@ def run_search(
     make = observer_factory or (lambda constraints: SearchObserver())
     config = with_output(config, folder.path)
     if launched_rank() > 0:
+        if config.resume and folder.result.exists():  # the first process has nothing to do either
+            return SearchResult(folder.path, _placeholder(problem), {}, None)
         return _search(config, problem, folder, SearchObserver())
     with exclusive_lock(folder.path / ".lock", SearchError, f"run folder {folder.path}"):
         if config.resume and folder.result.exists():
@@ -163,6 +171,8 @@ def _search(
 def choose_device(name: str) -> torch.device:
     """The torch device of a name; ``auto`` takes a GPU where there is one.
 
+    Under torchrun, ``cuda`` is a GPU of its own for each process.
+
     Raises:
         SearchError: an unknown device, or one that is not there.
     """
@@ -180,7 +190,7 @@ def choose_device(name: str) -> torch.device:
         raise SearchError(f"--device must be cpu, cuda, mps or auto: received '{name[:40]}'.")
     if not available[kind]:
         raise SearchError(f"no {kind} device is here. Use --device cpu.")
-    return torch.device(name)
+    return own_device(torch.device(name))
 
 
 def data_config(config: SearchConfig) -> DataConfig:

@@ -197,5 +197,5 @@ def disagreement(document: dict[str, Any]) -> str:
         f"target {document['target_ms']:.4g} ms, predicted {document['predicted_ms']:.4g} ms, "
         f"measured {document['measured_ms']:.4g} ms (95% interval {low:.4g} to {high:.4g} ms): "
         f"the measured interval misses the target by more than {TOLERANCE:.0%}. The machine may "
-        "have been busy, or the table is stale: profile again, or derive with --verify again."
+        "have been busy, or the table is stale: profile again, then search with --verify again."
     )

@@ -16,7 +16,7 @@ from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
-from proxyless_hw.search.distributed import World, join_world, leave_world
+from proxyless_hw.search.distributed import World, join_world, leave_world, own_device
 from proxyless_hw.search.interrupt import stop_on_signals
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
@@ -64,6 +64,8 @@ def run_training(
     try:
         folder = _folder(config)
         if not world.is_main:
+            if config.resume and folder.result.exists():  # the first has nothing to do either
+                return TrainResult(folder.path, {})
             return _train(config, folder, device, world, TrainObserver())
         lock = folder.path / ".lock"
         with exclusive_lock(lock, TrainingError, f"run folder {folder.path}"):
@@ -77,6 +79,8 @@ def run_training(
 
 def choose_device(name: str) -> torch.device:
     """The torch device of a name; ``auto`` takes a GPU where there is one.
+
+    Under torchrun, ``cuda`` is a GPU of its own for each process.
 
     Raises:
         TrainingError: an unknown device, or one that is not there.
@@ -93,7 +97,7 @@ def choose_device(name: str) -> torch.device:
         raise TrainingError(f"--device must be cpu, cuda, mps or auto: received '{name[:40]}'.")
     if not here[kind]:
         raise TrainingError(f"no {kind} device is here. Use --device cpu.")
-    return torch.device(name)
+    return own_device(torch.device(name))
 
 
 def data_config(config: TrainConfig) -> DataConfig:

@@ -6,9 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
+
+from proxyless_hw.search import driver as search_driver
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.distributed import World
+from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.train import driver as train_driver
+from proxyless_hw.train.config import TrainConfig
+from proxyless_hw.train.run_folder import KIND, TrainFolder
 
 WORKER = """
 import json, os, sys
@@ -53,3 +63,54 @@ def test_alpha_and_weights_are_the_same_on_both_ranks(
     assert torch.equal(first["stem"], second["stem"])
     assert (first["files"], second["files"]) == (True, False)
     assert not torch.equal(first["alpha"], torch.zeros_like(first["alpha"]))
+
+
+@pytest.mark.parametrize("choose", [search_driver.choose_device, train_driver.choose_device])
+@pytest.mark.parametrize(
+    ("asked", "local_rank", "given"),
+    [
+        *(("cuda", "3", "cuda:3"), ("auto", "1", "cuda:1")),
+        *(("cuda:0", "3", "cuda:0"), ("cuda", None, "cuda"), ("cpu", "3", "cpu")),
+    ],
+)
+def test_each_process_of_torchrun_has_a_gpu_of_its_own(
+    choose: Callable[[str], torch.device],
+    asked: str,
+    local_rank: str | None,
+    given: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert choose(asked) == torch.device(given)
+
+
+def test_resuming_a_finished_search_ends_on_the_other_processes_too(
+    tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.write_json(run.result, {"verify": None})
+    config = SearchConfig(
+        space=str(tiny_files[0]), table=str(tiny_files[1]), output=str(run.path), resume=True
+    )
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(search_driver, "join_world", no_peers)
+    assert search_driver.run_search(config).document == {}
+
+
+def test_resuming_a_finished_training_ends_on_the_other_processes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(arch="mobilenet-v2", output=str(tmp_path / "run"), resume=True)
+    run = TrainFolder(tmp_path / "run")
+    run.write_json(run.config, {"kind": KIND, "settings": config.to_dict()})
+    run.write_json(run.result, {})
+    monkeypatch.setattr(train_driver, "join_world", lambda _: World(1, 2))
+    monkeypatch.setattr(train_driver, "_train", no_peers)
+    assert train_driver.run_training(config).document == {}
+
+
+def no_peers(*_: object) -> None:
+    raise AssertionError("the first process has left: nobody would answer")
