@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from proxyless_hw.errors import ProxylessHwError
 
@@ -52,6 +53,16 @@ def write_text_atomically(path: Path, text: str, error: type[ProxylessHwError]) 
     """
     with atomic_path(path, error) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Opens a file to append to it. A symbolic link is refused: what it names may lie anywhere.
+
+    Raises:
+        OSError: the place cannot be written, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 def _sync(path: Path) -> None:

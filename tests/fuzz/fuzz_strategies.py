@@ -22,15 +22,55 @@ HOSTILE: Final[list[Any]] = [
 WORDS: Final[list[str]] = [
     *("\n", "\n\n", " ", "\t", ",", ":", ": ", "- ", "#", "# ", '"', "'", "\\", "/", "=", "_"),
     *("[", "]", "{", "}", "[" * 70, "{" * 70, "- " * 70, "&a ", "*a", "<<: ", "? ", "| ", "> "),
-    *("!!int ''", "!!bool x", "!!float x", "!!timestamp x", "!!binary é", "!!python/name:os.system"),
+    *(
+        "!!int ''",
+        "!!bool x",
+        "!!float x",
+        "!!timestamp x",
+        "!!binary é",
+        "!!python/name:os.system",
+    ),
     *("!!python/object/apply:os.system [touch x]", "%YAML 9.9\n", "---\n", "...\n", "~", "null"),
     *("0", "-1", "1e999", "-1e999", "nan", "inf", ".inf", ".nan", "1_000", "0x" + "f" * 5000),
     *("9" * 5000, "1:" * 300 + "1.5", "1:" * 3000 + "1", "0b_", "0o7", "2001-99-99", "2001-01-01"),
-    *("000000000000000000009", "4e0", "٣", "²", "\x00", "\x85", "\u2028", "\ufeff", "\r", "\x1b[2J"),
-    *("true", "false", "op", "conv", "mbconv", "skip", "act", "relu6", "kernel", "stride", "expand"),
+    *(
+        "000000000000000000009",
+        "4e0",
+        "٣",
+        "²",
+        "\x00",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "\r",
+        "\x1b[2J",
+    ),
+    *(
+        "true",
+        "false",
+        "op",
+        "conv",
+        "mbconv",
+        "skip",
+        "act",
+        "relu6",
+        "kernel",
+        "stride",
+        "expand",
+    ),
     *("count=", "count=0", "avg=", "min=", "median=", "curr=12(all same)", "INFO: ", "Inference"),
     *("Inference timings in us: ", "@proxyless-hw begin 0\n", "@proxyless-hw end 0 0\n"),
-    *("ds_r1_k3_s1_c16 ", "ir_r1_k3_s1_e6_c24 ", "_r", "_k", "_s", "_e", "_c", "_se0.25", "_noskip"),
+    *(
+        "ds_r1_k3_s1_c16 ",
+        "ir_r1_k3_s1_e6_c24 ",
+        "_r",
+        "_k",
+        "_s",
+        "_e",
+        "_c",
+        "_se0.25",
+        "_noskip",
+    ),
     *("# stem: ", "# act: ", "# bn_eps: ", "schema: proxyless-hw-table/1", "x" * 3000),
 ]
 """Words of all the forms, and what parsers trip over."""
@@ -102,7 +142,9 @@ def dumped(document: Any) -> str:
 EDITS: Final[st.SearchStrategy[list[Edit]]] = st.lists(
     st.tuples(
         _PLACE,
-        st.sampled_from(("replace", "replace", "remove", "swap", "double", "rename", "nest", "many")),
+        st.sampled_from(
+            ("replace", "replace", "remove", "swap", "double", "rename", "nest", "many")
+        ),
         st.sampled_from(HOSTILE),
     ),
     min_size=1,
@@ -110,7 +152,9 @@ EDITS: Final[st.SearchStrategy[list[Edit]]] = st.lists(
 )
 SPLICES: Final[st.SearchStrategy[list[Splice]]] = st.lists(
     st.tuples(
-        _PLACE, st.sampled_from((0, 0, 1, 2, 8, 40, 4000)), st.sampled_from(WORDS) | st.text(max_size=4)
+        _PLACE,
+        st.sampled_from((0, 0, 1, 2, 8, 40, 4000)),
+        st.sampled_from(WORDS) | st.text(max_size=4),
     ),
     min_size=1,
     max_size=4,

@@ -61,7 +61,9 @@ def use_architecture(arch: Architecture) -> None:
         lambda: from_net_config(json.loads(json.dumps(to_net_config(arch)))),
         lambda: from_timm_strings(to_timm_text(arch)),
     ):
-        with contextlib.suppress(ProxylessHwError):  # that form cannot hold this network: it says so
+        with contextlib.suppress(
+            ProxylessHwError
+        ):  # that form cannot hold this network: it says so
             convert()
 
 
@@ -114,17 +116,12 @@ def import_and_read_back(path: Path) -> None:
 
 def read_bundle_manifest(path: Path) -> None:
     """A bundle's manifest, in a folder whose logs are missing."""
-    from proxyless_hw.errors import TableError
     from proxyless_hw.profilers.bundle_logs import _read_manifest
 
     folder = path.with_suffix(".bundle")
     folder.mkdir(exist_ok=True)
     path.replace(folder / "manifest.json")
-    try:
-        _read_manifest(folder)
-    except TableError as error:
-        assert "manifest.json" in str(error)
-        raise
+    _read_manifest(folder)
 
 
 TARGETS: Final[dict[str, tuple[Target, str]]] = {
@@ -152,7 +149,8 @@ def attempt(name: str, content: bytes, folder: Path) -> bool:
         target(path)
     except ProxylessHwError as error:
         message = str(error)
-        # A million bytes of a hostile file have no place in a message.
-        assert len(message) < 20_000, f"{len(message)} characters of message"
-        return False
-    return True
+    else:
+        return True
+    # A million bytes of a hostile file have no place in a message.
+    assert len(message) < 20_000, f"{len(message)} characters of message"
+    return False

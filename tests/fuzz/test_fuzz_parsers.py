@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import pytest
@@ -59,12 +58,10 @@ def test_a_mutated_file_is_read_or_refused_by_name(name: str) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", TARGETS)
 def test_twenty_thousand_mutated_files_are_read_or_refused_by_name(name: str) -> None:
-    start, failed = time.monotonic(), ""
-    tried = SLOW_CASES
+    start, tried, failed = time.monotonic(), SLOW_CASES, 1
     try:
         tried, _ = fuzz(name, SLOW_CASES, SEED + 1)
-    except (Exception, BaseExceptionGroup):  # noqa: BLE001  # every finding is to be counted
-        failed = traceback.format_exc()
-    record(f"fuzz_{name}", tried, int(bool(failed)), time.monotonic() - start, SEED + 1)
-    assert not failed, failed
+        failed = 0
+    finally:
+        record(f"fuzz_{name}", tried, failed, time.monotonic() - start, SEED + 1)
     assert tried >= SLOW_CASES
