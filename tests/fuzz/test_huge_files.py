@@ -1,4 +1,4 @@
-"""Huge files: a line of 100 MB, a million rows, nesting 100,000 deep, under limits of the kernel."""
+"""Huge files: 100 MB in a line, a million rows, nesting 100,000 deep; the kernel sets limits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_huge_files_of_every_form_stay_within_memory_and_time(tmp_path: Path) ->
         folder = tmp_path / f"{form}-{shape}"
         folder.mkdir()
         failed += [problem] if (problem := bounded(form, shape, folder)) else []
-        for path in folder.rglob("*"):
-            path.write_bytes(b"") if path.is_file() else None
+        for path in filter(Path.is_file, folder.rglob("*")):
+            path.unlink()
     record("huge_files", len(cases), len(failed), time.monotonic() - start, 0)
     assert not failed, "\n".join(failed)
