@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow lint format bench dist clean
+.PHONY: setup demo test test-slow test-matrix lint format bench dist clean
 
 # Rebuilt only when what it is made from has changed.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -25,6 +25,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# The fast tests on the oldest and the newest releases that setup.cfg allows: two environments of 6 GB.
+test-matrix: $(STAMP)
+	$(BIN)/python tests/version_matrix.py --python $(PYTHON)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -411,6 +411,10 @@ def _check_layer(layer: LayerSpec, name: str) -> None:
         raise ArchitectureError(f"{name}: kernel sizes are odd: received {layer.kernel}.")
     if layer.stride > 2 and not pooling:
         raise ArchitectureError(f"{name}: strides are 1 or 2: received {layer.stride}.")
+    if layer.mid_c < 1:
+        raise ArchitectureError(
+            f"{name}: an expansion by {layer.expand:g} of {layer.in_c} channels leaves none."
+        )
     same_channels = layer.in_c == layer.out_c
     if (layer.skip or layer.is_zero) and not (layer.stride == 1 and same_channels):
         raise ArchitectureError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,9 +14,39 @@ from proxyless_hw.errors import ProxylessHwError
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
+MAX_NODES = 1_000_000
+MAX_NUMBER = 64
+"""Characters of a number. Longer ones can need quadratic time to read, and cannot be shown."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 # libyaml's safe loader where PyYAML was built with it: the same rules, several times as fast.
-SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class BoundedLoader(_FASTEST):  # type: ignore[misc]
+    """PyYAML's safe loader with numbers of bounded length."""
+
+    def bounded_int(self, node: yaml.ScalarNode) -> Any:
+        """A whole number; YAML's base 60 and base 16 ones are bounded too."""
+        _check_number(node)
+        return yaml.constructor.SafeConstructor.construct_yaml_int(self, node)  # type: ignore[no-untyped-call]
+
+    def bounded_float(self, node: yaml.ScalarNode) -> Any:
+        """A floating-point number."""
+        _check_number(node)
+        return yaml.constructor.SafeConstructor.construct_yaml_float(self, node)  # type: ignore[no-untyped-call]
+
+
+BoundedLoader.add_constructor("tag:yaml.org,2002:int", BoundedLoader.bounded_int)
+BoundedLoader.add_constructor("tag:yaml.org,2002:float", BoundedLoader.bounded_float)
+
+
+def _check_number(node: yaml.ScalarNode) -> None:
+    if len(node.value) > MAX_NUMBER:
+        raise yaml.constructor.ConstructorError(
+            problem=f"a number has at most {MAX_NUMBER} characters", problem_mark=node.start_mark
+        )
 
 
 def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
@@ -37,6 +69,8 @@ def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
         raise error(f"cannot read {what} {path}: {cause.strerror or cause}.") from cause
     except UnicodeDecodeError as cause:
         raise error(f"{what} {path} is not UTF-8 text (byte {cause.start}).") from cause
+    except ValueError as cause:  # a path with a null byte or half a surrogate pair
+        raise error(f"cannot read {what} {str(path)[:200]!r}: {cause}.") from cause
 
 
 def check_depth(text: str, error: type[ProxylessHwError], what: str) -> None:
@@ -56,7 +90,7 @@ def check_depth(text: str, error: type[ProxylessHwError], what: str) -> None:
 
 
 def parse_json(text: str, error: type[ProxylessHwError], what: str) -> Any:
-    """Parses JSON; NaN and Infinity are refused.
+    """Parses JSON; NaN, Infinity and what is too long or too large to be shown are refused.
 
     Raises:
         ProxylessHwError: (as `error`) with line and column.
@@ -65,9 +99,25 @@ def parse_json(text: str, error: type[ProxylessHwError], what: str) -> Any:
     def refuse(constant: str) -> NoReturn:
         raise error(f"{what} holds {constant}, which is not a JSON number.")
 
+    def whole(digits: str) -> int:
+        if len(digits) > MAX_NUMBER:
+            raise error(f"{what} holds a number of more than {MAX_NUMBER} characters.")
+        return int(digits)
+
+    def real(digits: str) -> float:
+        number = float(digits) if len(digits) <= MAX_NUMBER else math.inf
+        if not math.isfinite(number):
+            raise error(f"{what} holds {digits[:40]}, which no floating-point number can hold.")
+        return number
+
     check_depth(text, error, what)
     try:
-        return json.loads(text, parse_constant=refuse)
+        document = json.loads(text, parse_constant=refuse, parse_int=whole, parse_float=real)
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
+    except UnicodeEncodeError as cause:
+        raise error(f"{what} holds half a surrogate pair, which is no character.") from cause
     except json.JSONDecodeError as cause:
         raise error(
             f"{what} is not JSON: {cause.msg} at line {cause.lineno}, column {cause.colno}."
@@ -77,7 +127,7 @@ def parse_json(text: str, error: type[ProxylessHwError], what: str) -> Any:
 
 
 def parse_yaml(text: str, error: type[ProxylessHwError], what: str) -> Any:
-    """Parses YAML with the safe loader; tags are never executed, aliases are refused.
+    """Parses YAML with the safe loader; tags and aliases are refused.
 
     Raises:
         ProxylessHwError: (as `error`) with the line where parsing stopped.
@@ -85,18 +135,25 @@ def parse_yaml(text: str, error: type[ProxylessHwError], what: str) -> Any:
     check_depth(text, error, what)
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=SAFE_LOADER):
+        for number, event in enumerate(yaml.parse(text, Loader=BoundedLoader)):
+            if number > MAX_NODES:
+                raise error(f"{what} holds more than {MAX_NODES:,} values.")
             if isinstance(event, yaml.AliasEvent):
                 mark = event.start_mark
                 line = "" if mark is None else f" (line {mark.line + 1})"
                 raise error(f"{what} uses a YAML alias{line}; write it out.")
+            if getattr(event, "tag", None) is not None:
+                raise error(
+                    f"{what} is not valid YAML at line {event.start_mark.line + 1}: the tag "
+                    f"{event.tag[:60]!r} is not read. Write plain values."
+                )
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > MAX_DEPTH:
                     raise error(f"{what} is nested more than {MAX_DEPTH} deep.")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-        loader = SAFE_LOADER(text)
+        loader = BoundedLoader(text)
         try:
             return loader.get_single_data()
         finally:

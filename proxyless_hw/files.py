@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from proxyless_hw.errors import ProxylessHwError
 
@@ -63,6 +64,16 @@ def copy_atomically(source: Path, target: Path, error: type[ProxylessHwError]) -
     """
     with atomic_path(target, error) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Opens a file to append to it. A symbolic link is refused: what it names may lie anywhere.
+
+    Raises:
+        OSError: the place cannot be written, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 def _sync(path: Path) -> None:

@@ -27,7 +27,7 @@ def exclusive_lock(path: Path, error: type[ProxylessHwError], what: str) -> Iter
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as cause:
         raise error(f"cannot write beside {what}: {path}: {cause.strerror or cause}.") from cause
     try:

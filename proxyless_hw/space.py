@@ -16,6 +16,8 @@ from proxyless_hw.specs import LayerSpec, OpSpec, make_divisible
 from proxyless_hw.wiring import Shape, Wiring, follow_shapes
 
 SCHEMA = "proxyless-hw-space/1"
+MAX_CANDIDATES = 65_536
+"""Candidates over all positions: far above the largest space, and built in seconds."""
 MAX_CHANNELS = 65536
 MAX_POSITIONS = 4096
 MAX_RESOLUTION = 8192

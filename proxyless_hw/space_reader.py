@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from proxyless_hw.errors import SpaceError, did_you_mean
 from proxyless_hw.op_registry import is_known_op, known_ops
 from proxyless_hw.space import (
+    MAX_CANDIDATES,
     MAX_CHANNELS,
     MAX_POSITIONS,
     MAX_RESOLUTION,
@@ -122,6 +123,10 @@ class SpaceReader:
             name = f"{where}.candidates" if "candidates" in stage else "candidates"
             if not isinstance(choices, list) or not 1 <= len(choices) <= 256:
                 self.fail(name, "must be a list of 1 to 256 ops", choices)
+            if (len(positions) + depth) * len(choices) > MAX_CANDIDATES:
+                self.fail(
+                    name, f"may give at most {MAX_CANDIDATES} candidates in all", len(choices)
+                )
             for block in range(depth):
                 block_stride = stride if block == 0 else 1
                 candidates = tuple(

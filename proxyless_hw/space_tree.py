@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from proxyless_hw.space import MAX_CHANNELS, MAX_POSITIONS, Position
+from proxyless_hw.space import MAX_CANDIDATES, MAX_CHANNELS, MAX_POSITIONS, Position
 from proxyless_hw.specs import LayerSpec
 from proxyless_hw.wiring import Branch, Node, TreeBlock, Wiring
 
@@ -59,6 +59,9 @@ def read_tree(
     choices = root.get("candidates")
     if not isinstance(choices, list) or not 2 <= len(choices) <= 256:
         reader.fail("candidates", "must be a list of 2 to 256 ops", choices)
+    slots = 2 * blocks * sum(branches**level for level in range(1, depth + 1))
+    if slots * len(choices) > MAX_CANDIDATES:
+        reader.fail("tree", f"may give at most {MAX_CANDIDATES} candidates in all", slots)
     builder = _TreeBuilder(reader, choices, branches, depth)
     for index in range(blocks):
         middle = round(first + (last - first) * (index + 1) / blocks) // multiple * multiple

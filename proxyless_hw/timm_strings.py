@@ -26,6 +26,7 @@ _TYPES: Final = ("ds", "ir", "cn")
 _OPTION: Final = re.compile(r"(?P<key>se|[a-z])(?P<value>\d+(?:\.\d+)?)")
 _SETTING: Final = re.compile(r"#\s*(?P<key>[a-z_]+)\s*:\s*(?P<value>[^\s]+)\s*")
 _MAX_LINE: Final = 200
+_MAX_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,12 @@ def from_timm_strings(
     lines = strings.splitlines() if isinstance(strings, str) else list(_flat(strings, source))
     values = _settings_of(lines, source)
     around = replace(settings or TimmSettings(), **values)
-    blocks = [line for line in lines if not line.startswith("#") or line == f"# {SKIP}"]
-    texts = [word for line in blocks for word in (line.split() if line[0] != "#" else [SKIP])]
+    texts: list[str] = []
+    for line in lines:
+        if line.strip() == f"# {SKIP}":
+            texts.append(SKIP)
+        elif not line.startswith("#"):
+            texts += line.split()
     if not texts:
         raise ArchitectureError(f"{source} holds no block string.")
     arch = _Reader(source, around).read(texts)
@@ -95,7 +100,8 @@ def to_timm_strings(arch: Architecture) -> list[str]:
     around = timm_settings(arch)
     kept = arch.provenance.get(PROVENANCE)
     strings = kept.get("strings") if isinstance(kept, dict) else None
-    if isinstance(strings, list) and _Reader("provenance", around).read(strings) == replace(
+    whole = isinstance(strings, list) and all(isinstance(text, str) for text in strings)
+    if whole and _Reader("provenance", around).read(strings) == replace(
         arch, space=_SPACE, training=None
     ):
         return list(strings)
@@ -165,6 +171,8 @@ _LIMITS: Final = {
     "stem": (1, MAX_CHANNELS),
     "stem_stride": (1, 2),
     "head": (0, MAX_CHANNELS),
+    "bn_momentum": (1e-12, 1),
+    "bn_eps": (1e-12, 1),
 }
 
 
@@ -194,7 +202,9 @@ def _setting_value(default: object, text: str) -> bool | int | float | str | Non
     if isinstance(default, bool):
         return {"True": True, "False": False}.get(text)
     if isinstance(default, int):
-        return int(text[:12])
+        if len(text) > _MAX_DIGITS:
+            raise ValueError
+        return int(text)
     return float(text) if isinstance(default, float) else text
 
 
@@ -301,7 +311,7 @@ class _Reader:
 
     def whole(self, text: str, options: Mapping[str, str], key: str, low: int, high: int) -> int:
         value = options[key]
-        if not value.isdigit() or not low <= int(value[:9]) <= high:
+        if not value.isdigit() or len(value) > _MAX_DIGITS or not low <= int(value) <= high:
             self.fail(text, f"must have {key} from {low} to {high}")
         return int(value)
 

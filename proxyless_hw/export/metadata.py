@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -147,5 +148,6 @@ def _tflite_text(content: bytes, path: Path) -> str | None:
             if archive.getinfo(TFLITE_ENTRY).file_size > MAX_BYTES:
                 raise ExportError(f"the metadata of {path} is larger than {MAX_BYTES >> 20} MiB.")
             return archive.read(TFLITE_ENTRY).decode()
-    except (zipfile.BadZipFile, UnicodeDecodeError) as cause:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as cause:
+        # RuntimeError: an entry that is encrypted, or compressed in a way that is not known here.
         raise ExportError(f"the metadata of {path} is damaged: {cause}.") from cause

@@ -53,7 +53,9 @@ class Journal:
         self.rounds: list[Round] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._descriptor = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666
+            )
         except OSError as cause:
             raise ProfilingError(
                 f"cannot write {path}: {cause.strerror}. Choose another place with --output."

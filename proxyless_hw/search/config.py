@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from proxyless_hw.documents import parse_yaml, read_text
 from proxyless_hw.errors import SearchError, did_you_mean
+from proxyless_hw.setting_bounds import unusable
 
 Algorithm = Literal["gradient", "reinforce", "darts"]
 Objective = Literal["constraint", "mul-log", "add-linear", "none"]
@@ -146,6 +147,8 @@ class SearchConfig:
         _require(self, "momentum", 0 <= self.momentum < 1, "must lie in [0, 1)")
         _require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "must lie in [0, 1)")
         _require(self, "ramp", 0 <= self.ramp <= 1, "must lie in [0, 1]")
+        for name in ("mul_log_a", "mul_log_b", "mnas_w"):
+            _require(self, name, abs(getattr(self, name)) <= 100, "must lie in [-100, 100]")
         _require(self, "absolute_beta", self.absolute_beta < 0, "must be below 0")
         if self.reward != "constraint" and self.algorithm != "reinforce":
             raise SearchError(
@@ -239,6 +242,8 @@ def _require(config: SearchConfig, name: str, holds: bool, rule: str) -> None:
 def _check_types(config: SearchConfig) -> None:
     for name, hint in get_type_hints(SearchConfig).items():
         value = getattr(config, name)
+        reason = unusable(name, value)
+        _require(config, name, reason is None, reason or "")
         options = get_args(hint)
         if options and all(isinstance(option, str) for option in options):
             rule = f"must be one of {', '.join(options)}"

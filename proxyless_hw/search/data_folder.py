@@ -38,6 +38,8 @@ BRIGHTNESS: Final = 32.0 / 255.0
 SATURATION: Final = 0.5
 EVALUATION_CROP: Final = 0.875
 MAX_PIXELS: Final = 100_000_000
+# A file's name does not bind Pillow: left to choose, it would hand PostScript to Ghostscript.
+IMAGE_FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
 TEST_SHARE: Final = 5  # without a test folder, every so-manyth image is the test set
 Sample = tuple[Path, int]
 
@@ -86,7 +88,7 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         ValueError, OSError, SyntaxError, EOFError: it cannot be read as an image.
     """
-    with Image.open(path) as opened:
+    with Image.open(path, formats=IMAGE_FORMATS) as opened:
         image: Image.Image = opened
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are too many")
@@ -290,6 +292,9 @@ def list_classes(folder: Path) -> tuple[list[str], list[Sample]]:
             samples += [(path, label) for path in files]
     except OSError as cause:
         raise DataError(f"cannot list {folder}: {cause.strerror or cause}.") from cause
-    if not classes:
-        raise DataError(f"{folder} holds no folder; each class is a folder of images.")
+    if len(classes) < 2:
+        found = f"only '{classes[0]}'" if classes else "no folder"
+        raise DataError(
+            f"{folder} holds {found}; each class is a folder of images, and there are two or more."
+        )
     return classes, samples

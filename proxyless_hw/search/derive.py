@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from proxyless_hw.errors import InfeasibleTargetError, SearchError
 
 WINDOW = 0.99
 """The lower edge of the accepted window, as a fraction of the target."""
+
+SLACK = 1e-9
+"""How far, relatively, a target may miss a bound and still be taken for it."""
 
 Array = NDArray[np.float64]
 
@@ -67,19 +71,28 @@ class Derived:
     costs: tuple[float, ...]
 
 
-def check_feasible(costs: CostTable, target: float) -> None:
+def feasible_target(costs: CostTable, target: float) -> float:
     """Checks that a target lies within the achievable range, before any training.
 
+    Returns:
+        The target; the bound itself where the target misses it by a rounding error (1e-9).
+
     Raises:
-        InfeasibleTargetError: it does not; the message states the range.
+        InfeasibleTargetError: it lies outside; the message states the range, rounded inwards.
     """
     low, high = costs.range
-    slack = 1e-9 * high
-    if not low - slack <= target <= high + slack:
+    if not low * (1 - SLACK) <= target <= high * (1 + SLACK):
         raise InfeasibleTargetError(
             f"target {target:g} {costs.unit} lies outside what the space can reach on "
-            f"'{costs.name}': {low:.4g} to {high:.4g} {costs.unit}. Choose a target in that range."
+            f"'{costs.name}': {_rounded(low, ROUND_CEILING)} to {_rounded(high, ROUND_FLOOR)} "
+            f"{costs.unit}. Choose a target in that range."
         )
+    return min(max(target, low), high)
+
+
+def _rounded(value: float, direction: str) -> str:
+    """Four significant digits, towards the inside of a range, so that the figure lies in it."""
+    return f"{float(Context(prec=4, rounding=direction).create_decimal(value)):.4g}"
 
 
 def geometric_mean_target(costs: CostTable) -> float:
@@ -105,8 +118,7 @@ def derive(
     Raises:
         SearchError: a target is out of range, or the window is empty (nearest costs are named).
     """
-    for table, target in zip(costs, targets, strict=True):
-        check_feasible(table, target)
+    targets = [feasible_target(table, target) for table, target in zip(costs, targets, strict=True)]
     program = _Program(log_probability, costs)
     found: dict[tuple[int, ...], Derived] = {}
     for window in range(len(costs)):

@@ -15,7 +15,7 @@ from proxyless_hw.network.network import Network
 from proxyless_hw.network.ops import Residual
 from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.supernet import MixedOp, SuperNet
-from proxyless_hw.tensor_files import load_tensors
+from proxyless_hw.tensor_files import load_tensors, plain_tensors
 
 RECALIBRATION_BATCHES = 16
 
@@ -56,13 +56,23 @@ def recalibrate_batch_norm(
 def accuracy(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
 ) -> float:
-    """Top-1 accuracy in [0, 1] of a network in eval mode."""
+    """Top-1 accuracy in [0, 1] of a network in eval mode.
+
+    Raises:
+        SearchError: its outputs are NaN or infinite.
+    """
     network.eval()
     correct = total = 0
     with torch.no_grad():
         for images, labels in batches:
             images = images.to(device, memory_format=torch.channels_last)
-            correct += int((network(images).argmax(1).cpu() == labels).sum())
+            logits = network(images)
+            if not bool(logits.isfinite().all()):
+                raise SearchError(
+                    "a network's outputs are NaN or infinite: its weights are spoilt. Search with "
+                    "a lower --lr."
+                )
+            correct += int((logits.argmax(1).cpu() == labels).sum())
             total += len(labels)
     return correct / max(1, total)
 
@@ -99,8 +109,8 @@ def load_derived_network(run: str | Path) -> Network:
     path = folder / "network.pt"
     document = load_tensors(path, SearchError, "weights file of a derived network")
     try:
-        network.load_state_dict(document["state_dict"])
-    except (KeyError, RuntimeError, TypeError, AttributeError) as cause:
+        network.load_state_dict(plain_tensors(document["state_dict"]))
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as cause:
         raise SearchError(
             f"{path} does not fit {folder / 'architecture.json'}: {str(cause).splitlines()[0]}"
         ) from cause

@@ -41,23 +41,21 @@ def sample_choices(probabilities: Tensor, generator: torch.Generator | None = No
 
 
 def sample_others(
-    probabilities: Tensor, choices: Sequence[int], generator: torch.Generator | None = None
+    probabilities: Tensor,
+    choices: Sequence[int],
+    mask: Tensor,
+    generator: torch.Generator | None = None,
 ) -> Choices:
     """Samples a second candidate per slot from p without the one chosen first.
 
-    Where the first has all the probability, the second is drawn uniformly from the rest.
+    Where the first has all the probability, the second is drawn uniformly from the others there.
     """
+    rows, first = torch.arange(len(choices)), torch.as_tensor(choices)
     rest = probabilities.detach().clone()
-    rest[torch.arange(len(choices)), torch.as_tensor(choices)] = 0
+    rest[rows, first] = 0
     exhausted = rest.sum(1) <= 0
-    if bool(exhausted.any()):
-        support = probabilities.new_zeros(probabilities.shape)
-        support[probabilities > 0] = 1.0
-        rest[exhausted] = support[exhausted]
-        rest[torch.arange(len(choices)), torch.as_tensor(choices)] = 0
-        still = rest.sum(1) <= 0  # p has saturated to exactly one candidate: any other will do
-        rest[still] = 1.0
-        rest[torch.arange(len(choices)), torch.as_tensor(choices)] = 0
+    rest[exhausted] = mask[exhausted].to(rest)
+    rest[rows, first] = 0
     return sample_choices(rest, generator)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.search.data import DataSplit, DataSplits
 from proxyless_hw.search.gates import path_probabilities, slot_entropy
 from proxyless_hw.search.interrupt import InterruptedRunError, StopRequest
@@ -20,7 +21,13 @@ from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.search.schedule import is_alpha_step, weight_lr
 from proxyless_hw.search.state import EpochSums, SearchState, save_checkpoint
-from proxyless_hw.search.steps import Context, NotFiniteError, update_alpha, update_weights
+from proxyless_hw.search.steps import (
+    Context,
+    NotFiniteError,
+    check_finite,
+    update_alpha,
+    update_weights,
+)
 
 Batch = tuple[Tensor, Tensor]
 
@@ -62,7 +69,8 @@ class Loop:
         config = self.context.config
         while state.epoch < config.warmup_epochs + config.epochs:
             try:
-                self._epoch(state)
+                with named_single_values(SearchError):
+                    self._epoch(state)
             except NotFiniteError as cause:
                 raise SearchError(f"{cause} {self._last_good()}") from cause
 
@@ -93,6 +101,7 @@ class Loop:
         self._finish_epoch(state)
 
     def _finish_epoch(self, state: SearchState) -> None:
+        check_finite(state)
         metrics = self._metrics(state)
         state.seconds += state.sums.seconds
         state.epoch += 1
@@ -104,6 +113,7 @@ class Loop:
         self.observer.epoch(metrics)
 
     def _save_and_stop(self, state: SearchState) -> None:
+        check_finite(state)
         if self.context.world.is_main:
             save_checkpoint(self.folder.checkpoint, state, self.context.config)
         self.context.world.barrier()

@@ -12,7 +12,7 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable, check_feasible, geometric_mean_target
+from proxyless_hw.search.derive import CostTable, derive, feasible_target, geometric_mean_target
 from proxyless_hw.search.objective import Constraint, constraint_from
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
@@ -63,14 +63,15 @@ def prepare_problem(config: SearchConfig) -> Problem:
     num_classes = config.num_classes or table.num_classes or space.num_classes
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
-    target = config.target_ms or geometric_mean_target(costs)
-    check_feasible(costs, target)
+    target = feasible_target(costs, config.target_ms or geometric_mean_target(costs))
     constraints = [constraint_from(costs, target)]
     for text in config.constraints:
         extra = _extra_constraint(text, config, space, resolution, num_classes)
         if extra.name in {constraint.name for constraint in constraints}:
             raise SearchError(f"two constraints are named '{extra.name}'. Give each table once.")
         constraints.append(extra)
+    if config.objective != "none":
+        _check_window(constraints)
     return Problem(space, table, predictor, tuple(constraints), resolution, num_classes)
 
 
@@ -131,6 +132,17 @@ def counted_costs(name: str, space: SearchSpace, resolution: int, num_classes: i
     return CostTable(name, "M", fixed, slots, mask)
 
 
+def _check_window(constraints: Sequence[Constraint]) -> None:
+    """Checks that some network meets all targets: the same program as in the end, before it all.
+
+    Raises:
+        SearchError: none does; the nearest costs are named.
+    """
+    costs = [constraint.costs for constraint in constraints]
+    anything = np.zeros(costs[0].mask.shape)
+    derive(anything, costs, [constraint.target for constraint in constraints])
+
+
 def _extra_constraint(
     text: str, config: SearchConfig, space: SearchSpace, resolution: int, num_classes: int
 ) -> Constraint:
@@ -152,8 +164,7 @@ def _extra_constraint(
         at = deployment_resolution(table, space, config.resolution)
         classes = config.num_classes or table.num_classes or space.num_classes
         costs = table_costs(predictor, table, space, at, classes)
-    check_feasible(costs, number)
-    return constraint_from(costs, number)
+    return constraint_from(costs, feasible_target(costs, number))
 
 
 def describe_constraints(constraints: Sequence[Constraint]) -> str:

@@ -10,9 +10,9 @@ import torch
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import SearchError
-from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.config import SearchConfig, config_from
 from proxyless_hw.search.data import DataSplits, load_data
-from proxyless_hw.search.derive import check_feasible
+from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.derived import accuracy
 from proxyless_hw.search.driver import data_config
 from proxyless_hw.search.finish import derive_finalists, pareto_points, rank
@@ -20,7 +20,8 @@ from proxyless_hw.search.prepare import Problem, prepare_problem
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.tensor_files import save_tensors
+from proxyless_hw.space import MAX_CHANNELS
+from proxyless_hw.tensor_files import plain_tensors, save_tensors, whole
 
 
 @dataclass(frozen=True)
@@ -53,25 +54,34 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
     if not folder.checkpoint.exists():
         raise SearchError(f"{run} holds no checkpoint.pt: is it the folder of a search?")
     document = read_checkpoint(folder.checkpoint)
-    known = {field.name for field in fields(SearchConfig)}
-    settings = {key: value for key, value in document["config"].items() if key in known}
-    settings["constraints"] = tuple(settings.get("constraints", ()))
-    config = SearchConfig(**settings)
+    config = _settings(document, folder.checkpoint)
     if table is not None:
         config = replace(
             config, table=table, target_ms=None, resolution=None, num_classes=None, constraints=()
         )
     problem = prepare_problem(config)
     read_checkpoint(folder.checkpoint, problem.space)
-    supernet = SuperNet(problem.space, document["num_classes"], seed=0)
     try:
-        supernet.load_state_dict(document["supernet"])
-    except RuntimeError as cause:
+        classes = whole(document.get("num_classes"), "num_classes")
+        if not 1 <= classes <= MAX_CHANNELS:
+            raise ValueError(f"num_classes lies between 1 and {MAX_CHANNELS}")
+        supernet = SuperNet(problem.space, classes, seed=0)
+        supernet.load_state_dict(plain_tensors(document.get("supernet")))
+    except (RuntimeError, ValueError) as cause:
         raise SearchError(
             f"{folder.checkpoint} does not fit space '{problem.space.id}': "
             f"{str(cause).splitlines()[0]}"
         ) from cause
     return Searched(config, problem, supernet)
+
+
+def _settings(document: dict[str, Any], path: Path) -> SearchConfig:
+    settings = document.get("config")
+    if not isinstance(settings, dict):
+        raise SearchError(f"{path} holds no settings of a search.")
+    known = {field.name for field in fields(SearchConfig)}
+    kept = {key: value for key, value in settings.items() if key in known}
+    return config_from(kept, source=str(path))
 
 
 def rederive(searched: Searched, target_ms: float, data: DataSplits) -> dict[str, Any]:
@@ -86,8 +96,8 @@ def rederive(searched: Searched, target_ms: float, data: DataSplits) -> dict[str
     """
     problem, config = searched.problem, searched.config
     costs = [constraint.costs for constraint in problem.constraints]
-    check_feasible(costs[0], target_ms)
-    targets = [target_ms, *(constraint.target for constraint in problem.constraints[1:])]
+    others = [constraint.target for constraint in problem.constraints[1:]]
+    targets = [feasible_target(costs[0], target_ms), *others]
     found = derive_finalists(searched.supernet, costs, targets, config.finalists)
     best = rank(searched.supernet, found, problem, config, data, torch.device("cpu"))[0]
     test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)

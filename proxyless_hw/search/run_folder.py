@@ -10,7 +10,7 @@ from typing import Any
 
 from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import SearchError
-from proxyless_hw.files import write_text_atomically
+from proxyless_hw.files import open_to_append, write_text_atomically
 
 # Settings that may differ between a run and its resumption: they do not change what is computed.
 _FREE = frozenset(("output", "resume", "verify", "tensorboard", "threads", "workers"))
@@ -100,7 +100,7 @@ class RunFolder:
         """
         line = (json.dumps(document, allow_nan=False) + "\n").encode()
         try:
-            with self.metrics.open("ab") as stream:
+            with open_to_append(self.metrics) as stream:
                 stream.write(line)
                 stream.flush()
                 os.fsync(stream.fileno())

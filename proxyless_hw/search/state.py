@@ -15,7 +15,15 @@ from proxyless_hw.search.objective import Multipliers
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space import SearchSpace
-from proxyless_hw.tensor_files import load_tensors, save_tensors
+from proxyless_hw.tensor_files import (
+    finite,
+    load_optimizer,
+    load_tensors,
+    plain_tensors,
+    read_sums,
+    save_tensors,
+    whole,
+)
 
 SCHEMA = "proxyless-hw-search/1"
 
@@ -170,17 +178,32 @@ def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
         SearchError: a part is missing or has another shape.
     """
     try:
-        state.supernet.load_state_dict(document["supernet"])
-        state.weight_optimizer.load_state_dict(document["weight_optimizer"])
-        state.alpha_optimizer.load_state_dict(document["alpha_optimizer"])
+        state.supernet.load_state_dict(plain_tensors(document["supernet"]))
+        load_optimizer(state.weight_optimizer, document["weight_optimizer"], ("momentum_buffer",))
+        load_optimizer(
+            state.alpha_optimizer, document["alpha_optimizer"], ("step", "exp_avg", "exp_avg_sq")
+        )
         state.generator.set_state(document["generator"])
-        state.multipliers = Multipliers(**document["multipliers"])
-        state.baseline = document["baseline"]
-        state.epoch = document["epoch"]
-        state.step = document["step"]
-        state.alpha_batches = document["alpha_batches"]
-        state.sums = EpochSums(**document["sums"])
-        state.seconds = document["seconds"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as cause:
-        first_line = str(cause).splitlines()[0][:200]
+        state.multipliers = _multipliers(document["multipliers"], len(state.multipliers.values))
+        baseline = document["baseline"]
+        state.baseline = None if baseline is None else finite(baseline, "baseline")
+        state.epoch = whole(document["epoch"], "epoch")
+        state.step = whole(document["step"], "step")
+        state.alpha_batches = whole(document["alpha_batches"], "alpha_batches")
+        state.sums = read_sums(document["sums"], EpochSums())
+        state.seconds = finite(document["seconds"], "seconds")
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as cause:
+        first_line = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
         raise SearchError(f"{path} does not fit this search: {first_line}") from cause
+
+
+def _multipliers(value: Any, count: int) -> Multipliers:
+    first = value["first"]
+    if not isinstance(value["values"], list) or not isinstance(first, list | None):
+        raise ValueError("multipliers are lists of numbers")
+    values = [finite(number, "multiplier") for number in value["values"]]
+    starts = [finite(number, "first expectation") for number in first or []]
+    if len(values) != count or len(starts) not in (0, count) or any(x <= 0 for x in starts):
+        raise ValueError("the multipliers are of other constraints")
+    updates = whole(value["updates"], "updates")
+    return Multipliers(values, None if first is None else starts, updates)

@@ -58,7 +58,18 @@ class Context:
 
 
 class NotFiniteError(SearchError):
-    """A loss became NaN or infinite."""
+    """A loss, a gradient or a weight became NaN or infinite."""
+
+
+def check_finite(state: SearchState) -> None:
+    """Checks weights and alpha, so that no checkpoint is replaced by one that cannot be used.
+
+    Raises:
+        NotFiniteError: one is NaN or infinite.
+    """
+    for name, parameter in state.supernet.named_parameters():
+        if not bool(parameter.detach().isfinite().all()):
+            raise NotFiniteError(f"'{name}' became NaN or infinite. Lower --lr.")
 
 
 def update_weights(
@@ -118,13 +129,20 @@ def update_alpha(state: SearchState, images: Tensor, labels: Tensor, context: Co
     state.supernet.train()
     algorithm = context.config.algorithm
     if algorithm == "reinforce":
-        loss = _reinforce(state, images, labels, context)
+        step = _reinforce
     elif algorithm == "darts":
-        loss = _darts(state, images, labels, context)
+        step = _darts
     elif context.config.gradient_mode == "two-path":
-        loss = _two_path(state, images, labels, context)
+        step = _two_path
     else:
-        loss = _full(state, images, labels, context)
+        step = _full
+    try:
+        loss = step(state, images, labels, context)
+    except OverflowError as cause:
+        raise NotFiniteError(
+            f"the objective leaves the range of numbers ({cause}). Choose smaller powers: mul_log_b"
+            " or mnas_w."
+        ) from cause
     values, _ = expectations_of(
         context.constraints, state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
     )
@@ -146,7 +164,9 @@ def _full(state: SearchState, images: Tensor, labels: Tensor, context: Context) 
 def _two_path(state: SearchState, images: Tensor, labels: Tensor, context: Context) -> float:
     supernet = state.supernet
     choices = supernet.sample(state.generator)
-    others = sample_others(supernet.probabilities.detach().cpu(), choices, state.generator)
+    others = sample_others(
+        supernet.probabilities.detach().cpu(), choices, supernet.mask.cpu(), state.generator
+    )
     with context.autocast():
         loss, task = supernet.alpha_gradient(
             images, labels, choices, mode="two-path", others=others
@@ -273,6 +293,11 @@ def _combined(
 
 
 def _apply(state: SearchState, gradient: Tensor) -> None:
+    if not bool(gradient.isfinite().all()):
+        raise NotFiniteError(
+            "the gradient of alpha became NaN or infinite. Lower --lr, --rho or the powers of the "
+            "objective."
+        )
     alpha = state.supernet.alpha
     alpha.grad = gradient.to(alpha)
     state.alpha_optimizer.step()

@@ -177,7 +177,7 @@ class SuperNet(nn.Module):
         probabilities = self.probabilities.detach()
         if mode == "two-path":
             if others is None:
-                others = sample_others(probabilities.cpu(), choices, generator)
+                others = sample_others(probabilities.cpu(), choices, self.mask.cpu(), generator)
             wanted = [{a, b} for a, b in zip(choices, others, strict=True)]
         else:
             wanted = [set(range(len(slot.candidates))) for slot in self.space.slots]

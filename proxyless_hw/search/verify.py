@@ -16,7 +16,7 @@ from proxyless_hw.profilers.environment import host_device
 from proxyless_hw.profilers.networks import Measured, measure_in_fresh_process
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.search.data import DataSplits
-from proxyless_hw.search.derive import Derived, check_feasible
+from proxyless_hw.search.derive import Derived
 from proxyless_hw.search.finish import Finalist, derive_finalists, rank
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem
@@ -138,7 +138,6 @@ def _derive_corrected(
     targets += [constraint.target for constraint in problem.constraints[1:]]
     low, high = costs[0].range
     targets[0] = min(max(targets[0], low), high)
-    check_feasible(costs[0], targets[0])
     config = context.config
     found = derive_finalists(state.supernet, costs, targets, config.finalists)
     return rank(state.supernet, found, problem, config, data, context.device)

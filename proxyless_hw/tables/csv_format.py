@@ -27,6 +27,11 @@ COLUMNS = (
 MAX_BYTES = 512 * 2**20
 MAX_ROWS = 2_000_000
 MAX_LINE = 100_000
+MAX_HEADER = 1000
+MAX_COLUMNS = 100
+MAX_EXPAND = 64
+MAX_VALUE = 1e15
+"""Far above any measurement, and low enough that no sum of rows overflows."""
 
 _INTEGERS = {
     "in_h": (1, MAX_RESOLUTION),
@@ -104,6 +109,8 @@ class RowParser:
         for text in lines:
             if text.startswith("#"):
                 self.header_line(text, metadata)
+                if len(metadata) > MAX_HEADER:
+                    self.fail(f"goes past the limit of {MAX_HEADER} header lines")
             elif text.strip():
                 columns = self.column_names(text)
                 break
@@ -175,7 +182,11 @@ class RowParser:
                 f"{metadata.get('metric', 'none')[:60]!r} with unit {unit[:20]!r}."
             )
         classes = metadata.get("num_classes", "1")
-        if not classes.isdecimal() or not 1 <= int(classes[:9]) <= MAX_CHANNELS:
+        if (
+            not classes.isdecimal()
+            or len(classes) > len(str(MAX_CHANNELS))
+            or not 1 <= int(classes) <= MAX_CHANNELS
+        ):
             raise TableError(
                 f"{self.source}: the header's num_classes must be a whole number from 1 to "
                 f"{MAX_CHANNELS}: received {classes[:60]!r}."
@@ -184,6 +195,8 @@ class RowParser:
 
     def column_names(self, text: str) -> list[str]:
         columns = [cell.strip() for cell in text.split(",")]
+        if len(columns) > MAX_COLUMNS:
+            self.fail(f"has {len(columns)} columns; a table has {len(COLUMNS)}")
         for required in COLUMNS:
             if required not in columns:
                 hint = did_you_mean(required, [name for name in columns if name not in COLUMNS])
@@ -214,6 +227,11 @@ class RowParser:
                 did_you_mean(act, ACTIVATIONS),
             )
         expand = self.number(row, "expand")
+        if expand > MAX_EXPAND or round(numbers["in_c"] * expand) < 1:
+            self.fail(
+                f"column expand must give from 1 channel to {MAX_EXPAND} times as many as in_c: "
+                f"received {row['expand'][:60]!r}"
+            )
         return OpSpec(
             op=name,
             expand=int(expand) if expand.is_integer() else expand,
@@ -251,7 +269,9 @@ class RowParser:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        if MAX_VALUE < value < math.inf:
+            self.fail(f"column {column} may be at most {MAX_VALUE:g}: received {text[:60]!r}")
+        if not 0 <= value < math.inf or (value == 0 and not zero):
             rule = "not negative" if zero else "positive"
             self.fail(f"column {column} must be a {rule} finite number: received {text[:60]!r}")
         return value

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from proxyless_hw.documents import parse_yaml, read_text
 from proxyless_hw.errors import TrainingError, did_you_mean
+from proxyless_hw.setting_bounds import unusable
 
 Autocast = Literal["none", "bf16", "fp16"]
 
@@ -170,6 +171,8 @@ def _require(config: TrainConfig, name: str, holds: bool, rule: str) -> None:
 def _check_types(config: TrainConfig) -> None:
     for name, hint in get_type_hints(TrainConfig).items():
         value = getattr(config, name)
+        reason = unusable(name, value)
+        _require(config, name, reason is None, reason or "")
         options = get_args(hint)
         if options and all(isinstance(option, str) for option in options):
             _require(config, name, value in options, f"must be one of {', '.join(options)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from proxyless_hw.errors import TrainingError
 from proxyless_hw.search.distributed import World
 
 
@@ -45,6 +47,9 @@ def evaluate(
         batches: images and labels; with several processes, this process's share.
         device: where the network is.
         world: sums over processes when given.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite: the network's weights or statistics are spoilt.
     """
     network.eval()
     sums = torch.zeros(4)
@@ -60,5 +65,10 @@ def evaluate(
     if world is not None:
         sums = world.average(sums.to(device, torch.float32)).cpu() * world.size
     first, five, loss, count = sums.tolist()
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the network's loss on {round(count)} images is {loss}: its weights or BatchNorm "
+            "statistics are spoilt. Train with a lower --lr, or go back to an earlier checkpoint."
+        )
     total = max(1.0, count)
     return Score(first / total, five / total, loss / total, round(count))

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from proxyless_hw.errors import TrainingError
+from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.search.data import DataSplit, DataSplits, stream
 from proxyless_hw.search.distributed import World
 from proxyless_hw.search.interrupt import InterruptedRunError, StopRequest
@@ -83,7 +84,8 @@ class Loop:
             TrainingError: a loss became NaN; the last good checkpoint is named.
         """
         while state.epoch < self.config.epochs:
-            self._epoch(state)
+            with named_single_values(TrainingError):
+                self._epoch(state)
 
     def _epoch(self, state: TrainState) -> None:
         started = time.perf_counter() - state.sums.seconds
@@ -155,6 +157,7 @@ class Loop:
             yield images, labels.to(self.device)
 
     def _finish_epoch(self, state: TrainState) -> None:
+        self._check_finite(state)
         validation = self.score(state, self.data.holdout) if len(self.data.holdout) else None
         sums = state.sums
         metrics = {
@@ -202,8 +205,18 @@ class Loop:
             return evaluate(network, batches, self.device, self.world)
 
     def _save(self, state: TrainState) -> None:
+        self._check_finite(state)
         if self.world.is_main:
             save_checkpoint(self.folder.checkpoint, state, self.config)
+
+    def _check_finite(self, state: TrainState) -> None:
+        """No checkpoint is replaced by one that cannot be used."""
+        for name, parameter in state.network.named_parameters():
+            if not bool(parameter.detach().isfinite().all()):
+                raise TrainingError(
+                    f"'{name}' became NaN or infinite in epoch {state.epoch}. Lower --lr. "
+                    f"{self._last_good()}"
+                )
 
     def _save_and_stop(self, state: TrainState) -> None:
         self._save(state)

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.files import write_text_atomically
+from proxyless_hw.files import open_to_append, write_text_atomically
 from proxyless_hw.train.config import TrainConfig
 
 # Settings that may differ between a run and its resumption: they do not change what is computed.
@@ -119,7 +119,7 @@ class TrainFolder:
         """
         line = (json.dumps(document, allow_nan=False) + "\n").encode()
         try:
-            with self.metrics.open("ab") as stream:
+            with open_to_append(self.metrics) as stream:
                 stream.write(line)
                 stream.flush()
                 os.fsync(stream.fileno())

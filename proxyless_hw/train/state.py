@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.network.network import Network
-from proxyless_hw.tensor_files import load_tensors, save_tensors
+from proxyless_hw.tensor_files import (
+    finite,
+    load_optimizer,
+    load_tensors,
+    plain_tensors,
+    read_sums,
+    save_tensors,
+    whole,
+)
 from proxyless_hw.train.config import TrainConfig
 
 SCHEMA = "proxyless-hw-train/1"
@@ -152,22 +160,24 @@ def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
         TrainingError: a part is missing or has another shape.
     """
     try:
-        state.network.load_state_dict(document["network"])
-        state.optimizer.load_state_dict(document["optimizer"])
+        state.network.load_state_dict(plain_tensors(document["network"]))
+        load_optimizer(state.optimizer, document["optimizer"], ("momentum_buffer",))
         state.scaler.load_state_dict(document["scaler"])
-        if set(document["average"]) != set(state.average):
+        average = plain_tensors(document["average"])
+        if set(average) != set(state.average):
             raise ValueError("it was made with another setting of ema")
-        for name, tensor in document["average"].items():
+        for name, tensor in average.items():
             state.average[name].copy_(tensor)
-        state.updates = document["updates"]
-        state.epoch = document["epoch"]
-        state.step = document["step"]
-        state.best_accuracy = document["best_accuracy"]
-        state.best_epoch = document["best_epoch"]
-        state.sums = EpochSums(**document["sums"])
-        state.seconds = document["seconds"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as cause:
-        first_line = str(cause).splitlines()[0][:200]
+        state.updates = whole(document["updates"], "updates")
+        state.epoch = whole(document["epoch"], "epoch")
+        state.step = whole(document["step"], "step")
+        accuracy, best = document["best_accuracy"], document["best_epoch"]
+        state.best_accuracy = None if accuracy is None else finite(accuracy, "best_accuracy")
+        state.best_epoch = None if best is None else whole(best, "best_epoch")
+        state.sums = read_sums(document["sums"], EpochSums())
+        state.seconds = finite(document["seconds"], "seconds")
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as cause:
+        first_line = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
         raise TrainingError(f"{path} does not fit this training: {first_line}") from cause
 
 
@@ -178,7 +188,7 @@ def load_tensors_into(network: nn.Module, tensors: Any, path: Path) -> None:
         TrainingError: the tensors do not fit.
     """
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(plain_tensors(tensors))
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as cause:
         shown = " ".join(str(cause).split())[:300]
         raise TrainingError(f"{path} does not fit the network: {shown}") from cause

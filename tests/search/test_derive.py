@@ -10,7 +10,7 @@ import pytest
 from proxyless_hw.errors import SearchError
 from proxyless_hw.search.derive import (
     CostTable,
-    check_feasible,
+    feasible_target,
     derive,
     geometric_mean_target,
     most_probable,
@@ -66,7 +66,7 @@ def test_a_target_out_of_range_states_the_range() -> None:
     _, costs = problem()
     low, high = costs.range
     with pytest.raises(SearchError, match=f"{low:.4g} to {high:.4g} ms"):
-        check_feasible(costs, low / 2)
+        feasible_target(costs, low / 2)
 
 
 def test_a_target_equal_to_the_minimum_gives_the_cheapest_network() -> None:

@@ -29,6 +29,7 @@ SCALES: Final[dict[str, tuple[str, int]]] = {
     "MB": ("memory", 0),
 }
 _DEFAULTS: Final = {"kernel": "1", "stride": "1", "expand": "1", "skip": "0", "se": "0"}
+MAX_COLUMNS: Final = 1000
 _MEASURED: Final = ("value", "ci_low", "ci_high", "p90", "min")
 _NEEDED: Final = ("op", "in_h", "in_w", "in_c", "out_c", "value")
 
@@ -86,6 +87,8 @@ def parse_plain_csv(text: str, mapping: ColumnMap, source: str) -> LatencyTable:
     rows = _rows(text, source)
     line, names = next(rows, (0, [""]))
     names = [name.strip() for name in names]
+    if len(names) > MAX_COLUMNS:
+        raise TableError(f"{source}, line {line} names {len(names)} columns, over {MAX_COLUMNS}.")
     for name in names:
         if names.count(name) > 1:
             raise TableError(f"{source}, line {line} repeats the column name {name[:60]!r}.")

@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import yaml
 
-from proxyless_hw.documents import SAFE_LOADER, parse_yaml, read_text
+from proxyless_hw.documents import BoundedLoader, parse_yaml, read_text
 from proxyless_hw.errors import TableError
 from proxyless_hw.space import MAX_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.specs import LayerSpec, OpSpec
+from proxyless_hw.tables.csv_format import MAX_VALUE
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 _SHAPE = r"(\d{1,5})x(\d{1,5})x(\d{1,5})"
@@ -83,7 +84,7 @@ def parse_published_yaml(text: str, source: str) -> LatencyTable:
 def _key_lines(text: str, source: str) -> dict[str, int]:
     """Line of every top-level key; a key that stands twice is refused, as YAML itself does not."""
     lines: dict[str, int] = {}
-    node = yaml.compose(text, Loader=SAFE_LOADER)
+    node = yaml.compose(text, Loader=BoundedLoader)
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
@@ -212,9 +213,10 @@ def _entry(fields: object, where: str) -> Entry:
 
 def _number(fields: Mapping[Any, Any], name: str, where: str) -> float:
     value: Any = fields.get(name)
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+    if type(value) not in (int, float) or not 0 <= value <= MAX_VALUE:
         raise TableError(
-            f"{where}: {name} must be a finite number, not negative: received {str(value)[:60]!r}."
+            f"{where}: {name} must be a finite number, not negative and at most {MAX_VALUE:g}: "
+            f"received {str(value)[:60]!r}."
         )
     return float(value)
 
