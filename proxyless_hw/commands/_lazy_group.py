@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from proxyless_hw.errors import did_you_mean
+from proxyless_hw.errors import InterruptedRunError, ProxylessHwError, did_you_mean
 
 
 class LazyGroup(click.Group):
@@ -34,6 +36,29 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; what stops any of them becomes an error of ours.
+
+        Raises:
+            InterruptedRunError: Ctrl-C or SIGTERM, where the command has nothing to say about it.
+            ProxylessHwError: the system refused what no command expects to fail.
+        """
+        try:
+            result = super().invoke(ctx)
+            _flush_standard_output()
+            return result
+        except KeyboardInterrupt as cause:
+            raise InterruptedRunError(
+                "interrupted; finished files are kept, and nothing is half written."
+            ) from cause
+        except BrokenPipeError:
+            raise  # whoever read our output has gone, which click ends quietly
+        except OSError as cause:
+            raise ProxylessHwError(
+                f"the system refused: {cause}. Is a disk full, or a place not writable? "
+                "--debug shows where."
+            ) from cause
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -44,3 +69,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
+
+
+def _flush_standard_output() -> None:
+    """Makes sure that what was printed has gone out, while its failure can still be said."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        # The interpreter would fail on the same bytes once more as it ends.
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
+        raise ProxylessHwError(
+            f"cannot print the result: {cause.strerror}. The files of the command are written."
+        ) from cause

@@ -51,4 +51,6 @@ def counted(suite: str, seed: int) -> Iterator[Count]:
     start = time.monotonic()
     yield count
     record(suite, count.cases, len(count.failed), time.monotonic() - start, seed)
-    assert not count.failed, f"{len(count.failed)} of {count.cases}: " + "; ".join(count.failed[:20])
+    assert not count.failed, f"{len(count.failed)} of {count.cases}: " + "; ".join(
+        count.failed[:20]
+    )
