@@ -20,8 +20,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,7 +52,7 @@ class Plan:
         error: an errno. With ENOSPC only what needs room fails, with any other everything.
         largest_file: bytes; the kernel refuses to let a file grow beyond.
         scratch: where temporary files go; the system's own place when None.
-        before: called first, in the process.
+        environment: variables that are set in the process.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Plan:
     error: int = errno.ENOSPC
     largest_file: int | None = None
     scratch: Path | None = None
-    before: Callable[[], None] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,7 @@ def _run(arguments: list[str], logs: Path, plan: Plan) -> NoReturn:
     if plan.scratch is not None:
         os.environ["TMPDIR"] = str(plan.scratch)
         tempfile.tempdir = None
-    if plan.before is not None:
-        plan.before()
+    os.environ.update(plan.environment)
     from proxyless_hw.cli import main
 
     _Watch(plan, os.open(logs / "operations", os.O_WRONLY | os.O_APPEND)).arm()
