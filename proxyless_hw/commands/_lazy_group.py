@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         """
         try:
             result = super().invoke(ctx)
-            _flush_standard_output()
+            sys.stdout.flush()
             return result
         except KeyboardInterrupt as cause:
             raise InterruptedRunError(
@@ -54,6 +54,7 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise  # whoever read our output has gone, which click ends quietly
         except OSError as cause:
+            _drop_unprintable_output()
             raise ProxylessHwError(
                 f"the system refused: {cause}. Is a disk full, or a place not writable? "
                 "--debug shows where."
@@ -71,17 +72,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
 
 
-def _flush_standard_output() -> None:
-    """Makes sure that what was printed has gone out, while its failure can still be said."""
+def _drop_unprintable_output() -> None:
+    """Where output cannot be printed, the interpreter would fail on it once more as it ends."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as cause:
-        # The interpreter would fail on the same bytes once more as it ends.
+    except OSError:
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, sys.stdout.fileno())
         os.close(sink)
-        raise ProxylessHwError(
-            f"cannot print the result: {cause.strerror}. The files of the command are written."
-        ) from cause
