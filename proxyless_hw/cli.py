@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import Any
 
 import click
@@ -51,8 +53,14 @@ def cli(debug: bool) -> None:
 
 
 def main(args: list[str] | None = None) -> Any:
-    """Entry point: runs the command line; errors become one message and exit code 1."""
+    """Entry point: runs the command line; errors become one message and exit code 1.
+
+    SIGTERM ends a command as Ctrl-C does: temporary files and child processes are cleaned up, and
+    what is kept is said.
+    """
     argv = sys.argv[1:] if args is None else args
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return cli.main(args=argv, prog_name="proxyless-hw")
     except ProxylessHwError as error:

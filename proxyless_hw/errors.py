@@ -16,6 +16,12 @@ class ProxylessHwError(Exception):
     exit_code = 1
 
 
+class InterruptedRunError(ProxylessHwError):
+    """The run was told to stop (Ctrl-C, SIGTERM); the message says what is kept."""
+
+    exit_code = 130
+
+
 class SpaceError(ProxylessHwError):
     """A search space is malformed or does not hold what was asked of it."""
 

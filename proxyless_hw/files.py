@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -18,19 +19,21 @@ def atomic_path(path: Path, error: type[ProxylessHwError]) -> Iterator[Path]:
     """Gives a temporary path in the folder of `path`; on success it replaces `path` durably.
 
     The file is flushed to disk before the rename, and the folder after it. On any failure the
-    temporary file is removed and an existing `path` stays as it was.
+    temporary file is removed and an existing `path` stays as it was. What a killed process left
+    behind while it wrote `path` is removed by the next one that writes it.
 
     Raises:
         ProxylessHwError: (as `error`) the folder cannot be made or written, or the disk is full.
     """
     temporary: Path | None = None
+    descriptor = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise error(f"cannot write {path}: it is a folder. Give the path of a file.")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        prefix = f".{path.name[:80]}."
+        _remove_abandoned(path.parent, prefix)
+        descriptor, temporary = _locked_temporary(path.parent, prefix)
         yield temporary
         _sync(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
@@ -43,7 +46,11 @@ def atomic_path(path: Path, error: type[ProxylessHwError]) -> Iterator[Path]:
         ) from cause
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            # Where even this fails (the disk went read-only), the first failure is the news.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def write_text_atomically(path: Path, text: str, error: type[ProxylessHwError]) -> None:
@@ -74,6 +81,62 @@ def open_to_append(path: Path) -> BinaryIO:
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
+@contextlib.contextmanager
+def scratch_folder(error: type[ProxylessHwError]) -> Iterator[Path]:
+    """A folder for files that are needed only within the block, where the system keeps such.
+
+    Raises:
+        ProxylessHwError: (as `error`) there is no place for it, or the disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="proxyless-hw-") as folder:
+            yield Path(folder)
+    except OSError as cause:
+        raise error(
+            f"cannot write temporary files: {cause}. Make room there, or set TMPDIR to a folder "
+            "that has some."
+        ) from cause
+
+
+def _locked_temporary(folder: Path, prefix: str) -> tuple[int, Path]:
+    """A new file that stays locked while this process lives, which tells it from litter."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)  # another process takes it for litter just now, and removes it
+            continue
+        except OSError:
+            return descriptor, Path(name)  # a file system without locks, where nothing is removed
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Removes temporary files of `_locked_temporary` whose process has died."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _is_temporary(entry.name, prefix)]
+    for name in names:
+        with contextlib.suppress(OSError):  # another process was faster, or it may not be removed
+            descriptor = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (folder / name).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _is_temporary(name: str, prefix: str) -> bool:
+    """Whether `tempfile.mkstemp` could have made this name: the prefix and eight characters."""
+    rest = name.removeprefix(prefix)
+    return rest != name and len(rest) == 8 and not set(rest) - _MKSTEMP_CHARACTERS
+
+
+_MKSTEMP_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 def _sync(path: Path) -> None:

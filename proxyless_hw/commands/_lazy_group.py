@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from proxyless_hw.errors import did_you_mean
+from proxyless_hw.errors import InterruptedRunError, ProxylessHwError, did_you_mean
 
 
 class LazyGroup(click.Group):
@@ -34,6 +36,30 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; what stops any of them becomes an error of ours.
+
+        Raises:
+            InterruptedRunError: Ctrl-C or SIGTERM, where the command has nothing to say about it.
+            ProxylessHwError: the system refused what no command expects to fail.
+        """
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt as cause:
+            raise InterruptedRunError(
+                "interrupted; finished files are kept, and nothing is half written."
+            ) from cause
+        except BrokenPipeError:
+            raise  # whoever read our output has gone, which click ends quietly
+        except OSError as cause:
+            _drop_unprintable_output()
+            raise ProxylessHwError(
+                f"the system refused: {cause}. Is a disk full, or a place not writable? "
+                "--debug shows where."
+            ) from cause
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -45,3 +71,13 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
+
+
+def _drop_unprintable_output() -> None:
+    """Where output cannot be printed, the interpreter would fail on it once more as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)

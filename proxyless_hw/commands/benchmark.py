@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,10 +106,12 @@ def _result(
     result.update(device=device, threads=settings.threads, batch_size=settings.batch_size)
     if device != "cpu":
         return result
+    from proxyless_hw.errors import ProfilingError
+    from proxyless_hw.files import scratch_folder
     from proxyless_hw.profilers.inspection import node_times, peak_memory_mb, write_model
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = workload.file or write_model(workload, settings, Path(folder))
+    with scratch_folder(ProfilingError) as folder:
+        file = workload.file or write_model(workload, settings, folder)
         if file is not None:
             result["file_mb"] = file.stat().st_size / 2**20
             result["peak_memory_mb"] = peak_memory_mb(file, settings)

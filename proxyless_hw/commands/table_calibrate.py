@@ -44,17 +44,27 @@ def command(**values: Any) -> None:
       proxyless-hw table calibrate tables/phone.csv --from measured.csv
     """
     from proxyless_hw.errors import TableError
-    from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
-    from proxyless_hw.predictors.network_files import read_measured_networks
+    from proxyless_hw.locks import exclusive_lock, lock_beside
     from proxyless_hw.tables.table import LatencyTable
 
     path: Path = values["table"]
-    loaded = LatencyTable.load(path)
+    LatencyTable.load(path)
     if not path.is_file():
         raise TableError(
             f"'{path}' is a shipped table: a calibration stands beside a table file of yours. "
             "Copy the table and name the copy's path."
         )
+    # Held while networks are measured: the rows must not change under the calibration.
+    with exclusive_lock(lock_beside(path), TableError, f"table {path}"):
+        _calibrate(path, values)
+
+
+def _calibrate(path: Path, values: dict[str, Any]) -> None:
+    from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
+    from proxyless_hw.predictors.network_files import read_measured_networks
+    from proxyless_hw.tables.table import LatencyTable
+
+    loaded = LatencyTable.load(path)
     loaded.require_metric("latency")
     if values["measured_file"] is not None:
         networks = read_measured_networks(values["measured_file"], loaded)

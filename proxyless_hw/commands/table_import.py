@@ -56,11 +56,13 @@ def command(
       proxyless-hw table import bundle/ --output tables/phone.csv
     """
     from proxyless_hw.errors import TableError
+    from proxyless_hw.locks import exclusive_lock, lock_beside
 
-    if output.exists() and not overwrite:
-        raise TableError(f"{output} is there already. Give another --output, or --overwrite.")
-    table = _read(source, pairs(mapped, "--map"), pairs(stated, "--set"), unit)
-    table.save(output)
+    with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
+        if output.exists() and not overwrite:
+            raise TableError(f"{output} is there already. Give another --output, or --overwrite.")
+        table = _read(source, pairs(mapped, "--map"), pairs(stated, "--set"), unit)
+        table.save(output)
     if as_json:
         echo_json(
             {

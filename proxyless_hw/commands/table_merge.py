@@ -26,16 +26,20 @@ def command(
       proxyless-hw table merge tables/cpu-192.csv tables/cpu-224.csv --output tables/cpu.csv
     """
     from proxyless_hw.errors import TableError
+    from proxyless_hw.locks import exclusive_lock, lock_beside
     from proxyless_hw.tables.merge import merge
     from proxyless_hw.tables.table import LatencyTable
 
     if len(tables) < 2:
         raise click.UsageError("give at least two tables")
-    if output.exists() and not overwrite:
-        raise TableError(f"{output} exists already. Choose another --output, or give --overwrite.")
-    loaded = [LatencyTable.load(table) for table in tables]
-    merged = merge(loaded, name=str(output))
-    merged.save(output)
+    with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
+        if output.exists() and not overwrite:
+            raise TableError(
+                f"{output} exists already. Choose another --output, or give --overwrite."
+            )
+        loaded = [LatencyTable.load(table) for table in tables]
+        merged = merge(loaded, name=str(output))
+        merged.save(output)
     classes = {table.num_classes for table in loaded}
     if len(classes) > 1:
         log(f"the tables differ in num_classes; the header keeps {merged.num_classes}", quiet)

@@ -36,13 +36,15 @@ def command(
       proxyless-hw table transfer --from pixel1 --probes probes.csv --output tables/new.csv
     """
     from proxyless_hw.errors import TableError
+    from proxyless_hw.locks import exclusive_lock, lock_beside
     from proxyless_hw.predictors.transfer import transfer
     from proxyless_hw.tables.table import LatencyTable
 
-    if output.exists() and not force:
-        raise TableError(f"{output} exists already. Choose another --output, or give --force.")
-    result = transfer([LatencyTable.load(name) for name in sources], LatencyTable.load(probes))
-    result.table.save(output)
+    with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
+        if output.exists() and not force:
+            raise TableError(f"{output} exists already. Choose another --output, or give --force.")
+        result = transfer([LatencyTable.load(name) for name in sources], LatencyTable.load(probes))
+        result.table.save(output)
     if as_json:
         echo_json(
             {

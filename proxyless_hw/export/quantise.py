@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from onnx import helper, numpy_helper
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.onnx_file import INPUT_NAME
 from proxyless_hw.export.quiet import quiet_native_output
+from proxyless_hw.files import scratch_folder
 
 FilePrecision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
 FILE_PRECISIONS: Final[tuple[str, ...]] = get_args(FilePrecision)
@@ -58,9 +58,9 @@ def quantise_tflite(
         return model
     if precision == "int8" and (calibration is None or len(calibration) == 0):
         raise ExportError(_NEEDS_CALIBRATION)
-    with _quiet_quantizer(), tempfile.TemporaryDirectory() as folder:
+    with _quiet_quantizer(), scratch_folder(ExportError) as folder:
         # The quantizer maps its input file into memory.
-        path = Path(folder) / "float.tflite"
+        path = folder / "float.tflite"
         path.write_bytes(model)
         with quiet_native_output(python_too=True):
             try:
@@ -286,8 +286,8 @@ def _static_int8(content: bytes, calibration: NDArray[np.float32]) -> bytes:
             return next(batches, None)
 
     metadata = onnx.load_from_string(content).metadata_props
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, output = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+    with scratch_folder(ExportError) as folder:
+        prepared, output = folder / "prepared.onnx", folder / "int8.onnx"
         # Constant ReLU6 bounds are fused only after the pre-processing has seen the shapes.
         quant_pre_process(onnx.load_from_string(content), prepared, skip_symbolic_shape=True)
         quantization.quantize_static(

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TextIO
 
+from proxyless_hw.errors import ExportError
+
 
 @contextlib.contextmanager
 def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
@@ -29,7 +31,14 @@ def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
         return
     stream = sys.stderr
     redirect_python = not python_too and _writes_to_descriptor_2(stream)
-    with tempfile.TemporaryFile() as held:
+    try:
+        held = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the with below)
+    except OSError as cause:
+        raise ExportError(
+            f"cannot write temporary files: {cause}. Make room there, or set TMPDIR to a folder "
+            "that has some."
+        ) from cause
+    with held:
         previous = os.dup(2)
         os.dup2(held.fileno(), 2)
         if redirect_python:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,7 @@ from torch import nn
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.prepare import channels_last_pooling, deployment_copy
 from proxyless_hw.export.quiet import quiet_native_output
-from proxyless_hw.files import atomic_path
+from proxyless_hw.files import atomic_path, scratch_folder
 
 INSTALL_TFLITE = "Install it: pip install 'proxyless-hw[tflite]'"
 
@@ -43,11 +42,11 @@ def tflite_bytes(
         wrapped = litert_torch.to_channel_last_io(prepared, args=[0], **outputs)
     example = torch.zeros(batch, height, width, channels)
     with (
-        tempfile.TemporaryDirectory() as folder,
+        scratch_folder(ExportError) as folder,
         _no_progress(litert_torch),
         quiet_native_output(),
     ):
-        path = Path(folder) / "model.tflite"
+        path = folder / "model.tflite"
         try:
             litert_torch.convert(wrapped.eval(), (example,)).export(str(path))
         except (RuntimeError, ValueError, TypeError) as cause:

@@ -21,7 +21,6 @@ import hashlib
 import re
 import secrets
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.adb_device import (
     QUERY_SECONDS,
     STATE_COMMANDS,
@@ -284,8 +284,8 @@ class AdbProfiler:
         device = self.device
         folder = f"{PHONE_FOLDER}/proxyless-hw-{secrets.token_hex(4)}"
         local_tool = self._local_tool()
-        with tempfile.TemporaryDirectory() as temporary:
-            files = write_model_files(workloads, self.settings, "tflite", Path(temporary))
+        with scratch_folder(ProfilingError) as temporary:
+            files = write_model_files(workloads, self.settings, "tflite", temporary)
             device.shell(f"mkdir -p {shlex.quote(folder)}", QUERY_SECONDS)
             device.push(files, folder)
             if local_tool is not None:

@@ -18,13 +18,13 @@ import math
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
+from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.adb import number
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.bounded_process import ProcessOutput, last_group, run_bounded
@@ -85,14 +85,13 @@ class CommandProfiler:
             ProfilingError: a workload cannot be converted, or the command fails.
         """
         find_program(self.words[0])
-        folder = Path(tempfile.mkdtemp(prefix="proxyless-hw-"))
-        with ExitStack() as cleanup:
-            cleanup.callback(shutil.rmtree, folder)
+        with ExitStack() as resources:
+            folder = resources.enter_context(scratch_folder(ProfilingError))
             form = self._format_of(workloads)
             files = write_model_files(workloads, self.settings, form, folder)
-            session = CommandSession(self, [item.name for item in workloads], files, folder)
+            session = CommandSession(self, [item.name for item in workloads], files)
             session.visit([0] if workloads else [])
-            cleanup.pop_all()
+            session.resources = resources.pop_all()
         return session
 
     def _format_of(self, workloads: Sequence[Workload]) -> ModelFormat:
@@ -104,15 +103,19 @@ class CommandProfiler:
 
 
 class CommandSession:
-    """Model files on disk; a visit runs the command once."""
+    """Model files on disk; a visit runs the command once.
+
+    Attributes:
+        resources: closed together with the session: the folder of the files.
+    """
 
     def __init__(
-        self, profiler: CommandProfiler, names: Sequence[str], files: Sequence[Path], folder: Path
+        self, profiler: CommandProfiler, names: Sequence[str], files: Sequence[Path]
     ) -> None:
         self.profiler = profiler
         self.names = list(names)
         self.files = list(files)
-        self.folder = folder
+        self.resources = ExitStack()
 
     def visit(self, order: Sequence[int]) -> list[Visit]:
         """Runs the command once per workload, in order.
@@ -132,8 +135,7 @@ class CommandSession:
 
     def close(self) -> None:
         """Deletes the model files."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        self.resources.close()
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ of JSON on stdout: how many were converted, or the error.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from proxyless_hw.profilers.tflite_cache import convert, write_entry
 
 
 def main() -> None:
-    """Converts all jobs."""
+    """Converts all jobs; ends early when the process that asked for them has died."""
+    parent = os.getppid()
     jobs = json.load(sys.stdin)
     for job in jobs:
+        if os.getppid() != parent:
+            sys.exit(1)
         try:
             write_entry(Path(job["path"]), convert(job))
         except ProxylessHwError as error:

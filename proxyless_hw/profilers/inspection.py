@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 
 PROFILED_RUNS = 50
@@ -52,10 +52,8 @@ def node_times(path: Path, settings: ProfilerSettings) -> list[NodeTime]:
         )
     from proxyless_hw.profilers.onnxruntime import make_session, random_inputs
 
-    with tempfile.TemporaryDirectory() as folder:
-        session = make_session(
-            path, settings.threads, str(path), profile_to=Path(folder) / "profile"
-        )
+    with scratch_folder(ProfilingError) as folder:
+        session = make_session(path, settings.threads, str(path), profile_to=folder / "profile")
         inputs = random_inputs(session, settings.batch_size)
         for _ in range(PROFILED_RUNS):
             session.run(None, inputs)

@@ -8,8 +8,6 @@ and the part between the two convolutions is cut out and measured.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from proxyless_hw.errors import ProfilingError
+from proxyless_hw.files import scratch_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,8 +71,8 @@ def cut_out(model: bytes, name: str, *, first: bool, last: bool, threads: int) -
     from proxyless_hw.profilers.onnxruntime import make_session
 
     original = onnx.load_from_string(model)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimised.onnx"
+    with scratch_folder(ProfilingError) as folder:
+        path = folder / "optimised.onnx"
         make_session(model, threads, name, save_to=path)
         optimised = onnx.load(path)
     graph = optimised.graph

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw._version import __version__
-from proxyless_hw.errors import ProfilingError, TableError
+from proxyless_hw.errors import InterruptedRunError, ProfilingError, TableError
+from proxyless_hw.locks import exclusive_lock, lock_beside
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.drift import Round
@@ -128,8 +129,25 @@ def profile(
         BackendUnavailableError: the device or runtime is not there.
         SpaceError: the space is malformed.
         TableError: `missing_from` was made under another setting.
+        InterruptedRunError: Ctrl-C or SIGTERM; finished rounds are in the journal.
     """
     started = clock() if config.started is None else config.started
+    if config.output.is_dir():
+        raise ProfilingError(f"--output must be a file: {config.output} is a folder.")
+    lock = lock_beside(config.output)
+    with exclusive_lock(lock, ProfilingError, f"table {config.output}") as check_held:
+        return _profile(config, progress, profiler, clock, sleep, started, check_held)
+
+
+def _profile(
+    config: ProfileConfig,
+    progress: Callable[[Progress], None] | None,
+    profiler: Profiler | None,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    started: float,
+    check_held: Callable[[], None],
+) -> LatencyTable:
     space = SearchSpace.load(config.space)
     base = None if config.missing_from is None else LatencyTable.load(config.missing_from)
     uses = needed_ops(space, config)
@@ -157,13 +175,20 @@ def profile(
             profiler, workloads, reference, importance, timing, sessions, config.repeat, progress,
             clock, sleep, started,
         )  # fmt: skip
-        rounds = measure_sessions(job, journal)
+        try:
+            rounds = measure_sessions(job, journal, check_held)
+        except KeyboardInterrupt as cause:
+            raise InterruptedRunError(
+                f"interrupted; finished rounds are kept in {journal.path}. Go on: the same command "
+                "with --resume."
+            ) from cause
         # Some devices tell more once they have measured (a phone: mean or median of a visit).
         description.update(profiler.describe())
         agreement = repeat_agreement(rounds, names, timing, sessions)
         table = _table(
             config, space, timing, description, rounds, names, workloads, base, agreement
         )
+        check_held()
         table.save(config.output)
     return table
 
@@ -172,11 +197,9 @@ def _finished(config: ProfileConfig) -> LatencyTable | None:
     """The table when it is already there and may stay.
 
     Raises:
-        ProfilingError: it is there and was not expected, or is a folder.
+        ProfilingError: it is there and was not expected.
     """
     output = config.output
-    if output.is_dir():
-        raise ProfilingError(f"--output must be a file: {output} is a folder.")
     if not output.exists():
         return None
     if config.missing_from is not None and _same_file(output, config.missing_from):

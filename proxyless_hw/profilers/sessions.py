@@ -55,11 +55,23 @@ class MeasurementJob:
         )
 
 
-def measure_sessions(job: MeasurementJob, journal: Journal) -> list[Round]:
+def measure_sessions(
+    job: MeasurementJob, journal: Journal, check_held: Callable[[], None] = lambda: None
+) -> list[Round]:
     """Measures each session with runners built anew; goes on where the journal ends.
 
     Where building takes long for the budget there are fewer sessions than asked for.
+
+    Args:
+        job: what is measured.
+        journal: takes each finished round.
+        check_held: called before each round is written; raises when its place is not ours.
     """
+
+    def keep(record: Round) -> None:
+        check_held()
+        journal.append(record)
+
     rounds = list(journal.rounds)
     first = max((record.part for record in rounds), default=0)
     built_s = 0.0
@@ -82,7 +94,7 @@ def measure_sessions(job: MeasurementJob, journal: Journal) -> list[Round]:
                     progress=job.progress,
                     importance=job.importance,
                     earlier=[record for record in rounds if record.part == part],
-                    on_round=journal.append,
+                    on_round=keep,
                     started=job.started,
                     part=part,
                     hard_deadline=job.deadline,

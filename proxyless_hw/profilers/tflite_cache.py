@@ -193,24 +193,28 @@ def _convert(
     _make_folder(place)
     shares = [jobs[start::processes] for start in range(min(processes, len(jobs)))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = []
-    for share in shares:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "proxyless_hw.profilers.convert_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        running.append((process, json.dumps(share)))
+    running: list[tuple[subprocess.Popen[str], str]] = []
     try:
+        for share in shares:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "proxyless_hw.profilers.convert_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+            running.append((process, json.dumps(share)))
         _collect(running, len(jobs), on_converted)
     finally:
-        for process, _ in running:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        _end(running)
+
+
+def _end(running: Sequence[tuple[subprocess.Popen[str], str]]) -> None:
+    for process, _ in running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _collect(
@@ -221,7 +225,11 @@ def _collect(
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(len(running)) as pool:
-        replies = list(pool.map(lambda item: item[0].communicate(item[1]), running))
+        try:
+            replies = list(pool.map(lambda item: item[0].communicate(item[1]), running))
+        except BaseException:
+            _end(running)  # or the pool would wait until they have converted everything
+            raise
     done = 0
     for (process, _), (stdout, stderr) in zip(running, replies, strict=True):
         reply = _reply(stdout)

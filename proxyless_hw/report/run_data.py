@@ -184,7 +184,10 @@ def _document(path: Path) -> dict[str, Any] | None:
 def _epochs(path: Path) -> tuple[Epoch, ...]:
     if not path.is_file():
         return ()
-    lines = read_text(path, ReportError, path.name).splitlines()
+    text = read_text(path, ReportError, path.name)
+    lines = text.splitlines()
+    if not text.endswith("\n"):
+        lines = lines[:-1]  # being written when the disk was full or the power went: no epoch yet
     return tuple(_epoch(line, f"{path}, line {index}") for index, line in enumerate(lines, 1))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from proxyless_hw.architecture import Architecture
-from proxyless_hw.errors import SearchError
+from proxyless_hw.errors import InterruptedRunError, SearchError
 from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.search.config import SearchConfig, with_output
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
@@ -87,12 +87,19 @@ def run_search(
     if launched_rank() > 0:
         if config.resume and folder.result.exists():  # the first process has nothing to do either
             return SearchResult(folder.path, _placeholder(problem), {}, None)
-        return _search(config, problem, folder, SearchObserver())
-    with exclusive_lock(folder.path / ".lock", SearchError, f"run folder {folder.path}"):
+        return _search(config, problem, folder, SearchObserver(), lambda: None)
+    lock = folder.path / ".lock"
+    with exclusive_lock(lock, SearchError, f"run folder {folder.path}") as check_held:
+        _check_may_run(config, folder)
         if config.resume and folder.result.exists():
             return read_result(folder.path)
         with make(problem.constraints) as observer, _events(config, observer) as told:
-            return _search(config, problem, folder, told)
+            try:
+                return _search(config, problem, folder, told, check_held)
+            except KeyboardInterrupt as cause:
+                raise InterruptedRunError(
+                    f"interrupted; every finished epoch is saved. {_resume_hint(folder)}"
+                ) from cause
 
 
 @contextlib.contextmanager
@@ -131,20 +138,31 @@ def _folder(config: SearchConfig, problem: Problem) -> RunFolder:
     if config.output is None:
         name = f"{problem.constraints[0].name}-{problem.target_ms:.4g}ms"
         return RunFolder(default_folder(name))
-    folder = RunFolder(Path(config.output))
-    if folder.is_started() and launched_rank() == 0:
-        if not config.resume:
-            raise SearchError(
-                f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
-                "another --output."
-            )
-        if folder.config.exists():
-            folder.check_same_settings(config.to_dict())
-    return folder
+    return RunFolder(Path(config.output))
+
+
+def _check_may_run(config: SearchConfig, folder: RunFolder) -> None:
+    if not folder.is_started():
+        return
+    if not config.resume:
+        raise SearchError(
+            f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
+            "another --output."
+        )
+    if folder.config.exists():
+        folder.check_same_settings(config.to_dict())
+
+
+def _resume_hint(folder: RunFolder) -> str:
+    return f"Go on: proxyless-hw search --output {folder.path} --resume"
 
 
 def _search(
-    config: SearchConfig, problem: Problem, folder: RunFolder, observer: SearchObserver
+    config: SearchConfig,
+    problem: Problem,
+    folder: RunFolder,
+    observer: SearchObserver,
+    check_held: Callable[[], None],
 ) -> SearchResult:
     device = choose_device(config.device)
     if config.threads is not None:
@@ -157,13 +175,13 @@ def _search(
         if world.is_main:
             folder.write_json(folder.config, _config_document(config, problem, data))
             folder.keep_metrics(state.epoch)
-        _train(state, context, data, folder, observer, problem)
+        _train(state, context, data, folder, observer, problem, check_held)
         if not world.is_main:
             return SearchResult(folder.path, _placeholder(problem), {}, None)
         observer.note(
             "deriving the network: exact integer program, then ranking on held-out images"
         )
-        return _finish(state, context, data, folder, problem, observer)
+        return _finish(state, context, data, folder, problem, observer, check_held)
     finally:
         leave_world(world)
 
@@ -250,9 +268,10 @@ def _train(
     folder: RunFolder,
     observer: SearchObserver,
     problem: Problem,
+    check_held: Callable[[], None],
 ) -> None:
     with stop_on_signals() as stop:
-        loop = Loop(context, data, folder, observer, stop)
+        loop = Loop(context, data, folder, observer, stop, check_held)
         config = context.config
         total = (config.warmup_epochs + config.epochs) * loop.steps_per_epoch
         done = state.epoch * loop.steps_per_epoch + state.step
@@ -276,6 +295,7 @@ def _finish(
     folder: RunFolder,
     problem: Problem,
     observer: SearchObserver,
+    check_held: Callable[[], None],
 ) -> SearchResult:
     config, constraints = context.config, problem.constraints
     started = time.perf_counter()
@@ -324,6 +344,7 @@ def _finish(
     arch = replace(best.arch, provenance=_provenance(document, problem, config))
     document = {"architecture": parse_architecture(arch), **document}
     network = {key: value.cpu() for key, value in best.network.state_dict().items()}
+    check_held()
     save_tensors(folder.network, {"state_dict": network}, SearchError)
     arch.save(folder.architecture)
     folder.write_json(folder.result, document)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a search at the next step, with its state saved."""
+"""Ctrl-C and SIGTERM end a search or a training at the next step, with its state saved."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from proxyless_hw.errors import ProxylessHwError
+from proxyless_hw.errors import InterruptedRunError
 
-
-class InterruptedRunError(ProxylessHwError):
-    """The run was told to stop; its state is saved and the message says how to go on."""
-
-    exit_code = 130
+__all__ = ["InterruptedRunError", "StopRequest", "stop_on_signals"]
 
 
 @dataclass
@@ -32,7 +28,10 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Within it, the first SIGINT or SIGTERM only sets the request; a second one acts at once."""
+    """Within it, the first SIGINT or SIGTERM only sets the request; a second one acts at once.
+
+    A request that nothing acted upon is not lost: the signal is sent again at the end.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -50,3 +49,5 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if request.signal_number is not None:
+        signal.raise_signal(request.signal_number)

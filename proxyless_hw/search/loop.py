@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -42,6 +42,7 @@ class Loop:
         folder: where checkpoints and metrics go.
         observer: told of every step and epoch.
         stop: asks the loop to end at the next step.
+        check_held: raises when the run folder is not ours any more.
     """
 
     context: Context
@@ -49,6 +50,7 @@ class Loop:
     folder: RunFolder
     observer: SearchObserver
     stop: StopRequest
+    check_held: Callable[[], None]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -108,6 +110,7 @@ class Loop:
         state.step = 0
         state.sums = EpochSums()
         if self.context.world.is_main:
+            self.check_held()
             self.folder.append_metrics(metrics)
             save_checkpoint(self.folder.checkpoint, state, self.context.config)
         self.observer.epoch(metrics)
@@ -115,6 +118,7 @@ class Loop:
     def _save_and_stop(self, state: SearchState) -> None:
         check_finite(state)
         if self.context.world.is_main:
+            self.check_held()
             save_checkpoint(self.folder.checkpoint, state, self.context.config)
         self.context.world.barrier()
         raise InterruptedRunError(

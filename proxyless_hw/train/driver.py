@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from proxyless_hw.architecture import Architecture, TrainingShape
-from proxyless_hw.errors import TrainingError
+from proxyless_hw.errors import InterruptedRunError, TrainingError
 from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.network.network import Network, build_network, set_drop_path
@@ -66,13 +66,20 @@ def run_training(
         if not world.is_main:
             if config.resume and folder.result.exists():  # the first has nothing to do either
                 return TrainResult(folder.path, {})
-            return _train(config, folder, device, world, TrainObserver())
+            return _train(config, folder, device, world, TrainObserver(), lambda: None)
         lock = folder.path / ".lock"
-        with exclusive_lock(lock, TrainingError, f"run folder {folder.path}"):
+        with exclusive_lock(lock, TrainingError, f"run folder {folder.path}") as check_held:
+            _check_may_run(config, folder)
             if config.resume and folder.result.exists():
                 return TrainResult(folder.path, folder.read_json(folder.result))
             with observer_factory() as observer:
-                return _train(config, folder, device, world, observer)
+                try:
+                    return _train(config, folder, device, world, observer, check_held)
+                except KeyboardInterrupt as cause:
+                    raise InterruptedRunError(
+                        "interrupted; every finished epoch is saved. Go on: "
+                        f"{folder.resume_command()}"
+                    ) from cause
     finally:
         leave_world(world)
 
@@ -117,15 +124,18 @@ def data_config(config: TrainConfig) -> DataConfig:
 
 def _folder(config: TrainConfig) -> TrainFolder:
     name = Path(config.arch).name.removesuffix(".json")
-    folder = TrainFolder(Path(config.output or f"runs/train-{name}"))
-    if folder.is_started():
-        if not config.resume:
-            raise TrainingError(
-                f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
-                "another --output."
-            )
-        folder.check_same_settings(config)
-    return folder
+    return TrainFolder(Path(config.output or f"runs/train-{name}"))
+
+
+def _check_may_run(config: TrainConfig, folder: TrainFolder) -> None:
+    if not folder.is_started():
+        return
+    if not config.resume:
+        raise TrainingError(
+            f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
+            "another --output."
+        )
+    folder.check_same_settings(config)
 
 
 def _train(
@@ -134,6 +144,7 @@ def _train(
     device: torch.device,
     world: World,
     observer: TrainObserver,
+    check_held: Callable[[], None],
 ) -> TrainResult:
     data = load_data(data_config(config))
     shape = TrainingShape(data.resolution, data.num_classes, data.name)
@@ -149,7 +160,7 @@ def _train(
         arch.save(folder.architecture)
         folder.keep_metrics(state.epoch)
     with stop_on_signals() as stop:
-        loop = Loop(config, data, folder, observer, stop, device, world)
+        loop = Loop(config, data, folder, observer, stop, device, world, check_held)
         steps = loop.steps_per_epoch
         observer.start(
             config.epochs * steps, state.epoch * steps + state.step, _message(arch, config, data)
@@ -159,6 +170,7 @@ def _train(
     if not world.is_main:
         return TrainResult(folder.path, {})
     document = _result(arch, config, data, state, folder, device)
+    check_held()
     folder.write_json(folder.result, document)
     return TrainResult(folder.path, document)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ class Loop:
         stop: asks the loop to end at the next step.
         device: where the network is.
         world: the processes.
+        check_held: raises when the run folder is not ours any more.
     """
 
     config: TrainConfig
@@ -60,6 +62,7 @@ class Loop:
     stop: StopRequest
     device: torch.device
     world: World
+    check_held: Callable[[], None]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -159,6 +162,8 @@ class Loop:
     def _finish_epoch(self, state: TrainState) -> None:
         self._check_finite(state)
         validation = self.score(state, self.data.holdout) if len(self.data.holdout) else None
+        if self.world.any(self.stop.is_set, self.device):
+            self._save_and_stop(state)  # the score may be of a part; it is made anew
         sums = state.sums
         metrics = {
             "epoch": state.epoch,
@@ -179,6 +184,7 @@ class Loop:
         state.seconds += sums.seconds
         state.epoch, state.step, state.sums = state.epoch + 1, 0, EpochSums()
         if self.world.is_main:
+            self.check_held()
             if better:
                 save_weights(
                     self.folder.best,
@@ -190,7 +196,10 @@ class Loop:
         self.observer.epoch(metrics)
 
     def score(self, state: TrainState, split: DataSplit) -> Score:
-        """Evaluates what counts (the average where there is one) over all processes."""
+        """Evaluates what counts (the average where there is one) over all processes.
+
+        It ends early, with a score of what it has seen, when a signal asks the run to stop.
+        """
         self.world.broadcast_buffers(state.network)
         network = state.network
         batches = split.batches(
@@ -202,11 +211,13 @@ class Loop:
             every=self.world.size,
         )
         with evaluated(state):
-            return evaluate(network, batches, self.device, self.world)
+            wanted = takewhile(lambda _: not self.stop.is_set, batches)
+            return evaluate(network, wanted, self.device, self.world)
 
     def _save(self, state: TrainState) -> None:
         self._check_finite(state)
         if self.world.is_main:
+            self.check_held()
             save_checkpoint(self.folder.checkpoint, state, self.config)
 
     def _check_finite(self, state: TrainState) -> None:

@@ -70,7 +70,7 @@ def test_the_model_may_be_part_of_a_word(tmp_path: Path, models: list[Workload])
 
 def test_model_files_are_deleted_at_the_end(tmp_path: Path, models: list[Workload]) -> None:
     session = profiler(tool(tmp_path, "print('3 ms')")).open(models)
-    folder = session.folder
+    folder = session.files[0].parent
     assert sorted(path.name for path in folder.iterdir()) == ["m0000.onnx", "m0001.onnx"]
     session.close()
     session.close()

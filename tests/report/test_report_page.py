@@ -161,7 +161,7 @@ def test_a_table_that_went_away_costs_only_the_breakdown(run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics.jsonl", '{"phase": "search"}\n{"phase"', "metrics.jsonl, line 2 is not JSON"),
+        ("metrics.jsonl", '{"phase": "search"}\n{"phase"\n', "metrics.jsonl, line 2 is not JSON"),
         ("metrics.jsonl", "[1]\n", "line 1 must be a JSON object"),
         ("metrics.jsonl", '{"train_loss": "low"}\n', "train_loss must be a number"),
         ("metrics.jsonl", '{"expected_ms": [3]}\n', "expected_ms must map names to numbers"),
@@ -191,6 +191,12 @@ def test_a_malformed_file_is_an_error_that_names_it(
         write_report(run)
     assert Path(name).name in str(caught.value)
     assert not (run / "report.html").exists()
+
+
+def test_a_line_of_metrics_that_was_being_written_is_no_epoch_yet(run: Path) -> None:
+    with (run / "metrics.jsonl").open("a") as stream:
+        stream.write('{"phase": "sea')
+    assert "Search" in Page(write_report(run).read_text()).headings
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from proxyless_hw.errors import SearchError
 from proxyless_hw.search.derive import (
     CostTable,
-    feasible_target,
     derive,
+    feasible_target,
     geometric_mean_target,
     most_probable,
     pareto,

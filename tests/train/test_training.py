@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from proxyless_hw.network.network import build_network
 from proxyless_hw.network.published import published_state_dict
 from proxyless_hw.search.data import load_data
 from proxyless_hw.search.interrupt import InterruptedRunError
+from proxyless_hw.train import loop
 from proxyless_hw.train.driver import data_config, run_training, test_score
 from proxyless_hw.train.load import load, load_data_config, save_imported
 from proxyless_hw.train.observer import TrainObserver
@@ -104,6 +106,33 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, act
         assert_same(found, wanted)
     assert resumed["top1"] == expected["top1"]
     assert resumed["loss"] == expected["loss"]
+
+
+def test_a_signal_during_validation_ends_it_and_its_score_is_not_used(tmp_path, monkeypatch):
+    settings = {"holdout": 0.5, "ema": 0.9}
+    run_training(tiny_config(tmp_path, "whole", **settings))
+    parts = tiny_config(tmp_path, "parts", **settings)
+    real, seen = loop.evaluate, []
+
+    def interrupted(network, batches, *rest):
+        if len(seen) == 1:  # in the second epoch's validation, after its first batch
+            batches = iter(batches)
+            first = next(batches)
+            interrupt()
+            batches = itertools.chain([first], batches)
+        score = real(network, batches, *rest)
+        seen.append(score.images)
+        return score
+
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    with pytest.raises(InterruptedRunError, match="epoch 2"):
+        run_training(parts)
+    assert seen[1] < seen[0]
+    run_training(replace(parts, resume=True))
+    for found, wanted in zip(
+        files_of(tmp_path / "parts"), files_of(tmp_path / "whole"), strict=True
+    ):
+        assert_same(found, wanted)
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path):
