@@ -30,12 +30,12 @@ class BoundedLoader(_FASTEST):  # type: ignore[misc]
     def bounded_int(self, node: yaml.ScalarNode) -> Any:
         """A whole number; YAML's base 60 and base 16 ones are bounded too."""
         _check_number(node)
-        return yaml.constructor.SafeConstructor.construct_yaml_int(self, node)  # type: ignore[no-untyped-call]
+        return yaml.constructor.SafeConstructor.construct_yaml_int(self, node)
 
     def bounded_float(self, node: yaml.ScalarNode) -> Any:
         """A floating-point number."""
         _check_number(node)
-        return yaml.constructor.SafeConstructor.construct_yaml_float(self, node)  # type: ignore[no-untyped-call]
+        return yaml.constructor.SafeConstructor.construct_yaml_float(self, node)
 
 
 BoundedLoader.add_constructor("tag:yaml.org,2002:int", BoundedLoader.bounded_int)
@@ -142,10 +142,13 @@ def parse_yaml(text: str, error: type[ProxylessHwError], what: str) -> Any:
                 mark = event.start_mark
                 line = "" if mark is None else f" (line {mark.line + 1})"
                 raise error(f"{what} uses a YAML alias{line}; write it out.")
-            if getattr(event, "tag", None) is not None:
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                mark = event.start_mark
+                line = "" if mark is None else f" at line {mark.line + 1}"
                 raise error(
-                    f"{what} is not valid YAML at line {event.start_mark.line + 1}: the tag "
-                    f"{event.tag[:60]!r} is not read. Write plain values."
+                    f"{what} is not valid YAML{line}: the tag {tag[:60]!r} is not read. Write "
+                    "plain values."
                 )
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1

@@ -100,11 +100,10 @@ def to_timm_strings(arch: Architecture) -> list[str]:
     around = timm_settings(arch)
     kept = arch.provenance.get(PROVENANCE)
     strings = kept.get("strings") if isinstance(kept, dict) else None
-    whole = isinstance(strings, list) and all(isinstance(text, str) for text in strings)
-    if whole and _Reader("provenance", around).read(strings) == replace(
-        arch, space=_SPACE, training=None
-    ):
-        return list(strings)
+    if isinstance(strings, list) and all(isinstance(text, str) for text in strings):
+        read = _Reader("provenance", around).read(strings)
+        if read == replace(arch, space=_SPACE, training=None):
+            return list(strings)
     return _written(arch, around)
 
 

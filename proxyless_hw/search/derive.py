@@ -23,6 +23,9 @@ WINDOW = 0.99
 SLACK = 1e-9
 """How far, relatively, a target may miss a bound and still be taken for it."""
 
+MAX_REJECTED = 20
+"""Solutions that violate a bound by less than the solver notices, cut off one by one."""
+
 Array = NDArray[np.float64]
 
 
@@ -202,17 +205,28 @@ class _Program:
     ) -> tuple[int, ...] | None:
         """The best choices within the bounds, or None when there are none.
 
-        The solver's feasibility tolerance is 1e-6 of a row, so bounds are pulled in by as much
-        when a solution violates one, and the answer is checked in exact sums.
+        The solver's feasibility tolerance is 1e-6 of a row. The answer is therefore checked in
+        exact sums; one that violates a bound is cut off and the next best is asked for. Where very
+        many lie that close to a bound, the bounds are pulled in instead. At the lower end of the
+        range only the cheapest network is left, and that one needs no solver.
         """
         value = self.log_p[self.rows, self.columns] if objective is None else objective
-        for margin in (0.0, 2e-6, 1e-5):
-            choices = self._solve_once(value, lows, highs, cuts, margin)
+        rejected = list(cuts)
+        for margin in (*[0.0] * MAX_REJECTED, 2e-6, 1e-5):
+            choices = self._solve_once(value, lows, highs, cuts if margin else rejected, margin)
             if choices is None:
-                return None
+                break
             if self._within(choices, lows, highs):
                 return choices
-        return None
+            rejected.append(choices)
+        choices = self._cheapest()
+        return choices if choices not in cuts and self._within(choices, lows, highs) else None
+
+    def _cheapest(self) -> tuple[int, ...]:
+        """The cheapest network by the first constraint; of equal candidates the most probable."""
+        slots = np.where(self.mask, self.costs[0].slots, np.inf)
+        least = slots <= slots.min(1, keepdims=True)
+        return tuple(np.where(least, self.log_p, -np.inf).argmax(1).tolist())
 
     def _solve_once(
         self,

@@ -111,8 +111,14 @@ def test_a_search_stops_at_a_pixel_that_is_no_number_and_keeps_its_last_good_sta
     assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize(("part", "epoch"), [("train", 1), ("holdout", 0)])
+# An infinite pixel does not spoil an evaluation: ReLU6 and fixed statistics bound what it does.
+@pytest.mark.parametrize(
+    ("part", "epoch", "value"),
+    [
+        *(("train", 1, float("nan")), ("train", 1, float("inf")), ("train", 1, float("-inf"))),
+        ("holdout", 0, float("nan")),
+    ],
+)
 def test_a_training_stops_at_a_pixel_that_is_no_number(
     part: str, epoch: int, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +213,7 @@ def test_a_batch_of_one_over_a_map_of_one_pixel_is_named(
     monkeypatch.setattr(payloads, "SPACE", deep_space(SPACE))
     small = {"batch_size": 1, "train_resolution": 8, "limit": 8}
     with pytest.raises(SearchError, match=r"more than one value per channel.*--batch-size"):
-        run_search(search_config(tmp_path, target_ms=None, **small))
+        run_search(search_config(tmp_path, target_ms=None, objective="none", **small))
     space = SearchSpace.from_yaml(payloads.SPACE)
     Architecture.from_choices(space, [0] * len(space.slots)).save(tmp_path / "deep.json")
     config = train_config(tmp_path, **{**small, "output": str(tmp_path / "train")})

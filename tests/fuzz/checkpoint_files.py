@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -105,10 +106,10 @@ def _search() -> Kind:
     optimizers = [state.weight_optimizer, state.alpha_optimizer]
     _use(optimizers)
     state.multipliers.first = [3.0]
-    buffer = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / "proxyless-hw-fuzz.pt"
-    search_state.save_checkpoint(buffer, state, config)
-    document = torch.load(buffer, weights_only=True)
-    buffer.unlink()
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "checkpoint.pt"
+        search_state.save_checkpoint(path, state, config)
+        document = torch.load(path, weights_only=True)
 
     def read(path: Path) -> None:
         found = search_state.read_checkpoint(path, small)

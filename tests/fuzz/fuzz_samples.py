@@ -8,8 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.net_config import to_net_config
 from proxyless_hw.space import SearchSpace
@@ -198,6 +196,8 @@ def bundle_manifest() -> dict[str, Any]:
 
 def saved(document: Any, legacy: bool = False) -> bytes:
     """A document as torch writes it, in the archive form or the older one."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save(document, buffer, _use_new_zipfile_serialization=not legacy)
     return buffer.getvalue()

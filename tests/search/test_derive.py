@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -65,8 +66,12 @@ def test_every_constraint_is_met_and_one_window_is_filled(seed: int) -> None:
 def test_a_target_out_of_range_states_the_range() -> None:
     _, costs = problem()
     low, high = costs.range
-    with pytest.raises(SearchError, match=f"{low:.4g} to {high:.4g} ms"):
+    with pytest.raises(SearchError, match=r"can reach on 'made-up': \S+ to \S+ ms") as caught:
         feasible_target(costs, low / 2)
+    named = [float(word) for word in re.findall(r"[\d.]+", str(caught.value).split("up': ")[1])[:2]]
+    # Rounded, but inwards: what is named can be asked for.
+    assert low <= named[0] < low * 1.001
+    assert high * 0.999 < named[1] <= high
 
 
 def test_a_target_equal_to_the_minimum_gives_the_cheapest_network() -> None:

@@ -71,7 +71,7 @@ def test_the_second_candidate_of_a_pair_is_never_the_first() -> None:
     p = path_probabilities(random_alpha(3), MASK)
     for choices in itertools.product(range(3), range(2)):
         for _ in range(20):
-            others = sample_others(p, choices, generator)
+            others = sample_others(p, choices, MASK, generator)
             assert all(a != b for a, b in zip(choices, others, strict=True))
             assert others[1] < 2
 
@@ -79,7 +79,7 @@ def test_the_second_candidate_of_a_pair_is_never_the_first() -> None:
 def test_a_saturated_alpha_still_gives_a_pair() -> None:
     alpha = torch.tensor([[200.0, 0.0, 0.0], [0.0, 200.0, 0.0]])
     p = path_probabilities(alpha, MASK)
-    others = sample_others(p, (0, 1), torch.Generator().manual_seed(0))
+    others = sample_others(p, (0, 1), MASK, torch.Generator().manual_seed(0))
     assert others[0] in (1, 2)
     assert others[1] != 1
 
