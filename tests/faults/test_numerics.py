@@ -96,7 +96,13 @@ def spoil(
     monkeypatch.setattr(driver, "load_data", load)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        *(pytest.param(value, marks=pytest.mark.slow) for value in (float("inf"), float("-inf"))),
+    ],
+)
 @pytest.mark.parametrize(("part", "epoch"), [("train", 1), ("holdout", 0)])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_search_stops_at_a_pixel_that_is_no_number_and_keeps_its_last_good_state(
@@ -226,7 +232,9 @@ def test_a_training_with_batches_of_one_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("logit", [50.0, 1e4, 1e30])
+@pytest.mark.parametrize(
+    "logit", [1e4, *(pytest.param(value, marks=pytest.mark.slow) for value in (50.0, 1e30))]
+)
 def test_an_alpha_that_saturates_goes_on_to_a_network_within_its_target(
     name: str, logit: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
