@@ -39,7 +39,7 @@ SHORTENED: Final = {
     r"table calibrate .*--device": "--networks 5 --budget 60",
     r"benchmark": "--goal 0.5",
     r"benchmark proxyless|export ": "--resolution 64",
-    r" search (?!.*--resume)": "--epochs 1 --warmup-epochs 0 --limit 128 --finalists 2",
+    r" search (?!.*--resume)": "--epochs 1 --warmup-epochs 0 --limit 128 --batch-size 16 --finalists 2",
     r"torchrun .* search (?!.*--resume)": "--batch-size 8",
     r"search --preset published": "--epochs 3 --holdout 0.5",
     r" train .*--data digits": "--epochs 4",
@@ -78,7 +78,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)  # minutes when the machine is free
 @pytest.mark.parametrize(
     "page", [page.name for page in PAGES if any(item.page == page.name for item in ALL)]
 )
