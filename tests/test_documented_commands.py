@@ -138,6 +138,8 @@ def clear_output(words: list[str], root: Path) -> None:
     """Removes what the command would write: the reader of a page has not made it yet."""
     if "--resume" in words:
         return
+    if "--target-ms" in words and "search" in words and "--output" not in words:
+        shutil.rmtree(root / default_output(words), ignore_errors=True)
     for option in ("--output", "--bundle"):
         if option not in words:
             continue
@@ -165,9 +167,14 @@ def with_reachable_targets(words: list[str], workspace: Workspace) -> list[str]:
         if not 1.1 * low < asked < 0.9 * high:
             changed[place + 1] = f"{(low * high) ** 0.5 * (1 + place / 1000):.4g}"
             if "search" in words and "--output" not in words:
-                name = f"{Path(table).stem}-{words[place + 1]}ms"
-                changed += ["--output", f"runs/{name}"]
+                changed += ["--output", default_output(words)]  # what later commands name
     return changed
+
+
+def default_output(words: list[str]) -> str:
+    """The run folder that a search with a target takes when none is given."""
+    table, target = (words[words.index(option) + 1] for option in ("--table", "--target-ms"))
+    return f"runs/{Path(table).stem}-{target}ms"
 
 
 def reachable(table: str, words: list[str], workspace: Workspace) -> tuple[float, float]:
