@@ -28,7 +28,8 @@ LEFT_OUT: Final = {
     r"--device gpu": "needs an NVIDIA GPU",
     r"--device cpu --metric energy": "needs energy counters, which virtual machines lack",
     r"^pip ": "changes the environment; the wheel is installed in test_packaging.py",
-    r"^make ": "makes an environment of its own; the quick start is what its demo does",
+    r"^([A-Z_]+=\S+ )?make ": "makes an environment of its own; the quick start does as much",
+    r"^python tests/": "writes a table of docs from a whole run of the slow suite",
 }
 # What makes a command short, or lets it run without a GPU and ImageNet; every fitting rule adds.
 SHORTENED: Final = {
