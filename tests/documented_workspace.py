@@ -78,7 +78,7 @@ class Workspace:
             env={**self.environment, **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=1800,
             check=False,
         )
 

@@ -97,12 +97,14 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[Progress], None]
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
+    console = Console(stderr=True)
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[state]}"),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,  # a pipe would get an empty line
     )
     with bar:
         task = bar.add_task(title, total=1.0, state="building")

@@ -136,10 +136,10 @@ def import_interpreter() -> ModuleType:
     """
     try:
         import ai_edge_litert.interpreter as module
-    except ImportError:
+    except ImportError as cause:
         try:
             import tflite_runtime.interpreter as module
-        except ImportError as cause:
+        except ImportError:
             raise BackendUnavailableError(
                 f"LiteRT cannot be imported ({cause}). Install it: "
                 "pip install 'proxyless-hw[tflite]'"
