@@ -171,4 +171,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, value: object, keys: Iterab
             fits = isinstance(item, Tensor) and item.shape == shape and is_plain(item)
             if not (fits or (item is None and name != "step")):
                 raise ValueError(f"an optimizer's '{name}' does not fit its parameter")
-    optimizer.load_state_dict({"state": value["state"], "param_groups": own["param_groups"]})
+    # Copies: the elements of a saved tensor may share their memory, and are written to one by one.
+    state = {
+        index: {name: item if item is None else item.clone() for name, item in kept.items()}
+        for index, kept in value["state"].items()
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})
