@@ -285,7 +285,7 @@ def _from_document(document: object, source: str) -> Architecture:
         )
     if not isinstance(document.get("space"), str):
         raise ArchitectureError(
-            f"{source}: space must be a name: received {document.get('space')!r}."
+            f"{source}: space must be a name: received {str(document.get('space'))[:80]!r}."
         )
     provenance = document.get("provenance", {})
     if not isinstance(provenance, dict):

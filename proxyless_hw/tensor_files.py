@@ -17,6 +17,12 @@ from torch import Tensor
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.files import atomic_path
 
+_ORDINARY = frozenset(
+    (
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
+        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    )
+)
 # torch raises this class for a payload it refuses; it exports it under no name of its own.
 _RefusedPayload: type[Exception] = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
@@ -97,10 +103,7 @@ def plain_tensors(value: object) -> dict[str, Tensor]:
 def is_plain(tensor: Tensor) -> bool:
     """Whether a tensor is an ordinary one, real, finite and in memory."""
     ordinary = (
-        tensor.layout == torch.strided
-        and tensor.device.type == "cpu"
-        and not tensor.is_quantized
-        and not tensor.is_complex()
+        tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.dtype in _ORDINARY
     )
     return ordinary and bool(tensor.isfinite().all())
 
@@ -168,4 +171,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, value: object, keys: Iterab
             fits = isinstance(item, Tensor) and item.shape == shape and is_plain(item)
             if not (fits or (item is None and name != "step")):
                 raise ValueError(f"an optimizer's '{name}' does not fit its parameter")
-    optimizer.load_state_dict({"state": value["state"], "param_groups": own["param_groups"]})
+    # Copies: the elements of a saved tensor may share their memory, and are written to one by one.
+    state = {
+        index: {name: item if item is None else item.clone() for name, item in kept.items()}
+        for index, kept in value["state"].items()
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})

@@ -20,7 +20,7 @@ from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.specs import op_variant
-from proxyless_hw.tensor_files import load_tensors
+from proxyless_hw.tensor_files import is_plain, load_tensors
 from proxyless_hw.wiring import Node, TreeBlock
 
 _MBCONV: Final = {
@@ -120,7 +120,7 @@ def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    return bool(tensor.is_floating_point() and tensor.isfinite().all())
+    return tensor.is_floating_point() and is_plain(tensor)
 
 
 def published_state_dict(network: Network) -> dict[str, Tensor]:

@@ -236,7 +236,7 @@ def with_output(config: SearchConfig, folder: Path) -> SearchConfig:
 
 def _require(config: SearchConfig, name: str, holds: bool, rule: str) -> None:
     if not holds:
-        raise SearchError(f"{name} {rule}: received {getattr(config, name)!r}.")
+        raise SearchError(f"{name} {rule}: received {repr(getattr(config, name))[:200]}.")
 
 
 def _check_types(config: SearchConfig) -> None:

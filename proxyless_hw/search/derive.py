@@ -104,6 +104,18 @@ def geometric_mean_target(costs: CostTable) -> float:
     return float(np.sqrt(low * high))
 
 
+def default_target(costs: CostTable) -> float:
+    """The target that is taken when none is given: the geometric mean of the feasible range.
+
+    Where no network costs so much to within the window, the nearest cost below it.
+    """
+    target = geometric_mean_target(costs)
+    program = _Program(np.zeros(costs.mask.shape), [costs])
+    if program.solve([WINDOW * target], [target], []) is not None:
+        return target
+    return program.nearest(target)[0]
+
+
 def derive(
     log_probability: Array,
     costs: Sequence[CostTable],

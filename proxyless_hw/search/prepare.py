@@ -12,7 +12,7 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable, derive, feasible_target, geometric_mean_target
+from proxyless_hw.search.derive import CostTable, default_target, derive, feasible_target
 from proxyless_hw.search.objective import Constraint, constraint_from
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
@@ -63,7 +63,7 @@ def prepare_problem(config: SearchConfig) -> Problem:
     num_classes = config.num_classes or table.num_classes or space.num_classes
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
-    target = feasible_target(costs, config.target_ms or geometric_mean_target(costs))
+    target = feasible_target(costs, config.target_ms or default_target(costs))
     constraints = [constraint_from(costs, target)]
     for text in config.constraints:
         extra = _extra_constraint(text, config, space, resolution, num_classes)

@@ -165,8 +165,9 @@ def read_checkpoint(path: Path, space: SearchSpace | None = None) -> dict[str, A
         raise SearchError(f"{path} is not a search checkpoint of schema '{SCHEMA}'.")
     if space is not None and document.get("space_fingerprint") != space_fingerprint(space):
         raise SearchError(
-            f"{path} was made in space '{document.get('space')}', this search uses '{space.id}' "
-            "(or the space file has changed). Choose another --output, or the same space."
+            f"{path} was made in space '{str(document.get('space'))[:80]}', this search uses "
+            f"'{space.id}' (or the space file has changed). Choose another --output, or the same "
+            "space."
         )
     return document
 

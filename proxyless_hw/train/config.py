@@ -165,7 +165,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _require(config: TrainConfig, name: str, holds: bool, rule: str) -> None:
     if not holds:
-        raise TrainingError(f"{name} {rule}: received {getattr(config, name)!r}.")
+        raise TrainingError(f"{name} {rule}: received {repr(getattr(config, name))[:200]}.")
 
 
 def _check_types(config: TrainConfig) -> None:

@@ -19,7 +19,7 @@ from proxyless_hw.errors import DataError, SearchError, TrainingError
 from proxyless_hw.network.network import build_network
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable, derive, feasible_target
+from proxyless_hw.search.derive import CostTable, default_target, derive, feasible_target
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.gates import sample_others
 from proxyless_hw.search.prepare import prepare_problem
@@ -331,6 +331,17 @@ def test_a_window_without_a_network_is_refused_before_any_training(tmp_path: Pat
     assert "no network costs between 0.99 T and T" in message
     nearest = float(message.split("nearest cost ")[1].split(" ")[0])
     assert low <= nearest <= high
+
+
+def test_a_target_that_nobody_chose_always_has_a_network(tmp_path: Path) -> None:
+    gaps = CostTable("g", "ms", 0.0, np.array([[1.0, 10.0], [1.0, 10.0]]), np.ones((2, 2), bool))
+    assert default_target(gaps) == 2.0  # the geometric mean, 6.3, lies between 2 and 11
+    problem = prepare_problem(search_config(tmp_path, target_ms=None))
+    assert derive(
+        np.zeros(problem.constraints[0].costs.mask.shape),
+        [problem.constraints[0].costs],
+        [problem.target_ms],
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))

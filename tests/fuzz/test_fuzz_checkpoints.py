@@ -54,6 +54,7 @@ def fuzz(cases: int, base_seed: int) -> tuple[int, int]:
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse")  # torch, while a case is made
+            warnings.filterwarnings("ignore", message="Generating overly large repr")
             case()
     return tried, accepted
 
