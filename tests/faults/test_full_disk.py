@@ -93,7 +93,6 @@ def injected(place: Path, fail_at: int, error: int) -> Plan:
         ("search-full", 0.4, errno.ENOSPC),
         ("train", 0.6, errno.EROFS),
         ("profile", 0.5, errno.ENOSPC),
-        ("export", 0.4, errno.ENOSPC),
     ],
 )
 def test_a_refused_write_is_a_message_and_the_run_can_go_on(
@@ -108,6 +107,15 @@ def test_a_refused_write_is_a_message_and_the_run_can_go_on(
     whole, expected = unbroken(name)
     plan = injected(tmp_path / "place", 1 + int(share * len(whole.operations)), error)
     assert fail_and_go_on(name, material, expected, tmp_path, logs, plan) == []
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_file_leaves_the_old_one(
+    material: Material, unbroken: Unbroken, tmp_path: Path, logs: Path
+) -> None:
+    whole, expected = unbroken("export")
+    writes = [line.startswith("write ") for line in whole.operations]
+    plan = injected(tmp_path / "place", 1 + writes.index(True), errno.ENOSPC)
+    assert fail_and_go_on("export", material, expected, tmp_path, logs, plan) == []
 
 
 @pytest.mark.slow
