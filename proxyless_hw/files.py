@@ -7,20 +7,26 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from proxyless_hw.errors import ProxylessHwError
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, error: type[ProxylessHwError]) -> Iterator[Path]:
+def atomic_path(
+    path: Path, error: type[ProxylessHwError], check: Callable[[], None] | None = None
+) -> Iterator[Path]:
     """Gives a temporary path in the folder of `path`; on success it replaces `path` durably.
 
     The file is flushed to disk before the rename, and the folder after it. On any failure the
     temporary file is removed and an existing `path` stays as it was. What a killed process left
     behind while it wrote `path` is removed by the next one that writes it.
+
+    Args:
+        path: the file.
+        error: the class of the error to raise.
+        check: called last, just before `path` is replaced; when it raises, nothing is.
 
     Raises:
         ProxylessHwError: (as `error`) the folder cannot be made or written, or the disk is full.
@@ -37,6 +43,8 @@ def atomic_path(path: Path, error: type[ProxylessHwError]) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
+        if check is not None:
+            check()
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as cause:
@@ -73,14 +81,39 @@ def copy_atomically(source: Path, target: Path, error: type[ProxylessHwError]) -
         shutil.copyfile(source, temporary)
 
 
-def open_to_append(path: Path) -> BinaryIO:
-    """Opens a file to append to it. A symbolic link is refused: what it names may lie anywhere.
+def append_durably(path: Path, data: bytes) -> None:
+    """Appends to a file and waits until it is on disk; a file is made when there is none.
+
+    A symbolic link is refused: what it names may lie anywhere.
 
     Raises:
-        OSError: the place cannot be written, or is a link.
+        OSError: the place cannot be written, or is a link; the file is as it was.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o666), "ab")
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        append_to_open_file(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def append_to_open_file(descriptor: int, data: bytes) -> None:
+    """The same for a file that is open for appending.
+
+    Raises:
+        OSError: the disk is full or fails; what had been written of `data` is taken back.
+    """
+    before = os.fstat(descriptor).st_size
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+        os.fsync(descriptor)
+    except OSError:
+        # Where even this fails, readers drop a last line without an end.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, before)
+        raise
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import math
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,26 @@ _ORDINARY = frozenset(
 _RefusedPayload: type[Exception] = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
 
-def save_tensors(path: Path, document: dict[str, Any], error: type[ProxylessHwError]) -> None:
+def save_tensors(
+    path: Path,
+    document: dict[str, Any],
+    error: type[ProxylessHwError],
+    check: Callable[[], None] | None = None,
+) -> None:
     """Writes a dict of tensors and plain containers; the old file stays until this one is whole.
+
+    Args:
+        path: the file.
+        document: what goes into it.
+        error: the class of the error to raise.
+        check: called last, just before `path` is replaced; when it raises, nothing is.
 
     Raises:
         ProxylessHwError: (as `error`) the place cannot be written.
     """
     buffer = io.BytesIO()
     torch.save(document, buffer)
-    with atomic_path(path, error) as temporary:
+    with atomic_path(path, error, check) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from proxyless_hw.errors import ProfilingError
+from proxyless_hw.files import append_to_open_file
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.drift import Round, Segment
 
@@ -80,7 +81,10 @@ class Journal:
                 f"{self.path} holds {len(records) - 1} rounds of an earlier measurement. Go on "
                 "with --resume, delete it to start anew, or choose another --output."
             )
-        os.ftruncate(self._descriptor, sound_bytes)
+        try:
+            os.ftruncate(self._descriptor, sound_bytes)
+        except OSError as cause:
+            raise ProfilingError(f"cannot write {self.path}: {cause.strerror}.") from cause
         if not records:
             self._append({"schema": SCHEMA, **self.header})
             return
@@ -107,10 +111,7 @@ class Journal:
         body = json.dumps(record, allow_nan=False, separators=(",", ":"))
         line = f'{{"crc":{zlib.crc32(body.encode())},"record":{body}}}\n'.encode()
         try:
-            written = os.write(self._descriptor, line)
-            while written < len(line):
-                written += os.write(self._descriptor, line[written:])
-            os.fsync(self._descriptor)
+            append_to_open_file(self._descriptor, line)
         except OSError as cause:
             raise ProfilingError(
                 f"cannot write {self.path}: {cause.strerror}. Rounds written before are kept: "

@@ -225,9 +225,10 @@ def make_session(
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except _onnxruntime_errors() as cause:
-        raise ProfilingError(
-            f"ONNX Runtime cannot open {name}: {str(cause).splitlines()[0]}"
-        ) from cause
+        reason = str(cause).splitlines()[0]
+        if save_to is not None:
+            reason += f" (It also writes a file: is there room in {save_to.parent.parent}?)"
+        raise ProfilingError(f"ONNX Runtime cannot open {name}: {reason}") from cause
 
 
 def random_inputs(session: Any, batch_size: int) -> dict[str, np.ndarray[Any, Any]]:

@@ -344,8 +344,7 @@ def _finish(
     arch = replace(best.arch, provenance=_provenance(document, problem, config))
     document = {"architecture": parse_architecture(arch), **document}
     network = {key: value.cpu() for key, value in best.network.state_dict().items()}
-    check_held()
-    save_tensors(folder.network, {"state_dict": network}, SearchError)
+    save_tensors(folder.network, {"state_dict": network}, SearchError, check_held)
     arch.save(folder.architecture)
     folder.write_json(folder.result, document)
     agrees = verification["agrees"] if verification else None

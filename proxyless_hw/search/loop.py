@@ -112,14 +112,13 @@ class Loop:
         if self.context.world.is_main:
             self.check_held()
             self.folder.append_metrics(metrics)
-            save_checkpoint(self.folder.checkpoint, state, self.context.config)
+            save_checkpoint(self.folder.checkpoint, state, self.context.config, self.check_held)
         self.observer.epoch(metrics)
 
     def _save_and_stop(self, state: SearchState) -> None:
         check_finite(state)
         if self.context.world.is_main:
-            self.check_held()
-            save_checkpoint(self.folder.checkpoint, state, self.context.config)
+            save_checkpoint(self.folder.checkpoint, state, self.context.config, self.check_held)
         self.context.world.barrier()
         raise InterruptedRunError(
             f"interrupted in epoch {state.epoch + 1} after step {state.step}; saved. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,12 @@ def space_fingerprint(space: SearchSpace) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def save_checkpoint(path: Path, state: SearchState, config: SearchConfig) -> None:
-    """Writes the state atomically; the old checkpoint stays until the new one is on disk.
+def save_checkpoint(
+    path: Path, state: SearchState, config: SearchConfig, check: Callable[[], None] | None = None
+) -> None:
+    """Writes the whole state atomically; the old checkpoint stays until the new one is on disk.
+
+    `check` is that of `save_tensors`.
 
     Raises:
         SearchError: the place cannot be written.
@@ -147,7 +152,7 @@ def save_checkpoint(path: Path, state: SearchState, config: SearchConfig) -> Non
         "sums": dict(vars(state.sums)),
         "seconds": state.seconds,
     }
-    save_tensors(path, document, SearchError)
+    save_tensors(path, document, SearchError, check)
 
 
 def read_checkpoint(path: Path, space: SearchSpace | None = None) -> dict[str, Any]:

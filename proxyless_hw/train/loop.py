@@ -184,13 +184,14 @@ class Loop:
         state.seconds += sums.seconds
         state.epoch, state.step, state.sums = state.epoch + 1, 0, EpochSums()
         if self.world.is_main:
-            self.check_held()
             if better:
                 save_weights(
                     self.folder.best,
                     state.evaluated_tensors(),
                     {"epoch": state.best_epoch, "accuracy": state.best_accuracy},
+                    self.check_held,
                 )
+            self.check_held()
             self.folder.append_metrics(metrics)
         self._save(state)
         self.observer.epoch(metrics)
@@ -217,8 +218,7 @@ class Loop:
     def _save(self, state: TrainState) -> None:
         self._check_finite(state)
         if self.world.is_main:
-            self.check_held()
-            save_checkpoint(self.folder.checkpoint, state, self.config)
+            save_checkpoint(self.folder.checkpoint, state, self.config, self.check_held)
 
     def _check_finite(self, state: TrainState) -> None:
         """No checkpoint is replaced by one that cannot be used."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.files import open_to_append, write_text_atomically
+from proxyless_hw.files import append_durably, write_text_atomically
 from proxyless_hw.train.config import TrainConfig
 
 # Settings that may differ between a run and its resumption: they do not change what is computed.
@@ -119,10 +118,7 @@ class TrainFolder:
         """
         line = (json.dumps(document, allow_nan=False) + "\n").encode()
         try:
-            with open_to_append(self.metrics) as stream:
-                stream.write(line)
-                stream.flush()
-                os.fsync(stream.fileno())
+            append_durably(self.metrics, line)
         except OSError as cause:
             raise TrainingError(
                 f"cannot write {self.metrics}: {cause.strerror or cause}. Make room there, then go "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,12 @@ def update_average(state: TrainState, decay: float) -> None:
             state.average[name].copy_(tensor)
 
 
-def save_checkpoint(path: Path, state: TrainState, config: TrainConfig) -> None:
+def save_checkpoint(
+    path: Path, state: TrainState, config: TrainConfig, check: Callable[[], None] | None = None
+) -> None:
     """Writes the whole state atomically; the old checkpoint stays until the new one is on disk.
+
+    `check` is that of `save_tensors`.
 
     Raises:
         TrainingError: the place cannot be written.
@@ -128,17 +133,24 @@ def save_checkpoint(path: Path, state: TrainState, config: TrainConfig) -> None:
         "sums": dict(vars(state.sums)),
         "seconds": state.seconds,
     }
-    save_tensors(path, document, TrainingError)
+    save_tensors(path, document, TrainingError, check)
 
 
-def save_weights(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def save_weights(
+    path: Path,
+    tensors: dict[str, Tensor],
+    facts: dict[str, Any],
+    check: Callable[[], None] | None = None,
+) -> None:
     """Writes the tensors of a network by our names, with a few plain facts beside them.
+
+    `check` is that of `save_tensors`.
 
     Raises:
         TrainingError: the place cannot be written.
     """
     state = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    save_tensors(path, {"state_dict": state, **facts}, TrainingError)
+    save_tensors(path, {"state_dict": state, **facts}, TrainingError, check)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ and removing are seen through Python's audit events; writing and flushing by wra
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -172,6 +173,8 @@ def _run(arguments: list[str], logs: Path, plan: Plan) -> NoReturn:
         os.environ["TMPDIR"] = str(plan.scratch)
         tempfile.tempdir = None
     os.environ.update(plan.environment)
+    # A shell that starts this in the background has it ignored, and every child with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from proxyless_hw.cli import main
 
     _Watch(plan, os.open(logs / "operations", os.O_WRONLY | os.O_APPEND)).arm()
@@ -212,15 +215,23 @@ class _Watch:
         if place is None or self.busy:
             return
         self.count += 1
-        self.busy = True
-        self.write(self.record, f"{kind} {place}\n".encode())
-        self.busy = False
+        with self.looking_away():
+            self.write(self.record, f"{kind} {place}\n".encode())
         if self.count == self.plan.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.plan.fail_at is not None and self.count >= self.plan.fail_at:
             number = self.plan.error
             if number != errno.ENOSPC or kind in DISK_FULL:
                 raise OSError(number, os.strerror(number), str(path))
+
+    @contextlib.contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Within it nothing is counted or refused."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
 
     def _place(self, path: object) -> str | None:
         if isinstance(path, int):
@@ -243,7 +254,12 @@ class _Watch:
             self.happens(event.removeprefix("os."), arguments[0])
 
     def _write(self, descriptor: int, data: Any) -> int:
-        self.happens("write", descriptor)
+        try:
+            self.happens("write", descriptor)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self.write(descriptor, data[: len(data) // 2])
+            raise
         return self.write(descriptor, data)
 
     def _fsync(self, descriptor: int) -> None:
@@ -257,8 +273,10 @@ def _whole_write(write: Callable[..., int], watch: _Watch) -> Callable[..., int]
     def method(self: Path, data: Any, *arguments: Any, **options: Any) -> int:
         try:
             watch.happens("write", self)
-        except OSError:
-            write(self, data[: len(data) // 2], *arguments, **options)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                with watch.looking_away():
+                    write(self, data[: len(data) // 2], *arguments, **options)
             raise
         return write(self, data, *arguments, **options)
 
