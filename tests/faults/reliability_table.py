@@ -18,7 +18,7 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 WHAT: Final = {
     "fuzz_": "hypothesis: mutated {}",
     "atheris_": "atheris, guided by coverage: {}",
-    "kill": "killed with SIGKILL at a random moment: {}",
+    "killed-": "killed with SIGKILL at a random moment: {}",
 }
 """What a suite does, by how its name begins; others are named as they are."""
 
