@@ -59,7 +59,7 @@ class SearchError(ProxylessHwError):
 
 
 class InfeasibleTargetError(SearchError):
-    """A target lies outside what a space can reach; the message states the range."""
+    """No network of a space meets a target; the message states the range or the nearest costs."""
 
 
 class TrainingError(ProxylessHwError):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 
-from proxyless_hw.errors import InfeasibleTargetError, SearchError
+from proxyless_hw.errors import InfeasibleTargetError
 
 WINDOW = 0.99
 """The lower edge of the accepted window, as a fraction of the target."""
@@ -131,7 +131,8 @@ def derive(
         count: how many networks at most; fewer when the window holds fewer.
 
     Raises:
-        SearchError: a target is out of range, or the window is empty (nearest costs are named).
+        InfeasibleTargetError: a target is out of range, or the window is empty (nearest costs are
+            named).
     """
     targets = [feasible_target(table, target) for table, target in zip(costs, targets, strict=True)]
     program = _Program(log_probability, costs)
@@ -148,7 +149,7 @@ def derive(
             cuts.append(choices)
             found[choices] = program.derived(choices)
     if not found:
-        raise SearchError(_empty_window(program, costs, targets))
+        raise InfeasibleTargetError(_empty_window(program, costs, targets))
     ranked = sorted(found.values(), key=lambda item: (-item.log_probability, item.choices))
     return ranked[:count]
 

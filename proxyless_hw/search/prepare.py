@@ -136,7 +136,7 @@ def _check_window(constraints: Sequence[Constraint]) -> None:
     """Checks that some network meets all targets: the same program as in the end, before it all.
 
     Raises:
-        SearchError: none does; the nearest costs are named.
+        InfeasibleTargetError: none does; the nearest costs are named.
     """
     costs = [constraint.costs for constraint in constraints]
     anything = np.zeros(costs[0].mask.shape)

@@ -72,6 +72,16 @@ def test_the_best_of_all_reachable_resolutions_wins(
         assert (tmp_path / "run" / name).read_bytes() == (inner / name).read_bytes()
 
 
+def test_a_resolution_whose_window_holds_no_network_is_listed_and_the_others_go_on(
+    tiny_files: tuple[Path, Path], table: Path, tmp_path: Path
+) -> None:
+    settings = config(tiny_files, table, tmp_path / "run", target_ms=8.0)
+    result = search_resolutions(settings, [32, 64])
+    low, high = result.document["resolutions"]
+    assert low["resolution"] == result.architecture.resolution == 32
+    assert "nearest cost" in high["infeasible"]
+
+
 def test_a_resumed_choice_keeps_the_searches_that_are_done(
     tiny_files: tuple[Path, Path], table: Path, tmp_path: Path
 ) -> None:
