@@ -158,7 +158,9 @@ def read_sums(value: object, empty: Any) -> Any:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, value: object, keys: Iterable[str]) -> None:
-    """Restores what an optimiser remembers of each parameter; its settings stay the caller's own.
+    """Restores what an optimiser remembers of each parameter, and the learning rate it had reached.
+
+    Its other settings stay the caller's own.
 
     Args:
         optimizer: freshly built over the same parameters.
@@ -170,7 +172,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, value: object, keys: Iterab
     """
     if not isinstance(value, dict) or not isinstance(value.get("state"), dict):
         raise ValueError("an optimizer's state is expected")
-    own = optimizer.state_dict()
+    groups = optimizer.state_dict()["param_groups"]
+    saved = value.get("param_groups")
+    if not isinstance(saved, list) or len(saved) != len(groups):
+        raise ValueError("an optimizer's groups are of other parameters")
+    for group, former in zip(groups, saved, strict=True):
+        if not isinstance(former, dict) or finite(former.get("lr"), "a learning rate") < 0:
+            raise ValueError("an optimizer's group lacks its learning rate")
+        group["lr"] = former["lr"]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, kept in value["state"].items():
         if type(index) is not int or not 0 <= index < len(parameters):
@@ -187,4 +196,4 @@ def load_optimizer(optimizer: torch.optim.Optimizer, value: object, keys: Iterab
         index: {name: item if item is None else item.clone() for name, item in kept.items()}
         for index, kept in value["state"].items()
     }
-    optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -118,7 +118,7 @@ def test_an_interrupted_search_ends_bit_for_bit_as_an_uninterrupted_one(
     changes = ALGORITHMS[name]
     run_search(tiny(tiny_files, tmp_path / "whole", **changes))
     broken = tiny(tiny_files, tmp_path / "broken", resume=True, **changes)
-    for step in (2, 6):  # in the middle of warm-up, then in the middle of a search epoch
+    for step in (2, 6, 12):  # in the middle of warm-up, of a search epoch, after the last step
         with pytest.raises(InterruptedRunError, match="--resume"):
             run_search(broken, lambda constraints, step=step: StopAt(step))
     run_search(broken)
