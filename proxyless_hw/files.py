@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from proxyless_hw.errors import ProxylessHwError
 
@@ -39,7 +41,12 @@ def atomic_path(
             raise error(f"cannot write {path}: it is a folder. Give the path of a file.")
         prefix = f".{path.name[:80]}."
         _remove_abandoned(path.parent, prefix)
-        descriptor, temporary = _locked_temporary(path.parent, prefix)
+        while True:
+            # Named before it is made: a signal in between leaves nothing that `finally` misses.
+            temporary = path.parent / f"{prefix}{_random_suffix()}"
+            descriptor = _create_locked(temporary)
+            if descriptor >= 0:
+                break
         yield temporary
         _sync(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
@@ -133,24 +140,33 @@ def scratch_folder(error: type[ProxylessHwError]) -> Iterator[Path]:
         ) from cause
 
 
-def _locked_temporary(folder: Path, prefix: str) -> tuple[int, Path]:
-    """A new file that stays locked while this process lives, which tells it from litter."""
-    while True:
-        descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)  # another process takes it for litter just now, and removes it
-            continue
-        except OSError:
-            return descriptor, Path(name)  # a file system without locks, where nothing is removed
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, Path(name)
-        os.close(descriptor)
+def _create_locked(temporary: Path) -> int:
+    """Makes a file that stays locked while this process lives, which tells it from litter.
+
+    Returns:
+        The open descriptor; -1 where the name is taken, or where another process took the file
+        for litter before it was locked.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(temporary, flags, 0o600)
+    except FileExistsError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)  # another process takes it for litter just now, and removes it
+        return -1
+    except OSError:
+        return descriptor  # a file system without locks, where nothing is removed
+    if os.fstat(descriptor).st_nlink:
+        return descriptor
+    os.close(descriptor)
+    return -1
 
 
 def _remove_abandoned(folder: Path, prefix: str) -> None:
-    """Removes temporary files of `_locked_temporary` whose process has died."""
+    """Removes temporary files of `_create_locked` whose process has died."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if _is_temporary(entry.name, prefix)]
     for name in names:
@@ -163,13 +179,18 @@ def _remove_abandoned(folder: Path, prefix: str) -> None:
                 os.close(descriptor)
 
 
+def _random_suffix() -> str:
+    return "".join(secrets.choice(_SUFFIX_CHARACTERS) for _ in range(_SUFFIX_LENGTH))
+
+
 def _is_temporary(name: str, prefix: str) -> bool:
-    """Whether `tempfile.mkstemp` could have made this name: the prefix and eight characters."""
+    """Whether a name is the prefix and a `_random_suffix`."""
     rest = name.removeprefix(prefix)
-    return rest != name and len(rest) == 8 and not set(rest) - _MKSTEMP_CHARACTERS
+    return rest != name and len(rest) == _SUFFIX_LENGTH and set(rest) <= set(_SUFFIX_CHARACTERS)
 
 
-_MKSTEMP_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+_SUFFIX_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789_"
+_SUFFIX_LENGTH: Final = 8
 
 
 def _sync(path: Path) -> None:

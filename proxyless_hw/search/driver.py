@@ -85,13 +85,13 @@ def run_search(
     make = observer_factory or (lambda constraints: SearchObserver())
     config = with_output(config, folder.path)
     if launched_rank() > 0:
-        if config.resume and folder.result.exists():  # the first process has nothing to do either
+        if _is_done(config, folder):  # the first process has nothing to do either
             return SearchResult(folder.path, _placeholder(problem), {}, None)
         return _search(config, problem, folder, SearchObserver(), lambda: None)
     lock = folder.path / ".lock"
     with exclusive_lock(lock, SearchError, f"run folder {folder.path}") as check_held:
         _check_may_run(config, folder)
-        if config.resume and folder.result.exists():
+        if _is_done(config, folder):
             return read_result(folder.path)
         with make(problem.constraints) as observer, _events(config, observer) as told:
             try:
@@ -151,6 +151,13 @@ def _check_may_run(config: SearchConfig, folder: RunFolder) -> None:
         )
     if folder.config.exists():
         folder.check_same_settings(config.to_dict())
+
+
+def _is_done(config: SearchConfig, folder: RunFolder) -> bool:
+    """Whether a run to resume has its result, and its measurements where they are asked for."""
+    if not config.resume or not folder.result.exists():
+        return False
+    return not config.verify or bool(folder.read_json(folder.result).get("verify"))
 
 
 def _resume_hint(folder: RunFolder) -> str:
