@@ -141,7 +141,7 @@ def test_two_thousand_rounds_of_a_profile_take_no_more_memory(
     material: Material, tmp_path: Path, logs: Path
 ) -> None:
     folder = tmp_path / "run"
-    options = ("--goal", "0.0000001", "--repeat", str(ROUNDS // 100))
+    options = ("--goal", "0.0000001", "--repeat", str(ROUNDS // 30))  # some 40 rounds each
     arguments = [*SCENES["profile-onnxruntime"].arguments(material, folder), *options]
     journal = folder / "table.csv.journal.jsonl"
     with counted("long-profile", 0) as count:
