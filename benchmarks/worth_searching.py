@@ -180,7 +180,7 @@ class Study:
                     ProfilerSettings(runtime=runtime),
                     names=list(networks),
                     timing=TimingConfig(goal=0.005, max_rounds=60),
-                    sessions=2,
+                    sessions=3,
                 )
                 found[runtime] = {
                     item.name: [item.median_ms, item.ci_low_ms, item.ci_high_ms]
@@ -268,9 +268,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, default=Path("runs/worth"))
     parser.add_argument("--limit", type=int, default=16000, help="training images")
-    parser.add_argument("--epochs", type=int, default=10, help="of each training")
-    parser.add_argument("--search-warmup", type=int, default=6)
-    parser.add_argument("--search-epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=6, help="of each training")
+    parser.add_argument("--search-warmup", type=int, default=4)
+    parser.add_argument("--search-epochs", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
     parser.add_argument(
         "--until", choices=["tables", "searches", "trainings"], help="stop after this step"
