@@ -78,11 +78,12 @@ def _show(result: DemoResult) -> None:
 
     from proxyless_hw.units import format_duration
 
-    table = Table(title="target / predicted / measured", title_justify="left")
-    for heading in ("file", "runtime"):
-        table.add_column(heading)
-    for heading in ("target ms", "predicted ms", "measured ms", "95% interval"):
-        table.add_column(heading, justify="right")
+    # Short headings: the names of the files have to fit into 80 columns beside the figures.
+    table = Table(title="T target, P predicted, M measured; ms", title_justify="left", box=None)
+    table.add_column("file", no_wrap=True)
+    table.add_column("runtime", no_wrap=True)
+    for heading in ("T", "P", "M", "95% interval of M"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
         measured = row.measured
         table.add_row(
