@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -45,7 +46,10 @@ def tflite_bytes(
         scratch_folder(ExportError) as folder,
         _no_progress(litert_torch),
         quiet_native_output(),
+        warnings.catch_warnings(),
     ):
+        # torch 2.10 deprecates a way of asking that litert-torch still uses.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
         path = folder / "model.tflite"
         try:
             litert_torch.convert(wrapped.eval(), (example,)).export(str(path))

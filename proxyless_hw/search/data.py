@@ -160,7 +160,8 @@ def load_data(config: DataConfig) -> DataSplits:
 
 def stream(*numbers: int) -> int:
     """A 63-bit seed that depends on all the numbers: a random stream of its own."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    # numpy 1 has no shift of its uint64 by a Python number.
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seeded(*numbers: int) -> torch.Generator:
