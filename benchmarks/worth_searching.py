@@ -41,6 +41,7 @@ from proxyless_hw.tables.table import LatencyTable
 
 SPACE = "cifar-mbconv"
 RUNTIMES = ("onnxruntime", "litert")
+BUDGETS_S = {"onnxruntime": 90, "litert": 240}  # a first LiteRT table converts every op
 UNIFORM_CHOICE = 3  # 3x3, expansion 6
 SEEDS = 3
 RANDOM = 8
@@ -68,7 +69,8 @@ class Study:
             if not path.exists():
                 self.command(
                     *("profile", "--device", "cpu", "--runtime", runtime, "--space", SPACE),
-                    *("--budget", "90", "--output", str(path), "--quiet"),
+                    *("--budget", str(BUDGETS_S[runtime]), "--resume", "--quiet"),
+                    *("--output", str(path)),
                 )
             if not path.with_suffix(".calibration.json").exists():
                 self.command(
@@ -268,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, default=Path("runs/worth"))
     parser.add_argument("--limit", type=int, default=16000, help="training images")
-    parser.add_argument("--epochs", type=int, default=6, help="of each training")
+    parser.add_argument("--epochs", type=int, default=4, help="of each training")
     parser.add_argument("--search-warmup", type=int, default=4)
     parser.add_argument("--search-epochs", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")

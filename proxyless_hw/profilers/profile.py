@@ -21,6 +21,7 @@ from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
 from proxyless_hw.profilers.quality import Agreement, quality_block, repeat_agreement
 from proxyless_hw.profilers.sessions import MeasurementJob, measure_sessions
+from proxyless_hw.profilers.stopping import visit_counts
 from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates
 from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
@@ -32,6 +33,9 @@ FINISH_SECONDS: Final = 2.5
 IN_PROCESS_SESSIONS: Final = 8
 """Sessions of a measurement when none are asked for; building anew takes seconds where the models
 themselves are kept."""
+
+LEAST_ROUNDS: Final = 3
+"""Visits of an op below which its interval says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +186,7 @@ def _profile(
                 f"interrupted; finished rounds are kept in {journal.path}. Go on: the same command "
                 "with --resume."
             ) from cause
+        _check_rounds(rounds, names, timing)
         # Some devices tell more once they have measured (a phone: mean or median of a visit).
         description.update(profiler.describe())
         agreement = repeat_agreement(rounds, names, timing, sessions)
@@ -191,6 +196,23 @@ def _profile(
         check_held()
         table.save(config.output)
     return table
+
+
+def _check_rounds(rounds: Sequence[Round], names: Sequence[str], timing: TimingConfig) -> None:
+    """Refuses a table of values without intervals: building may have taken most of the budget.
+
+    Raises:
+        ProfilingError: some ops were visited too seldom.
+    """
+    least = min(LEAST_ROUNDS, timing.min_rounds)
+    seldom = sum(count < least for count in visit_counts(rounds, names).values())
+    if seldom:
+        raise ProfilingError(
+            f"the budget ended before every op was measured {least} times, without which there is "
+            f"no interval: {seldom} of {len(names)} have fewer rounds. Go on with --resume "
+            "(converted models are kept, so that more of the budget goes to measuring), or give "
+            "more with --budget."
+        )
 
 
 def _finished(config: ProfileConfig) -> LatencyTable | None:

@@ -274,6 +274,21 @@ def test_a_budget_that_is_over_before_it_begins_says_so(tiny: Path) -> None:
         profile(config, profiler=FakeProfiler(clock), clock=clock, sleep=clock.sleep)
 
 
+def test_ops_visited_once_make_no_table_and_resume_goes_on(tiny: Path) -> None:
+    """Slow visits leave one round of the budget: kept in the journal, not sold as a measurement."""
+    clock = FakeClock()
+    slow = FakeProfiler(clock, visit_s=9.0)
+    config = config_for(tiny, sessions=1, timing=TimingConfig(budget_s=100.0))
+    with pytest.raises(ProfilingError, match=r"measured 3 times.*--resume"):
+        profile(config, profiler=slow, clock=clock, sleep=clock.sleep)
+    assert not config.output.exists()
+    clock = FakeClock()
+    fast = FakeProfiler(clock, visit_s=0.02)
+    config = replace(config, resume=True)
+    table = profile(config, profiler=fast, clock=clock, sleep=clock.sleep)
+    assert min(entry.rounds for entry in table.entries.values()) >= 3
+
+
 def test_a_killed_profile_loses_at_most_the_round_in_flight(tiny: Path) -> None:
     """A real process, a real runtime, a real SIGKILL."""
     output = tiny.parent / "killed.csv"
