@@ -288,9 +288,10 @@ def described(document: dict[str, Any]) -> str:
         for other in ("uniform", "random"):
             gap = figures[f"found_minus_{other}"]
             low, high = (100 * end for end in gap["interval"])
+            lead = figures[f"beats_{other}_by_sd"]
             lines.append(
                 f"  found - {other}: {100 * gap['difference']:+.2f} points "
-                f"({low:+.2f} to {high:+.2f}), {figures[f'beats_{other}_by_sd']:+.1f} standard deviations"
+                f"({low:+.2f} to {high:+.2f}), {lead:+.1f} standard deviations"
             )
     lines.append("\nspecialisation, measured ms:")
     for name, row in document["specialisation_ms"].items():
