@@ -26,6 +26,11 @@ _COMMAND_ONLY = frozenset(("preset", "config_file", "as_json", "quiet"))
 @click.option("--holdout", type=float, help="Share kept for validation; it chooses the best epoch.")
 @click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
 @click.option("--weights", metavar="FILE|RUN", help="Start from these weights (fine-tuning).")
+@click.option(
+    "--start",
+    type=click.Choice(["identity", "independent"]),
+    help="Fresh weights: nearly the identity (default), or every op as drawn.",
+)
 @click.option("--epochs", type=click.IntRange(1))
 @click.option("--batch-size", type=click.IntRange(1), help="Images per step and process.")
 @click.option("--lr", type=float, help="Peak learning rate.")

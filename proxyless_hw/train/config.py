@@ -13,6 +13,7 @@ from proxyless_hw.errors import TrainingError, did_you_mean
 from proxyless_hw.setting_bounds import unusable
 
 Autocast = Literal["none", "bf16", "fp16"]
+Start = Literal["identity", "independent"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class TrainConfig:
         holdout: share of the training images kept for validation: they choose ``best.pt``. With
             none, the last epoch counts as the best.
         weights: published checkpoint, or run folder, to start from (fine-tuning).
+        start: fresh weights: ``identity``, residual blocks as their shortcut and large kernels as
+            a 3x3 one, as a search's candidates begin (`proxyless_hw.network.start`), or
+            ``independent``, every op as drawn.
         epochs: passes over the training images.
         batch_size: images per step (per process).
         lr: peak learning rate (SGD, Nesterov): linear warm-up, then a cosine to zero.
@@ -56,6 +60,7 @@ class TrainConfig:
     workers: int = 0
     holdout: float = 0.0
     weights: str | None = None
+    start: Start = "identity"
     epochs: int = 10
     batch_size: int = 64
     lr: float = 0.1
@@ -104,6 +109,7 @@ class TrainConfig:
 # The published ImageNet training (Cai, Zhu, Han, ICLR 2019, and its repository).
 IMAGENET: dict[str, Any] = {
     "data": "folder",
+    "start": "independent",
     "epochs": 300,
     "batch_size": 256,
     "lr": 0.05,
@@ -115,6 +121,7 @@ IMAGENET: dict[str, Any] = {
 # batch and cutout are the ones usual for that data set, as the repository publishes none.
 CIFAR10: dict[str, Any] = {
     "data": "cifar10",
+    "start": "independent",
     "epochs": 600,
     "batch_size": 64,
     "lr": 0.1,

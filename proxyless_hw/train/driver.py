@@ -15,6 +15,7 @@ from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
+from proxyless_hw.network.start import identity_start
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
 from proxyless_hw.search.distributed import World, join_world, leave_world, own_device
 from proxyless_hw.search.interrupt import stop_on_signals
@@ -181,6 +182,8 @@ def _network(
     network = build_network(arch.with_shape(num_classes=data.num_classes), seed=config.seed)
     if weights is not None:
         initialise_from(network, weights)
+    elif config.start == "identity":
+        identity_start(network, config.seed)
     set_drop_path(network, config.drop_path)
     classifier = network.head[-1]
     if isinstance(classifier, Classifier):

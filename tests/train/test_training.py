@@ -22,6 +22,7 @@ from proxyless_hw.network.published import published_state_dict
 from proxyless_hw.search.data import load_data
 from proxyless_hw.search.interrupt import InterruptedRunError
 from proxyless_hw.train import loop
+from proxyless_hw.train.config import config_from
 from proxyless_hw.train.driver import data_config, run_training, test_score
 from proxyless_hw.train.load import load, load_data_config, save_imported
 from proxyless_hw.train.observer import TrainObserver
@@ -277,3 +278,35 @@ def test_two_processes_train_one_network(tmp_path):
     _, state, lines = files_of(tmp_path / "run")
     assert state["epoch"] == 4
     assert len(lines) == 4
+
+
+STILL = {"epochs": 1, "lr": 1e-12}  # what comes out is what it began with
+
+
+def scales(run):
+    """Largest scale of the last BatchNorm of each residual block."""
+    return [
+        float(value.abs().max())
+        for name, value in load(run).state_dict().items()
+        if name.endswith(".body.project.bn.weight")
+    ]
+
+
+def test_fresh_weights_are_the_start_that_is_asked_for(tmp_path):
+    begun = scales(run_training(tiny_config(tmp_path, "near", **STILL)).folder)
+    assert begun == pytest.approx([0.0] * 3, abs=1e-6)
+    config = tiny_config(tmp_path, "far", start="independent", **STILL)
+    assert scales(run_training(config).folder) == pytest.approx([1.0] * 3, abs=1e-6)
+
+
+def test_given_weights_are_kept_whatever_the_start(tmp_path):
+    run = run_training(tiny_config(tmp_path, epochs=1, start="independent")).folder
+    tuned = run_training(tiny_config(tmp_path, "tuned", weights=str(run), **STILL)).folder
+    trained = dict(load(run).named_parameters())
+    for name, value in load(tuned).named_parameters():
+        torch.testing.assert_close(value, trained[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("preset", ["imagenet", "cifar10"])
+def test_published_recipes_leave_every_op_as_drawn(preset):
+    assert config_from({"arch": "x"}, preset).start == "independent"

@@ -1,0 +1,53 @@
+"""A start for short trainings: nearly the identity.
+
+Residual blocks begin as their shortcut (Goyal et al., 2017: the last BatchNorm's scale is 0), and
+depthwise kernels larger than 3x3 as a 3x3 one in their middle. A search lets its supernet's
+candidates begin in the same way (`proxyless_hw.search.start`), so a network that is trained on its
+own for a few epochs starts from where the search saw it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import nn
+
+from proxyless_hw.network.ops import MBConv, Residual
+
+NOISE: Final = 0.1
+"""Scale of what lies around the middle of a large kernel, relative to an independent start."""
+
+CENTRE: Final = 3
+"""Side of the kernel that larger ones begin as."""
+
+
+@torch.no_grad()
+def identity_start(network: nn.Module, seed: int) -> None:
+    """Changes freshly drawn weights in place; ops other than inverted bottlenecks stay as drawn.
+
+    Args:
+        network: a network whose weights were just drawn.
+        seed: seeds the middles of the larger kernels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for part in network.modules():
+        if isinstance(part, Residual) and isinstance(part.body, MBConv):
+            norm = part.body.project.get_submodule("bn")
+            assert isinstance(norm, nn.BatchNorm2d)
+            nn.init.zeros_(norm.weight)
+        elif isinstance(part, MBConv):
+            depthwise = part.depthwise.get_submodule("conv")
+            assert isinstance(depthwise, nn.Conv2d)
+            _begin_small(depthwise.weight.data, generator)
+
+
+def _begin_small(kernel: torch.Tensor, generator: torch.Generator) -> None:
+    margin = (kernel.shape[-1] - CENTRE) // 2
+    if margin <= 0:
+        return
+    middle = slice(margin, margin + CENTRE)
+    drawn = torch.randn((len(kernel), 1, CENTRE, CENTRE), generator=generator)
+    kernel *= NOISE
+    kernel[:, :, middle, middle] += (drawn * math.sqrt(2 / CENTRE**2)).to(kernel)
