@@ -93,13 +93,16 @@ class Study:
     def searches(self) -> None:
         """One search per device."""
         for runtime in RUNTIMES:
+            output = self.folder / f"search-{runtime}"
+            if (output / "result.json").exists():
+                continue
             self.command(
                 *("search", "--table", str(self.folder / f"{runtime}.csv"), "--space", SPACE),
                 *("--target-ms", repr(self.target(runtime)), "--data", "fashion-mnist"),
                 *("--limit", str(self.options.limit), "--resume", "--quiet", "--no-report"),
                 *("--warmup-epochs", str(self.options.search_warmup)),
                 *("--epochs", str(self.options.search_epochs)),
-                *("--output", str(self.folder / f"search-{runtime}")),
+                *("--output", str(output)),
             )
 
     def curve(self) -> None:
