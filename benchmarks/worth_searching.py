@@ -6,13 +6,14 @@ network (all 3x3, expansion 6) there. One search per device; then every network 
 same way and measured on both devices:
 
 - the two found networks and the uniform one, three seeds each;
-- random networks of the same latency on each device (drawn uniformly, kept when the table puts
-  them into the target's window; 8 for LiteRT, 4 for ONNX Runtime), one seed each;
+- on each device 8 random networks of the same latency (drawn uniformly, kept when the table puts
+  them into the target's window), one seed each;
 - for a curve of accuracy against latency, networks derived from the LiteRT search for three
   targets, and the uniform network at three widths.
 
     python benchmarks/worth_searching.py --folder runs/worth            about three hours on 2 cores
     python benchmarks/worth_searching.py --folder runs/worth --json     the figures again
+    python benchmarks/worth_searching.py --start independent            trained from another start
 
 Every step leaves its result in the folder and is not repeated, so the study can be interrupted.
 """
@@ -44,9 +45,9 @@ RUNTIMES = ("onnxruntime", "litert")
 BUDGETS_S = {"onnxruntime": 90, "litert": 240}  # a first LiteRT table converts every op
 UNIFORM_CHOICE = 3  # 3x3, expansion 6
 SEEDS = 3
-RANDOM = {"litert": 8, "onnxruntime": 4}  # the second is what the three hours left room for
-CURVE_SHARES = (0.7, 1.0, 1.4)
-WIDTHS = (0.75, 1.0, 1.25)
+RANDOM = 8
+CURVE_SHARES = (0.7, 1.4)  # and 1, the network found
+WIDTHS = (0.75, 1.25)  # and 1
 
 
 class Study:
@@ -55,6 +56,7 @@ class Study:
     def __init__(self, options: argparse.Namespace) -> None:
         self.folder: Path = options.folder
         self.options = options
+        self.trained = self.folder / f"trained-{options.start}"
         self.space = SearchSpace.load(SPACE)
         self.predictors: dict[str, Predictor] = {}
 
@@ -124,7 +126,7 @@ class Study:
         rows = np.arange(drawn.shape[1])
         latencies = costs.fixed_ms + costs.slot_ms[rows, drawn].sum(1)
         target = self.target(runtime)
-        inside = drawn[(latencies >= 0.99 * target) & (latencies <= target)][: RANDOM[runtime]]
+        inside = drawn[(latencies >= 0.99 * target) & (latencies <= target)][:RANDOM]
         return [Architecture.from_choices(self.space, row.tolist()) for row in inside]
 
     def networks(self) -> dict[str, Architecture]:
@@ -137,12 +139,10 @@ class Study:
                 named[f"random-{runtime}-{index}"] = arch
         whole = self.target("litert")
         for share in CURVE_SHARES:
-            if share != 1.0:
-                folder = self.folder / "derived" / f"litert-{share * whole:g}ms"
-                named[f"derived-{share:g}"] = Architecture.load(folder)
+            folder = self.folder / "derived" / f"litert-{share * whole:g}ms"
+            named[f"derived-{share:g}"] = Architecture.load(folder)
         for width in WIDTHS:
-            if width != 1.0:
-                named[f"uniform-w{width:g}"] = self.uniform(width)
+            named[f"uniform-w{width:g}"] = self.uniform(width)
         for name, arch in named.items():
             arch.save(self.folder / "networks" / f"{name}.json")
         return named
@@ -152,27 +152,25 @@ class Study:
         for seed in range(SEEDS):
             for name in ("found-litert", "uniform", "found-onnxruntime"):
                 yield name, seed
-        for index in range(RANDOM["litert"]):
+        for index in range(RANDOM):
             yield f"random-litert-{index}", 0
         for share in CURVE_SHARES:
-            if share != 1.0:
-                yield f"derived-{share:g}", 0
+            yield f"derived-{share:g}", 0
         for width in WIDTHS:
-            if width != 1.0:
-                yield f"uniform-w{width:g}", 0
-        for index in range(RANDOM["onnxruntime"]):
+            yield f"uniform-w{width:g}", 0
+        for index in range(RANDOM):
             yield f"random-onnxruntime-{index}", 0
 
     def train(self, job: tuple[str, int]) -> None:
         """Trains one network with one seed, on one thread."""
         name, seed = job
-        output = self.folder / "trained" / f"{name}-{seed}"
+        output = self.trained / f"{name}-{seed}"
         if not (output / "result.json").exists():
             self.command(
                 *("train", str(self.folder / "networks" / f"{name}.json"), "--resume", "--quiet"),
                 *("--data", "fashion-mnist", "--limit", str(self.options.limit)),
                 *("--epochs", str(self.options.epochs), "--threads", "1", "--seed", str(seed)),
-                *("--output", str(output)),
+                *("--start", self.options.start, "--output", str(output)),
             )
 
     def measure(self, networks: dict[str, Architecture]) -> dict[str, dict[str, list[float]]]:
@@ -198,7 +196,7 @@ class Study:
 
     def accuracies(self, name: str, seeds: int = 1) -> list[float]:
         """Test accuracy of each training of a network."""
-        folders = [self.folder / "trained" / f"{name}-{seed}" for seed in range(seeds)]
+        folders = [self.trained / f"{name}-{seed}" for seed in range(seeds)]
         return [json.loads((folder / "result.json").read_text())["top1"] for folder in folders]
 
 
@@ -226,7 +224,7 @@ def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str
     figures: dict[str, Any] = {"uniform": spread(uniform), "devices": {}}
     for runtime in RUNTIMES:
         found = study.accuracies(f"found-{runtime}", SEEDS)
-        names = [f"random-{runtime}-{index}" for index in range(RANDOM[runtime])]
+        names = [f"random-{runtime}-{index}" for index in range(RANDOM)]
         random = [study.accuracies(name)[0] for name in names]
         latencies = measured[runtime]
         figures["devices"][runtime] = {
@@ -253,12 +251,12 @@ def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str
     }
     figures["curve"] = {
         "found": [
-            point(study, measured, f"derived-{share:g}" if share != 1.0 else "found-litert")
-            for share in CURVE_SHARES
+            point(study, measured, name)
+            for name in ("found-litert", *(f"derived-{share:g}" for share in CURVE_SHARES))
         ],
         "uniform": [
-            point(study, measured, f"uniform-w{width:g}" if width != 1.0 else "uniform")
-            for width in WIDTHS
+            point(study, measured, name)
+            for name in ("uniform", *(f"uniform-w{width:g}" for width in WIDTHS))
         ],
     }
     return figures
@@ -300,7 +298,7 @@ def described(document: dict[str, Any]) -> str:
     for name, row in document["specialisation_ms"].items():
         cells = "   ".join(f"on {device} {latency_text(row[device])}" for device in row)
         lines.append(f"  {name:22} {cells}")
-    lines.append("\naccuracy against measured LiteRT latency :")
+    lines.append("\naccuracy against measured LiteRT latency:")
     for kind, points in document["curve"].items():
         for item in points:
             lines.append(
@@ -341,6 +339,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/worth"))
     parser.add_argument("--limit", type=int, default=16000, help="training images")
     parser.add_argument("--epochs", type=int, default=4, help="of each training")
+    parser.add_argument("--start", choices=["identity", "independent"], default="identity")
     parser.add_argument("--search-warmup", type=int, default=4)
     parser.add_argument("--search-epochs", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
@@ -366,7 +365,9 @@ def main() -> None:
     if options.until == "trainings":
         return
     figures = judge(study, study.measure(networks))
-    settings = {name: getattr(options, name) for name in ("limit", "epochs", "search_warmup")}
+    settings = {
+        name: getattr(options, name) for name in ("limit", "epochs", "start", "search_warmup")
+    }
     document = {"settings": {**settings, "search_epochs": options.search_epochs}, **figures}
     if options.plot:
         plot(figures["curve"], options.plot)

@@ -34,13 +34,24 @@ def identity_start(network: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for part in network.modules():
         if isinstance(part, Residual) and isinstance(part.body, MBConv):
-            norm = part.body.project.get_submodule("bn")
-            assert isinstance(norm, nn.BatchNorm2d)
-            nn.init.zeros_(norm.weight)
+            begin_as_shortcut(part.body)
         elif isinstance(part, MBConv):
-            depthwise = part.depthwise.get_submodule("conv")
-            assert isinstance(depthwise, nn.Conv2d)
-            _begin_small(depthwise.weight.data, generator)
+            _begin_small(convolution(part.depthwise), generator)
+
+
+def begin_as_shortcut(block: MBConv) -> None:
+    """Sets the scale of a block's last BatchNorm to 0: with a shortcut it is then the identity."""
+    norm = block.project.get_submodule("bn")
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.zeros_(norm.weight)
+
+
+def convolution(part: nn.Module | None) -> torch.Tensor:
+    """The weight of a convolution with BatchNorm, to be changed in place."""
+    found = part.get_submodule("conv") if part is not None else None
+    assert isinstance(found, nn.Conv2d)
+    weight: torch.Tensor = found.weight.data
+    return weight
 
 
 def _begin_small(kernel: torch.Tensor, generator: torch.Generator) -> None:

@@ -210,8 +210,8 @@ def _check_rounds(rounds: Sequence[Round], names: Sequence[str], timing: TimingC
         raise ProfilingError(
             f"the budget ended before every op was measured {least} times, without which there is "
             f"no interval: {seldom} of {len(names)} have fewer rounds. Go on with --resume "
-            "(converted models are kept, so that more of the budget goes to measuring), or give "
-            "more with --budget."
+            "(rounds are kept, and so are models that had to be converted), or give more with "
+            "--budget."
         )
 
 

@@ -13,13 +13,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxyless_hw.network.ops import MBConv
+from proxyless_hw.network.start import NOISE, begin_as_shortcut, convolution
 from proxyless_hw.search.supernet import MixedOp, SuperNet
-
-NOISE = 0.1
-"""Scale of what is each candidate's own, relative to its independent initialisation."""
 
 
 @torch.no_grad()
@@ -34,16 +32,14 @@ def align_candidates(supernet: SuperNet, seed: int) -> None:
                 _align(expanded, generator)
             if mixed.has_shortcut and len(mixed.candidates) > 1:
                 for block in blocks:
-                    norm = block.project.get_submodule("bn")
-                    assert isinstance(norm, nn.BatchNorm2d)
-                    nn.init.zeros_(norm.weight)
+                    begin_as_shortcut(block)
 
 
 def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
-    width = min(_conv(block.depthwise).shape[0] for block in blocks)
-    kernel = min(_conv(block.depthwise).shape[-1] for block in blocks)
-    out_c = _conv(blocks[0].project).shape[0]
-    in_c = _conv(blocks[0].expand).shape[1]
+    width = min(convolution(block.depthwise).shape[0] for block in blocks)
+    kernel = min(convolution(block.depthwise).shape[-1] for block in blocks)
+    out_c = convolution(blocks[0].project).shape[0]
+    in_c = convolution(blocks[0].expand).shape[1]
 
     def draw(*shape: int, fan_out: int) -> Tensor:
         return torch.randn(shape, generator=generator) * math.sqrt(2 / fan_out)
@@ -52,9 +48,9 @@ def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
     depthwise = draw(width, 1, kernel, kernel, fan_out=kernel * kernel)
     project = draw(out_c, width, 1, 1, fan_out=out_c)
     for block in blocks:
-        own = _conv(block.expand)
+        own = convolution(block.expand)
         own[:width] = own[:width] * NOISE + expand.to(own)
-        own = _conv(block.depthwise)
+        own = convolution(block.depthwise)
         rest = own.shape[0] - width
         margin = (own.shape[-1] - kernel) // 2
         middle = slice(margin, margin + kernel)
@@ -63,13 +59,6 @@ def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
         own[width:, :, middle, middle] += draw(rest, 1, kernel, kernel, fan_out=kernel * kernel).to(
             own
         )
-        own = _conv(block.project)
+        own = convolution(block.project)
         own *= NOISE
         own[:, :width] += project.to(own)
-
-
-def _conv(part: nn.Module | None) -> Tensor:
-    convolution = part.get_submodule("conv") if part is not None else None
-    assert isinstance(convolution, nn.Conv2d)
-    weight: Tensor = convolution.weight.data
-    return weight
