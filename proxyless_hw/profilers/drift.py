@@ -73,7 +73,13 @@ class Samples:
     @property
     def corrected(self) -> FloatArray:
         """The values at the machine's undisturbed speed, shape (rounds,)."""
-        return self.raw * np.exp(-self.drift)
+        return self.raw * self.factors
+
+    @property
+    def factors(self) -> FloatArray:
+        """What brings each visit to the machine's undisturbed speed, shape (rounds,)."""
+        factors: FloatArray = np.exp(-self.drift)
+        return factors
 
 
 def reference_values(rounds: Iterable[Round]) -> list[float]:

@@ -21,8 +21,8 @@ class Estimate:
         name: the workload.
         interval: median over sessions of the median over rounds, with its 95% interval.
         raw: the median of all rounds without drift correction.
-        p90: 90th percentile of single samples.
-        min: smallest sample.
+        p90: 90th percentile of single samples, drift-corrected as the interval is.
+        min: smallest sample, likewise: never above the estimate.
         rounds: rounds measured.
         samples: timed calls.
         converged: whether the goal was met.
@@ -48,13 +48,14 @@ def estimates(
     )
     found = []
     for name, item, interval in zip(names, samples, intervals, strict=True):
+        factors = item.factors if config.correct_drift else np.ones_like(item.raw)
         found.append(
             Estimate(
                 name=name,
                 interval=interval,
                 raw=float(np.median(item.raw)),
-                p90=_p90(item.visits),
-                min=min(visit.min for visit in item.visits),
+                p90=_p90(item.visits, factors),
+                min=float(min(factors * [visit.min for visit in item.visits])),
                 rounds=len(item.visits),
                 samples=sum(visit.calls for visit in item.visits),
                 converged=len(item.visits) >= config.min_rounds and is_done(interval, config),
@@ -63,12 +64,16 @@ def estimates(
     return found
 
 
-def _p90(visits: Sequence[Visit]) -> float:
+def _p90(visits: Sequence[Visit], factors: FloatArray) -> float:
     """90th percentile of all samples, or of the visits' own percentiles where those are all."""
-    pooled = [sample for visit in visits for sample in visit.samples]
+    pooled = [
+        sample * factor
+        for visit, factor in zip(visits, factors, strict=True)
+        for sample in visit.samples
+    ]
     if pooled:
         return float(np.quantile(pooled, 0.9))
-    return float(np.median([visit.p90 for visit in visits]))
+    return float(np.median(factors * [visit.p90 for visit in visits]))
 
 
 def values_of(samples: Samples, config: TimingConfig) -> list[FloatArray]:

@@ -30,8 +30,8 @@ class Measured:
         name: the network's name or the file's path.
         median_ms: median of per-round medians.
         ci_low_ms, ci_high_ms: its 95% interval.
-        p90_ms: 90th percentile of single samples.
-        min_ms: smallest sample.
+        p90_ms: 90th percentile of single samples, drift-corrected as the median is.
+        min_ms: smallest sample, likewise.
         rounds: rounds measured.
         samples: timed calls.
         converged: whether the goal was met.

@@ -229,6 +229,20 @@ def test_p90_and_minimum_come_from_single_samples() -> None:
     assert first.p90 == pytest.approx(COSTS[0] * 1.02)
 
 
+def test_p90_and_minimum_are_on_the_scale_of_the_estimate() -> None:
+    """An op seen only while the machine was slow: its smallest sample is no more than its value."""
+    clock = FakeClock()
+    session = FakeSession(clock, COSTS, slowdown=lambda now: 1.0 + min(1.0, now / 0.2))
+    config = TimingConfig(min_rounds=1, max_rounds=1, repeat_above=10.0)
+    measured = run(session, clock, config)
+    raw = np.array([estimate.raw for estimate in measured.estimates])
+    assert max(raw / COSTS) > 1.5
+    for estimate in measured.estimates:
+        assert estimate.min <= estimate.interval.estimate <= estimate.p90
+        assert estimate.min == pytest.approx(0.99 * estimate.interval.estimate)
+        assert estimate.p90 == pytest.approx(1.02 * estimate.interval.estimate)
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("goal", 0.0), ("goal", 1.5), ("budget_s", -1.0), ("budget_s", math.inf)]
 )
