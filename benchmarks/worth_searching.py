@@ -8,8 +8,10 @@ same way and measured on both devices:
 - the two found networks and the uniform one, three seeds each;
 - on each device 8 random networks of the same latency (drawn uniformly, kept when the table puts
   them into the target's window), one seed each;
-- for a curve of accuracy against latency, networks derived from the LiteRT search for three
-  targets, and the uniform network at three widths.
+- for a curve of accuracy against latency, networks derived from each search for further targets,
+  and the uniform network at three widths. ONNX Runtime's fastest is trained with three seeds: can
+  a network for ONNX Runtime be faster there than LiteRT's and as accurate? The one that has to
+  fill the uniform network's latency cannot.
 
     python benchmarks/worth_searching.py --folder runs/worth            about three hours on 2 cores
     python benchmarks/worth_searching.py --folder runs/worth --json     the figures again
@@ -46,8 +48,10 @@ BUDGETS_S = {"onnxruntime": 90, "litert": 240}  # a first LiteRT table converts 
 UNIFORM_CHOICE = 3  # 3x3, expansion 6
 SEEDS = 3
 RANDOM = 8
-CURVE_SHARES = (0.7, 1.4)  # and 1, the network found
+SHARES = {"onnxruntime": (0.6, 0.8), "litert": (0.7, 1.4)}  # of the target; 1 is the one found
 WIDTHS = (0.75, 1.25)  # and 1
+FASTEST = f"derived-onnxruntime-{SHARES['onnxruntime'][0]:g}"
+REPEATED = ("found-litert", "uniform", "found-onnxruntime", FASTEST)
 
 
 class Study:
@@ -108,16 +112,19 @@ class Study:
             )
 
     def curve(self) -> None:
-        """Networks for other targets from the LiteRT search, without a new one."""
-        whole = self.target("litert")
-        for share in CURVE_SHARES:
-            folder = self.folder / "derived" / f"litert-{share * whole:g}ms"
-            if not (folder / "architecture.json").exists():
-                self.command(
-                    *("derive", str(self.folder / "search-litert")),
-                    *("--target-ms", f"{share * whole:g}"),
-                    *("--output", str(self.folder / "derived"), "--quiet"),
-                )
+        """Networks for other targets from the two searches, without new ones."""
+        for runtime, shares in SHARES.items():
+            for share in shares:
+                if not (self.derived(runtime, share) / "architecture.json").exists():
+                    self.command(
+                        *("derive", str(self.folder / f"search-{runtime}")),
+                        *("--target-ms", f"{share * self.target(runtime):g}"),
+                        *("--output", str(self.folder / "derived"), "--quiet"),
+                    )
+
+    def derived(self, runtime: str, share: float) -> Path:
+        """The folder of the network derived for a share of a device's target."""
+        return self.folder / "derived" / f"{runtime}-{share * self.target(runtime):g}ms"
 
     def randoms(self, runtime: str) -> list[Architecture]:
         """Uniformly drawn networks whose predicted latency lies in the target's window."""
@@ -137,10 +144,10 @@ class Study:
         for runtime in RUNTIMES:
             for index, arch in enumerate(self.randoms(runtime)):
                 named[f"random-{runtime}-{index}"] = arch
-        whole = self.target("litert")
-        for share in CURVE_SHARES:
-            folder = self.folder / "derived" / f"litert-{share * whole:g}ms"
-            named[f"derived-{share:g}"] = Architecture.load(folder)
+        for runtime, shares in SHARES.items():
+            for share in shares:
+                arch = Architecture.load(self.derived(runtime, share))
+                named[f"derived-{runtime}-{share:g}"] = arch
         for width in WIDTHS:
             named[f"uniform-w{width:g}"] = self.uniform(width)
         for name, arch in named.items():
@@ -150,12 +157,14 @@ class Study:
     def trainings(self) -> Iterator[tuple[str, int]]:
         """(network, seed), the ones that carry the comparison first."""
         for seed in range(SEEDS):
-            for name in ("found-litert", "uniform", "found-onnxruntime"):
+            for name in REPEATED:
                 yield name, seed
         for index in range(RANDOM):
             yield f"random-litert-{index}", 0
-        for share in CURVE_SHARES:
-            yield f"derived-{share:g}", 0
+        for runtime, shares in SHARES.items():
+            for share in shares:
+                if f"derived-{runtime}-{share:g}" not in REPEATED:
+                    yield f"derived-{runtime}-{share:g}", 0
         for width in WIDTHS:
             yield f"uniform-w{width:g}", 0
         for index in range(RANDOM):
@@ -194,8 +203,9 @@ class Study:
         document: dict[str, dict[str, list[float]]] = json.loads(path.read_text())
         return document
 
-    def accuracies(self, name: str, seeds: int = 1) -> list[float]:
+    def accuracies(self, name: str) -> list[float]:
         """Test accuracy of each training of a network."""
+        seeds = SEEDS if name in REPEATED else 1
         folders = [self.trained / f"{name}-{seed}" for seed in range(seeds)]
         return [json.loads((folder / "result.json").read_text())["top1"] for folder in folders]
 
@@ -220,10 +230,10 @@ def difference(first: Sequence[float], second: Sequence[float]) -> dict[str, Any
 
 def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
     """The figures of the study."""
-    uniform = study.accuracies("uniform", SEEDS)
+    uniform = study.accuracies("uniform")
     figures: dict[str, Any] = {"uniform": spread(uniform), "devices": {}}
     for runtime in RUNTIMES:
-        found = study.accuracies(f"found-{runtime}", SEEDS)
+        found = study.accuracies(f"found-{runtime}")
         names = [f"random-{runtime}-{index}" for index in range(RANDOM)]
         random = [study.accuracies(name)[0] for name in names]
         latencies = measured[runtime]
@@ -243,31 +253,35 @@ def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str
                 "random": float(np.mean([latencies[name][0] for name in names])),
             },
         }
-    figures["specialisation_ms"] = {
-        f"found for {searched}": {
-            runtime: measured[runtime][f"found-{searched}"] for runtime in RUNTIMES
+    figures["specialisation"] = [
+        point(study, measured, name) for name in ("found-onnxruntime", FASTEST, "found-litert")
+    ]
+    figures["curves"] = {
+        runtime: {
+            "found": [
+                point(study, measured, name)
+                for name in (
+                    f"found-{runtime}",
+                    *(f"derived-{runtime}-{share:g}" for share in SHARES[runtime]),
+                )
+            ],
+            "uniform": [
+                point(study, measured, name)
+                for name in ("uniform", *(f"uniform-w{width:g}" for width in WIDTHS))
+            ],
         }
-        for searched in RUNTIMES
-    }
-    figures["curve"] = {
-        "found": [
-            point(study, measured, name)
-            for name in ("found-litert", *(f"derived-{share:g}" for share in CURVE_SHARES))
-        ],
-        "uniform": [
-            point(study, measured, name)
-            for name in ("uniform", *(f"uniform-w{width:g}" for width in WIDTHS))
-        ],
+        for runtime in RUNTIMES
     }
     return figures
 
 
 def point(study: Study, measured: dict[str, dict[str, list[float]]], name: str) -> dict[str, Any]:
-    """A network on the curve: its LiteRT latency and the mean accuracy of its seeds."""
-    latency = measured["litert"][name][0]
-    seeds = SEEDS if name in ("found-litert", "uniform") else 1
-    accuracy = float(np.mean(study.accuracies(name, seeds)))
-    return {"network": name, "latency_ms": latency, "accuracy": accuracy, "seeds": seeds}
+    """A network's latency with its interval on each device, and the accuracy of its seeds."""
+    return {
+        "network": name,
+        "measured_ms": {runtime: measured[runtime][name] for runtime in RUNTIMES},
+        "accuracies": study.accuracies(name),
+    }
 
 
 def described(document: dict[str, Any]) -> str:
@@ -295,42 +309,56 @@ def described(document: dict[str, Any]) -> str:
                 f"({low:+.2f} to {high:+.2f}), {lead:+.1f} standard deviations"
             )
     lines.append("\nspecialisation, measured ms:")
-    for name, row in document["specialisation_ms"].items():
-        cells = "   ".join(f"on {device} {latency_text(row[device])}" for device in row)
-        lines.append(f"  {name:22} {cells}")
-    lines.append("\naccuracy against measured LiteRT latency:")
-    for kind, points in document["curve"].items():
-        for item in points:
-            lines.append(
-                f"  {kind:8} {item['network']:15} {item['latency_ms']:.3f} ms  "
-                f"top-1 {100 * item['accuracy']:.2f} (seeds {item['seeds']})"
-            )
+    for item in document["specialisation"]:
+        cells = "  ".join(
+            f"on {name} {latency_text(item['measured_ms'][name])}" for name in RUNTIMES
+        )
+        lines.append(f"  {item['network']:23} {cells}  {accuracy_text(item)}")
+    for device, curves in document["curves"].items():
+        lines.append(f"\naccuracy against measured latency on {device}:")
+        for kind, points in curves.items():
+            for item in sorted(points, key=lambda item: float(item["measured_ms"][device][0])):
+                latency = latency_text(item["measured_ms"][device])
+                lines.append(f"  {kind:8} {item['network']:23} {latency} ms  {accuracy_text(item)}")
     return "\n".join(lines)
+
+
+def accuracy_text(item: dict[str, Any]) -> str:
+    accuracies = item["accuracies"]
+    seeds = f" (mean of {len(accuracies)} seeds)" if len(accuracies) > 1 else " (one seed)"
+    return f"top-1 {100 * float(np.mean(accuracies)):.2f}{seeds}"
 
 
 def latency_text(measured: Sequence[float]) -> str:
     return f"{measured[0]:.3f} ({measured[1]:.3f} to {measured[2]:.3f})"
 
 
-def plot(curve: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Accuracy against measured latency: networks found and width-scaled uniform ones."""
+def plot(curves: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
+    """Accuracy against measured latency, one panel per device; bars are the seeds' range."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(curves), sharey=True)
     labels = {"found": "one search, three targets", "uniform": "uniform 3x3, three widths"}
-    for kind, marker in (("found", "o"), ("uniform", "s")):
-        points = sorted(curve[kind], key=lambda item: float(item["latency_ms"]))
-        axes.plot(
-            [item["latency_ms"] for item in points],
-            [100 * item["accuracy"] for item in points],
-            marker=marker,
-            label=labels[kind],
-        )
-    axes.set_xlabel("measured LiteRT latency (ms)")
-    axes.set_ylabel("Fashion-MNIST top-1 (%)")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    for axes, (device, curve) in zip(panels, curves.items(), strict=True):
+        for kind, marker in (("found", "o"), ("uniform", "s")):
+            points = sorted(curve[kind], key=lambda item: float(item["measured_ms"][device][0]))
+            means = np.array([100 * np.mean(item["accuracies"]) for item in points])
+            least = np.array([100 * min(item["accuracies"]) for item in points])
+            most = np.array([100 * max(item["accuracies"]) for item in points])
+            axes.errorbar(
+                [item["measured_ms"][device][0] for item in points],
+                means,
+                yerr=[means - least, most - means],
+                marker=marker,
+                capsize=3,
+                label=labels[kind],
+            )
+        axes.set_title(device)
+        axes.set_xlabel("measured latency (ms)")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("Fashion-MNIST top-1 (%)")
+    panels[-1].legend(loc="lower right")
     figure.savefig(path)
 
 
@@ -346,7 +374,7 @@ def main() -> None:
     parser.add_argument(
         "--until", choices=["tables", "searches", "trainings"], help="stop after this step"
     )
-    parser.add_argument("--plot", type=Path, help="draws the curve into this file")
+    parser.add_argument("--plot", type=Path, help="draws the curves into this file")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     study = Study(options)
@@ -370,7 +398,7 @@ def main() -> None:
     }
     document = {"settings": {**settings, "search_epochs": options.search_epochs}, **figures}
     if options.plot:
-        plot(figures["curve"], options.plot)
+        plot(figures["curves"], options.plot)
     print(json.dumps(document) if options.json else described(document))
 
 
