@@ -337,7 +337,7 @@ def plot(curves: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None
     """Accuracy against measured latency, one panel per device; bars are the seeds' range."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.0), layout="constrained")
     panels = figure.subplots(1, len(curves), sharey=True)
     labels = {"found": "one search, three targets", "uniform": "uniform 3x3, three widths"}
     for axes, (device, curve) in zip(panels, curves.items(), strict=True):
@@ -358,7 +358,7 @@ def plot(curves: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None
         axes.set_xlabel("measured latency (ms)")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("Fashion-MNIST top-1 (%)")
-    panels[-1].legend(loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(path)
 
 
