@@ -13,9 +13,10 @@ same way and measured on both devices:
   a network for ONNX Runtime be faster there than LiteRT's and as accurate? The one that has to
   fill the uniform network's latency cannot.
 
-    python benchmarks/worth_searching.py --folder runs/worth            about three hours on 2 cores
+    python benchmarks/worth_searching.py --folder runs/worth            over three hours on 2 cores
     python benchmarks/worth_searching.py --folder runs/worth --json     the figures again
     python benchmarks/worth_searching.py --start independent            trained from another start
+    python benchmarks/worth_searching.py --progress                     the accuracies so far
 
 Every step leaves its result in the folder and is not repeated, so the study can be interrupted.
 """
@@ -49,8 +50,13 @@ UNIFORM_CHOICE = 3  # 3x3, expansion 6
 SEEDS = 3
 RANDOM = 8
 SHARES = {"onnxruntime": (0.6, 0.8), "litert": (0.7, 1.4)}  # of the target; 1 is the one found
+DERIVED = {
+    f"derived-{runtime}-{share:g}": (runtime, share)
+    for runtime, shares in SHARES.items()
+    for share in shares
+}
 WIDTHS = (0.75, 1.25)  # and 1
-FASTEST = f"derived-onnxruntime-{SHARES['onnxruntime'][0]:g}"
+FASTEST = "derived-onnxruntime-0.6"
 REPEATED = ("found-litert", "uniform", "found-onnxruntime", FASTEST)
 
 
@@ -96,6 +102,10 @@ class Study:
         """The uniform network's latency on a device, by its table, in ms."""
         return self.predictors[runtime].predict_ms(self.uniform())
 
+    def predicted(self, arch: Architecture) -> dict[str, float]:
+        """A network's latency by each table, in ms."""
+        return {runtime: self.predictors[runtime].predict_ms(arch) for runtime in RUNTIMES}
+
     def searches(self) -> None:
         """One search per device."""
         for runtime in RUNTIMES:
@@ -113,14 +123,13 @@ class Study:
 
     def curve(self) -> None:
         """Networks for other targets from the two searches, without new ones."""
-        for runtime, shares in SHARES.items():
-            for share in shares:
-                if not (self.derived(runtime, share) / "architecture.json").exists():
-                    self.command(
-                        *("derive", str(self.folder / f"search-{runtime}")),
-                        *("--target-ms", f"{share * self.target(runtime):g}"),
-                        *("--output", str(self.folder / "derived"), "--quiet"),
-                    )
+        for runtime, share in DERIVED.values():
+            if not (self.derived(runtime, share) / "architecture.json").exists():
+                self.command(
+                    *("derive", str(self.folder / f"search-{runtime}")),
+                    *("--target-ms", f"{share * self.target(runtime):g}"),
+                    *("--output", str(self.folder / "derived"), "--quiet"),
+                )
 
     def derived(self, runtime: str, share: float) -> Path:
         """The folder of the network derived for a share of a device's target."""
@@ -144,10 +153,8 @@ class Study:
         for runtime in RUNTIMES:
             for index, arch in enumerate(self.randoms(runtime)):
                 named[f"random-{runtime}-{index}"] = arch
-        for runtime, shares in SHARES.items():
-            for share in shares:
-                arch = Architecture.load(self.derived(runtime, share))
-                named[f"derived-{runtime}-{share:g}"] = arch
+        for name, (runtime, share) in DERIVED.items():
+            named[name] = Architecture.load(self.derived(runtime, share))
         for width in WIDTHS:
             named[f"uniform-w{width:g}"] = self.uniform(width)
         for name, arch in named.items():
@@ -161,10 +168,9 @@ class Study:
                 yield name, seed
         for index in range(RANDOM):
             yield f"random-litert-{index}", 0
-        for runtime, shares in SHARES.items():
-            for share in shares:
-                if f"derived-{runtime}-{share:g}" not in REPEATED:
-                    yield f"derived-{runtime}-{share:g}", 0
+        for name in DERIVED:
+            if name not in REPEATED:
+                yield name, 0
         for width in WIDTHS:
             yield f"uniform-w{width:g}", 0
         for index in range(RANDOM):
@@ -210,6 +216,21 @@ class Study:
         return [json.loads((folder / "result.json").read_text())["top1"] for folder in folders]
 
 
+def progress(study: Study) -> str:
+    """Test top-1 of what is trained so far, in %, random networks of a device together."""
+    groups: dict[str, list[float]] = {}
+    for name, seed in study.trainings():
+        path = study.trained / f"{name}-{seed}" / "result.json"
+        if path.exists():
+            group = name.rpartition("-")[0] if name.startswith("random-") else name
+            groups.setdefault(group, []).append(100 * json.loads(path.read_text())["top1"])
+    lines = [f"test top-1 in %, trained so far with --start {study.options.start}"]
+    for group, values in groups.items():
+        sd = f"sd {np.std(values, ddof=1):.2f}, " if len(values) > 1 else ""
+        lines.append(f"  {group:23} {np.mean(values):.2f} ({sd}n {len(values)})")
+    return "\n".join(lines)
+
+
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """Mean, standard deviation, and 95% t interval of the mean."""
     from scipy.stats import t
@@ -228,7 +249,11 @@ def difference(first: Sequence[float], second: Sequence[float]) -> dict[str, Any
     return {"difference": gap, "interval": [float(test.low), float(test.high)]}
 
 
-def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+def judge(
+    study: Study,
+    networks: dict[str, Architecture],
+    measured: dict[str, dict[str, list[float]]],
+) -> dict[str, Any]:
     """The figures of the study."""
     uniform = study.accuracies("uniform")
     figures: dict[str, Any] = {"uniform": spread(uniform), "devices": {}}
@@ -254,7 +279,8 @@ def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str
             },
         }
     figures["specialisation"] = [
-        point(study, measured, name) for name in ("found-onnxruntime", FASTEST, "found-litert")
+        point(study, measured, name) | {"predicted_ms": study.predicted(networks[name])}
+        for name in ("found-onnxruntime", FASTEST, "found-litert", "uniform")
     ]
     figures["curves"] = {
         runtime: {
@@ -262,7 +288,7 @@ def judge(study: Study, measured: dict[str, dict[str, list[float]]]) -> dict[str
                 point(study, measured, name)
                 for name in (
                     f"found-{runtime}",
-                    *(f"derived-{runtime}-{share:g}" for share in SHARES[runtime]),
+                    *(other for other, (device, _) in DERIVED.items() if device == runtime),
                 )
             ],
             "uniform": [
@@ -308,10 +334,11 @@ def described(document: dict[str, Any]) -> str:
                 f"  found - {other}: {100 * gap['difference']:+.2f} points "
                 f"({low:+.2f} to {high:+.2f}), {lead:+.1f} standard deviations"
             )
-    lines.append("\nspecialisation, measured ms:")
+    lines.append("\nspecialisation, ms by the table and measured:")
     for item in document["specialisation"]:
         cells = "  ".join(
-            f"on {name} {latency_text(item['measured_ms'][name])}" for name in RUNTIMES
+            f"on {name} {item['predicted_ms'][name]:.3f}, {latency_text(item['measured_ms'][name])}"
+            for name in RUNTIMES
         )
         lines.append(f"  {item['network']:23} {cells}  {accuracy_text(item)}")
     for device, curves in document["curves"].items():
@@ -374,10 +401,14 @@ def main() -> None:
     parser.add_argument(
         "--until", choices=["tables", "searches", "trainings"], help="stop after this step"
     )
+    parser.add_argument("--progress", action="store_true", help="what is trained so far, and end")
     parser.add_argument("--plot", type=Path, help="draws the curves into this file")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     study = Study(options)
+    if options.progress:
+        print(progress(study))
+        return
     options.folder.mkdir(parents=True, exist_ok=True)
     study.tables()
     if options.until == "tables":
@@ -392,7 +423,7 @@ def main() -> None:
             assert done is None
     if options.until == "trainings":
         return
-    figures = judge(study, study.measure(networks))
+    figures = judge(study, networks, study.measure(networks))
     settings = {
         name: getattr(options, name) for name in ("limit", "epochs", "start", "search_warmup")
     }
