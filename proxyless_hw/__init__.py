@@ -29,6 +29,7 @@ _HOME = {
     "load": "proxyless_hw.train.load",
     "load_published_weights": "proxyless_hw.network.published",
     "run_search": "proxyless_hw.search.driver",
+    "verify": "proxyless_hw.predictors.verify",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module in proxyless_hw.commands, one line of help)
     "profile": ("profile", "Measure every op a search space needs on a device."),
     "validate": ("validate", "Whole networks: measured against predicted."),
+    "verify": ("verify", "One file: does it meet its target on this machine?"),
     "devices": ("devices", "What can be profiled here."),
     "table": ("table", "Show, check, compare, import, merge, calibrate or transfer tables."),
     "fit": ("fit", "Fit a predictor to a table and judge it."),

@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from proxyless_hw.architecture import Architecture
-from proxyless_hw.deploy import load_images, load_source
-from proxyless_hw.errors import ProfilingError
-from proxyless_hw.export.export import ExportConfig, Target, export_network, write_manifest
+from proxyless_hw.predictors.judgement import judge_intervals
+from proxyless_hw.predictors.verdict import Verification
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.networks import Measured, measure_in_fresh_process
-from proxyless_hw.profilers.profile import ProfileConfig, profile
-from proxyless_hw.profilers.timing import Progress, TimingConfig
+from proxyless_hw.profilers.measurement import Measurement
+from proxyless_hw.profilers.profile import ProfileConfig
+from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.report.report import write_report
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import SearchResult, read_result, run_search
-from proxyless_hw.search.observer import SearchObserver, TerminalObserver
+from proxyless_hw.search.driver import SearchResult
 from proxyless_hw.search.run_folder import RunFolder
-from proxyless_hw.search.verify import agrees
-from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.stages import (
+    SearchLength,
+    Talk,
+    export_stage,
+    measure_stage,
+    profile_stage,
+    search_stage,
+    verify_stage,
+)
 
-PROFILE_SECONDS = 60.0
+PROFILE_SECONDS = 36.0
+SEARCH_SECONDS = 45.0
+VERIFY_SECONDS = 45.0
+FILE_SECONDS = 10.0
 DIGITS_CLASSES = 10
-SCHEDULE: dict[str, Any] = {"warmup_epochs": 8, "epochs": 16, "finalists": 6}
-
-ShowProgress = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
-
-
-@dataclass(frozen=True)
-class DemoRow:
-    """One exported file: target, prediction, measurement.
-
-    Attributes:
-        file: the exported file.
-        runtime: what ran it.
-        target_ms: the search's target; None for a runtime the search was not for.
-        predicted_ms: by the profiled table; None likewise.
-        measured: in a fresh process.
-    """
-
-    file: Path
-    runtime: str
-    target_ms: float | None
-    predicted_ms: float | None
-    measured: Measured
+FINALISTS = 4
 
 
 @dataclass(frozen=True)
@@ -58,60 +42,73 @@ class DemoResult:
     Attributes:
         folder: the run folder; ``report.html`` is in it.
         search: the search's result.
-        rows: one per exported file.
-        agrees: whether the ONNX file's measured interval comes within 3% of the target.
+        onnx: the ONNX file, which the search was for: target, prediction, measurement, verdict.
+        tflite: the TFLite file, for comparison; the search was not for its runtime.
         seconds: the whole demo.
     """
 
     folder: Path
     search: SearchResult
-    rows: tuple[DemoRow, ...]
-    agrees: bool
+    onnx: Verification
+    tflite: Measurement
     seconds: float
 
 
-def run_demo(
-    folder: Path, seed: int, quiet: bool, show_progress: ShowProgress, say: Callable[[str], None]
-) -> DemoResult:
+def run_demo(folder: Path, seed: int, talk: Talk) -> DemoResult:
     """Runs the loop; each stage that a killed demo has finished is not done again.
 
     Args:
         folder: the run folder.
         seed: of profile and search.
-        quiet: no progress.
-        show_progress: makes a progress bar for the profile.
-        say: told of each stage.
+        talk: how it tells what it does.
 
     Raises:
         ProxylessHwError: whatever stops a stage.
     """
     started = time.perf_counter()
-    table_path = folder / "table.csv"
-    say("1/5  profiling this CPU: every op of the imagenet space at 224 px, 10 classes")
-    _profile(table_path, seed, show_progress)
-    say("2/5  searching for the middle of what this CPU can reach, then measuring the finalists")
-    search = _search(folder, table_path, seed, quiet)
-    say("3/5  exporting the found network as ONNX and TFLite, each compared with torch")
-    onnx, tflite = _export(folder)
-    say("4/5  measuring both files in a fresh process")
-    rows = _measure(onnx, tflite, search)
-    first = rows[0].measured
-    target = float(search.document["target_ms"])
-    result = DemoResult(
-        folder,
-        search,
-        rows,
-        agrees(target, first.ci_low_ms, first.ci_high_ms),
-        time.perf_counter() - started,
+    whole = PROFILE_SECONDS + SEARCH_SECONDS + VERIFY_SECONDS + 2 * FILE_SECONDS + 35
+    talk.say(
+        f"This profiles the CPU, searches a network for it on the embedded digits, exports and "
+        f"measures it: about {whole / 60:.0f} minutes, more on a busy machine. Everything goes "
+        f"into {folder}; stopped, the same command goes on."
     )
-    say("5/5  writing the report")
-    _record(folder, result)
+    path = folder / "table.csv"
+    talk.say(
+        "1/5  profiling this CPU: every op of the imagenet space at 224 px, 10 classes, "
+        f"{PROFILE_SECONDS:.0f} s"
+    )
+    table = profile_stage(_profile_config(path, seed), talk)
+    judgement = judge_intervals(table)
+    if judgement.grade == "poor":
+        talk.say(f"     {judgement.sentence} The demo goes on with what there is.")
+    talk.say("2/5  searching for the middle of what this CPU can reach, then measuring finalists")
+    config = SearchConfig(
+        table=str(path),
+        output=str(folder),
+        resume=True,
+        verify=True,
+        verify_budget=VERIFY_SECONDS,
+        force=True,
+        seed=seed,
+        finalists=FINALISTS,
+    )
+    search = search_stage(config, SearchLength(seconds=SEARCH_SECONDS), talk)
+    talk.say(
+        "3/5  exporting the found network as ONNX and TFLite, each compared with torch (about 20 s)"
+    )
+    onnx, tflite = export_stage(folder, "demo")
+    talk.say(f"4/5  measuring both files in a fresh process, up to {FILE_SECONDS:.0f} s each")
+    verified = verify_stage(onnx, table, search.document, FILE_SECONDS)
+    measured = measure_stage([tflite], FILE_SECONDS)[0]
+    talk.say("5/5  writing the report")
+    result = DemoResult(folder, search, verified, measured, time.perf_counter() - started)
+    _record(folder, verified)
     write_report([folder], None)
     return replace(result, seconds=time.perf_counter() - started)
 
 
-def _profile(path: Path, seed: int, show_progress: ShowProgress) -> LatencyTable:
-    config = ProfileConfig(
+def _profile_config(path: Path, seed: int) -> ProfileConfig:
+    return ProfileConfig(
         output=path,
         device="cpu",
         settings=ProfilerSettings(runtime="onnxruntime"),
@@ -121,59 +118,13 @@ def _profile(path: Path, seed: int, show_progress: ShowProgress) -> LatencyTable
         timing=TimingConfig(budget_s=PROFILE_SECONDS, seed=seed),
         resume=True,
     )
-    with show_progress("profiling imagenet") as progress:
-        return profile(config, progress)
 
 
-def _search(folder: Path, table: Path, seed: int, quiet: bool) -> SearchResult:
-    run = RunFolder(folder)
-    if run.result.exists():
-        return read_result(folder)
-    config = SearchConfig(
-        table=str(table), output=str(folder), resume=True, verify=True, seed=seed, **SCHEDULE
-    )
-    return run_search(config, _silent if quiet else TerminalObserver)
-
-
-def _silent(constraints: object) -> SearchObserver:
-    return SearchObserver()
-
-
-def _export(folder: Path) -> tuple[Path, Path]:
-    source = load_source(str(folder))
-    if source.data is None:
-        raise ProfilingError(f"{folder} names no data set: it is no run of the demo.")
-    data = load_images(source.data, source.network)
-    config = ExportConfig(resolution=source.network.arch.resolution, weights=source.weights)
-    targets = [
-        Target("onnx", "fp32", folder / "exports" / "demo-fp32.onnx"),
-        Target("tflite", "fp32", folder / "exports" / "demo-fp32.tflite"),
-    ]
-    files = export_network(source.network, targets, config, data)
-    write_manifest(folder / "exports" / "manifest.json", files, source.network, config)
-    return targets[0].path, targets[1].path
-
-
-def _measure(onnx: Path, tflite: Path, search: SearchResult) -> tuple[DemoRow, ...]:
-    timing = TimingConfig(goal=0.005)
-    (onnx_ms,) = measure_in_fresh_process(paths=[onnx], timing=timing, sessions=3)
-    (tflite_ms,) = measure_in_fresh_process(paths=[tflite], timing=timing, sessions=3)
-    predicted = float(search.document["predicted_ms"])
-    target = float(search.document["target_ms"])
-    return (
-        DemoRow(onnx, "ONNX Runtime", target, predicted, onnx_ms),
-        DemoRow(tflite, "LiteRT", None, None, tflite_ms),
-    )
-
-
-def _record(folder: Path, result: DemoResult) -> None:
+def _record(folder: Path, verified: Verification) -> None:
     """Adds the measured file to the run: the exported file, not only the network, was timed."""
-    measured = result.rows[0].measured
-    facts = {
-        "measured_ms": measured.median_ms,
-        "measured_interval_ms": [measured.ci_low_ms, measured.ci_high_ms],
-    }
+    value, low, high = verified.decisive
+    facts = {"measured_ms": value, "measured_interval_ms": [low, high]}
     run = RunFolder(folder)
     arch = Architecture.load(run.architecture)
     replace(arch, provenance={**arch.provenance, **facts}).save(run.architecture)
-    run.write_json(run.result, {**run.read_json(run.result), **facts})
+    run.write_json(run.result, {**run.read_json(run.result), **facts, "file": verified.to_dict()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,7 @@ from proxyless_hw.export.export import (
 from proxyless_hw.network.network import Network, build_network
 
 if TYPE_CHECKING:
-    from proxyless_hw.profilers.networks import Measured
+    from proxyless_hw.profilers.measurement import Measurement
     from proxyless_hw.search.data import DataConfig, DataSplit
 
 EXPORT_FOLDER: Final = "exports"
@@ -174,7 +174,7 @@ def export_all(
         report("measuring every file on this CPU, one thread")
         measured = measure_exports([file.target.path for file in files])
         latencies = {
-            Path(name).name: {**asdict(item), "name": Path(name).name}
+            Path(name).name: {**item.to_dict(), "name": Path(name).name}
             for name, item in measured.items()
         }
         write_manifest(path, files, source.network, config, latencies)
@@ -182,20 +182,29 @@ def export_all(
     return manifest
 
 
-def measure_exports(paths: Sequence[Path]) -> dict[str, Measured]:
+EXPORT_SECONDS_A_FILE: Final = 10.0
+
+
+def measure_exports(paths: Sequence[Path]) -> dict[str, Measurement]:
     """Latency of model files on this CPU, one thread, by path; each runtime's interleaved.
 
     Raises:
         ProfilingError: a file cannot be run.
         BackendUnavailableError: a runtime is not installed.
     """
+    from proxyless_hw.profilers.measurement import Measuring
     from proxyless_hw.profilers.networks import measure_files
+    from proxyless_hw.profilers.timing import TimingConfig
 
-    measured: dict[str, Measured] = {}
+    measured: dict[str, Measurement] = {}
     for suffix in (".onnx", ".tflite"):
         group = [path for path in paths if path.suffix == suffix]
         if group:
-            measured.update({item.name: item for item in measure_files(group)})
+            timing = TimingConfig(
+                goal=0.01, budget_s=EXPORT_SECONDS_A_FILE * len(group), spend=False
+            )
+            found = measure_files(group, Measuring(timing=timing))
+            measured.update({item.name: item for item in found})
     return measured
 
 

@@ -13,9 +13,12 @@ from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
-    from proxyless_hw.profilers.networks import Measured
+    from proxyless_hw.profilers.measurement import Measurement
 
 _FILE_SUFFIXES = (".onnx", ".tflite")
+
+SECONDS_A_TARGET = 10.0
+"""Default budget for measuring, per file or network."""
 
 
 @click.command()
@@ -42,10 +45,8 @@ def command(**values: Any) -> None:
       proxyless-hw benchmark runs/demo/model.onnx --device cpu
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
     """  # fmt: skip
-    from proxyless_hw.profilers.networks import (
-        measure_workloads,
-        settings_for_files,
-    )
+    from proxyless_hw.profilers.measurement import Measuring
+    from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
     from proxyless_hw.profilers.timing import TimingConfig
 
     quiet, device = values["quiet"], values["device"]
@@ -54,16 +55,11 @@ def command(**values: Any) -> None:
     files = [workload.file for workload in workloads if workload.file is not None]
     if files:
         settings = settings_for_files(files, settings, device)
-    timing = TimingConfig(goal=values["goal"], budget_s=values["budget"])
+    budget = values["budget"] or SECONDS_A_TARGET * len(workloads)
+    timing = TimingConfig(goal=values["goal"], budget_s=budget, spend=False)
     with progress_bar("benchmark", quiet) as progress:
-        measured = measure_workloads(
-            workloads,
-            settings,
-            device=device,
-            timing=timing,
-            sessions=3 if device == "cpu" else 1,
-            progress=progress,
-        )
+        how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
+        measured = measure_workloads(workloads, how)
     results = [
         _result(workload, item, settings, device, values["per_op"])
         for workload, item in zip(workloads, measured, strict=True)
@@ -96,10 +92,10 @@ def _workloads(values: dict[str, Any]) -> list[Workload]:
 
 
 def _result(
-    workload: Workload, item: Measured, settings: ProfilerSettings, device: str, per_op: bool
+    workload: Workload, item: Measurement, settings: ProfilerSettings, device: str, per_op: bool
 ) -> dict[str, Any]:
     """The figures of one target; size, memory and nodes where they can be had on this host."""
-    result: dict[str, Any] = asdict(item)
+    result: dict[str, Any] = item.to_dict()
     if workload.arch is not None:
         result["resolution"] = workload.arch.resolution
         result["num_classes"] = workload.arch.num_classes
@@ -121,11 +117,18 @@ def _result(
 
 
 def _line(result: dict[str, Any]) -> str:
+    unit = result["unit"]
     text = (
-        f"{result['name']}: median {result['median_ms']:.3f} ms "
-        f"(95% interval {result['ci_low_ms']:.3f} to {result['ci_high_ms']:.3f}), "
-        f"p90 {result['p90_ms']:.3f} ms, {result['rounds']} rounds"
+        f"{result['name']}: median {result['median']:.4g} {unit} "
+        f"(95% interval {result['ci_low']:.4g} to {result['ci_high']:.4g}), "
+        f"p90 {result['p90']:.4g} {unit}, {result['rounds']} visits, cache {result['cache']}"
     )
+    if "machine_speed" in result:
+        text += (
+            f"; at the table's speed {result['table_speed_median']:.4g} {unit} "
+            f"({result['table_speed_ci_low']:.4g} to {result['table_speed_ci_high']:.4g}), "
+            f"the machine runs at {result['machine_speed']:.3f} of it"
+        )
     if "peak_memory_mb" in result:
         text += f"; file {result['file_mb']:.1f} MB, peak memory {result['peak_memory_mb']:.1f} MB"
     if not result["converged"]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
 from proxyless_hw.commands._options import echo_json, log, output_options
+
+if TYPE_CHECKING:
+    from proxyless_hw.tables.table import LatencyTable
 
 
 @click.command()
@@ -111,17 +114,24 @@ def command(**values: Any) -> None:
         _write_bundle(config, bundle, as_json, quiet)
         return
     with progress_bar(f"profiling {values['space']}", quiet) as progress:
-        table = profile(config, progress)
+        table = profile(config, progress, say=lambda message: log(message, quiet))
     if as_json:
+        from proxyless_hw.predictors.judgement import judge_intervals
+
         echo_json(
             {
                 "table": str(output),
                 "ops": len(table),
-                **{key: value for key, value in table.metadata.items() if key != "unconverged_ops"},
+                **{
+                    key: value
+                    for key, value in table.metadata.items()
+                    if key not in ("unconverged_ops", "anchors")
+                },
+                "verdict": judge_intervals(table).grade,
                 "seconds": round(time.perf_counter() - started, 2),
             }
         )
-    log(_summary(table.metadata, len(table), output), quiet)
+    log(_summary(table, output), quiet)
 
 
 def _write_bundle(config: Any, directory: Path, as_json: bool, quiet: bool) -> None:
@@ -140,14 +150,18 @@ def _write_bundle(config: Any, directory: Path, as_json: bool, quiet: bool) -> N
     )
 
 
-def _summary(metadata: Any, ops: int, output: Path) -> str:
-    lines = [f"{output}: {ops} ops on {metadata['device']}, {metadata['runtime']}."]
+def _summary(table: LatencyTable, output: Path) -> str:
+    from proxyless_hw.predictors.judgement import judge_intervals
+
+    metadata = table.metadata
+    lines = [f"{output}: {len(table)} ops on {metadata['device']}, {metadata['runtime']}."]
     if "quality_median_half_width" in metadata:
         lines.append(
             f"Median 95% half-width {float(metadata['quality_median_half_width']):.2%}, "
             f"{float(metadata['quality_within_2_percent']):.0%} of ops within 2%, "
-            f"drift {float(metadata['quality_drift']):.1%}, "
-            f"{metadata['quality_unconverged']} not converged."
+            f"{metadata['quality_unconverged']} not converged; the machine was disturbed "
+            f"{float(metadata['quality_disturbed']):.0%} of the time; caches: "
+            f"{metadata.get('cache', 'as the device has them')}."
         )
     if "quality_repeat_spearman" in metadata:
         lines.append(
@@ -155,8 +169,11 @@ def _summary(metadata: Any, ops: int, output: Path) -> str:
             f"{float(metadata['quality_repeat_median_change']):.2%}, intervals of "
             f"{float(metadata['quality_repeat_overlap']):.0%} of ops overlap."
         )
-    lines.append(
-        f"Next: proxyless-hw validate --table {output} (are predictions right?) or "
-        f"proxyless-hw search --table {output}"
-    )
+    judgement = judge_intervals(table)
+    lines.append(judgement.sentence)
+    if judgement.grade != "poor":
+        lines.append(
+            f"Next: proxyless-hw validate --table {output} (are predictions right?) or "
+            f"proxyless-hw search --table {output}"
+        )
     return "\n".join(lines)

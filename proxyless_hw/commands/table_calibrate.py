@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from proxyless_hw.predictors.calibration import CalibrationNetwork
 
 
+SECONDS_A_NETWORK = 5.0
+"""Default budget for measuring, per network."""
+
+
 @click.command()
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
@@ -104,7 +108,7 @@ def _mape(networks: list[CalibrationNetwork]) -> float:
 
 
 def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
-    from proxyless_hw.predictors.measured import measure_calibration_networks
+    from proxyless_hw.predictors.measured import measure_calibration_networks, measuring_for
     from proxyless_hw.space import SearchSpace
 
     settings = settings_from(values)
@@ -112,11 +116,14 @@ def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
         return measure_calibration_networks(
             loaded,
             SearchSpace.load(values["space"]),
-            settings,
-            device=values["device"],
+            measuring_for(
+                loaded,
+                device=values["device"],
+                settings=settings,
+                budget_s=values["budget"] or SECONDS_A_NETWORK * values["networks"],
+                progress=progress,
+            ),
             networks=values["networks"],
             seed=values["seed"],
             resolution=values["resolution"],
-            budget_s=values["budget"],
-            progress=progress,
         )

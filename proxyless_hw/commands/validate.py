@@ -9,10 +9,15 @@ import click
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
+    from proxyless_hw.predictors.judgement import Judgement, ValidationRecord
     from proxyless_hw.predictors.validation import Accuracy, Validation
     from proxyless_hw.tables.table import LatencyTable
+
+SECONDS_A_NETWORK = 5.0
+"""Default budget for measuring, per network."""
 
 ENOUGH_NETWORKS = 20
 """Fewer networks change no later prediction unless --calibrate says so."""
@@ -37,7 +42,10 @@ ENOUGH_NETWORKS = 20
 )
 @click.option("--resolution", type=click.IntRange(1, 8192), help="The table's own by default.")
 @click.option("--seed", default=0, show_default=True, help="Of the networks.")
-@click.option("--budget", type=float, metavar="SECONDS", help="Time for measuring.")
+@click.option(
+    "--budget", type=float, metavar="SECONDS", help="Time for measuring: 5 s a network by default."
+)
+@click.option("--force", is_flag=True, help="Validate a table that is too poor all the same.")
 @click.option(
     "--goal",
     default=0.01,
@@ -61,9 +69,10 @@ def command(**values: Any) -> None:
       proxyless-hw validate --table tables/cpu.csv --networks 100 --plot validation.png
     """  # fmt: skip
     from proxyless_hw.errors import PredictorError, TableError
-    from proxyless_hw.predictors.validation import validate
+    from proxyless_hw.predictors.judgement import require_usable
+    from proxyless_hw.predictors.measured import NO_ANCHORS, measure_for, measuring_for
+    from proxyless_hw.predictors.validation import draw_networks, score
     from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
-    from proxyless_hw.profilers.timing import TimingConfig
     from proxyless_hw.space import SearchSpace
     from proxyless_hw.tables.table import LatencyTable
 
@@ -80,36 +89,83 @@ def command(**values: Any) -> None:
     if values["runtime"] is None and values["device"] == "cpu":
         values["runtime"] = (table.metadata.get("runtime") or "onnxruntime").split()[0]
     settings = settings_from(values)
-    timing = TimingConfig(goal=values["goal"], budget_s=values["budget"])
+    if not values["force"]:
+        require_usable(table, "validate")
+    space = SearchSpace.load(values["space"])
+    drawn = draw_networks(
+        table, space, values["networks"], values["spread"], values["seed"], values["resolution"]
+    )
+    budget = values["budget"] or SECONDS_A_NETWORK * len(drawn)
+    log(f"measuring {len(drawn)} networks of '{space.id}', up to {format_duration(budget)}", quiet)
     with progress_bar("validating", quiet) as progress:
-        validation = validate(
+        how = measuring_for(
             table,
-            SearchSpace.load(values["space"]),
-            settings,
             device=values["device"],
-            networks=values["networks"],
-            spread=values["spread"],
-            seed=values["seed"],
-            resolution=values["resolution"],
-            timing=timing,
+            settings=settings,
+            budget_s=budget,
+            goal=values["goal"],
             progress=progress,
         )
+        if how.anchors is None:
+            log(NO_ANCHORS, quiet)
+        measured = measure_for(
+            table, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
+        )
+    validation = score(table, drawn, measured)
     document = validation.to_dict()
     if plot is not None:
         plot_validation(validation, f"{table.name}", plot)
         document["plot"] = str(plot)
+    left_out: float | None = None
     if _keeps_calibration(values["calibrate"], values["table"], validation):
         try:
-            document["calibration"] = _calibrate(values["table"], validation)
+            document["calibration"], left_out = _calibrate(values["table"], validation)
             log(f"calibration kept: {document['calibration']}", quiet)
         except PredictorError as error:
             if values["calibrate"]:
                 raise
             log(f"no calibration kept: {error}", quiet)
+    judgement = _judge(values["table"], validation, left_out)
+    document |= {
+        "calibrated_mape": judgement[0].calibrated_mape,
+        "verdict": judgement[1].grade,
+        "machine_speed": _machine_speed(validation),
+    }
     if values["as_json"]:
         echo_json(document)
     else:
-        log(_summary(validation, table), quiet)
+        log(_summary(validation, table, *judgement), quiet)
+
+
+def _judge(
+    table: str, validation: Validation, left_out: float | None
+) -> tuple[ValidationRecord, Judgement]:
+    """The error after calibration and what is to be thought of it; kept beside the table.
+
+    A calibration that was just fitted on these networks is judged by the error of each network
+    predicted from the others.
+    """
+    from proxyless_hw.predictors.judgement import ValidationRecord, judge_networks, save_record
+
+    raw = validation.accuracy("uniform") or validation.accuracy("spread")
+    after = validation.accuracy("uniform", calibrated=True)
+    after = after or validation.accuracy("spread", calibrated=True)
+    assert raw is not None
+    calibrated = left_out if left_out is not None else None if after is None else after.mape
+    record = ValidationRecord(
+        networks=len(validation.networks),
+        mape=raw.mape,
+        bias=raw.bias,
+        calibrated_mape=calibrated,
+    )
+    if Path(table).is_file():
+        save_record(table, record)
+    return record, judge_networks(record, table)
+
+
+def _machine_speed(validation: Validation) -> float | None:
+    speed = validation.networks[0].measured.table_speed
+    return None if speed is None else speed.machine_speed
 
 
 def _keeps_calibration(asked: bool | None, table: str, validation: Validation) -> bool:
@@ -122,7 +178,8 @@ def _keeps_calibration(asked: bool | None, table: str, validation: Validation) -
     return enough and Path(table).is_file() and not calibration_path(table).exists()
 
 
-def _calibrate(table: str, validation: Validation) -> str:
+def _calibrate(table: str, validation: Validation) -> tuple[str, float | None]:
+    """Fits and keeps a calibration; returns its path and its left-out error."""
     from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
 
     networks = validation.calibration_networks()
@@ -132,10 +189,12 @@ def _calibrate(table: str, validation: Validation) -> str:
         [network.measured_ms for network in networks],
         [network.name for network in networks],
     )
-    return str(save_calibration(table, calibration))
+    return str(save_calibration(table, calibration)), calibration.loo_mape
 
 
-def _summary(validation: Validation, table: LatencyTable) -> str:
+def _summary(
+    validation: Validation, table: LatencyTable, record: ValidationRecord, judgement: Judgement
+) -> str:
     lines = [f"{table.name}: measured against predicted"]
     for kind, title in (("uniform", "uniform random"), ("spread", "evenly spread")):
         for calibrated in (False, True):
@@ -143,12 +202,23 @@ def _summary(validation: Validation, table: LatencyTable) -> str:
             if figures is not None:
                 lines.append(_line(title, figures, calibrated))
     for network in validation.of_kind("named"):
-        error = network.predicted_ms / network.measured.median_ms - 1
+        error = network.predicted_ms / network.measured_ms - 1
         lines.append(
             f"  {network.name}: predicted {network.predicted_ms:.2f} ms, measured "
-            f"{network.measured.median_ms:.2f} ms ({error:+.1%})"
+            f"{network.measured_ms:.2f} ms ({error:+.1%})"
         )
-    lines.append(f"Next: proxyless-hw search --table {table.name}")
+    speed = _machine_speed(validation)
+    if speed is not None and abs(speed - 1) >= 0.01:
+        word = "slower" if speed < 1 else "faster"
+        lines.append(
+            f"  The machine is {abs(speed - 1):.0%} {word} than when the table was made; the "
+            "figures are at the table's speed."
+        )
+    if record.calibrated_mape is not None:
+        lines.append(f"  after calibration: MAPE {record.calibrated_mape:.2%}")
+    lines.append(judgement.sentence)
+    if judgement.grade != "poor":
+        lines.append(f"Next: proxyless-hw search --table {table.name}")
     return "\n".join(lines)
 
 

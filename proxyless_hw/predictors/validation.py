@@ -6,7 +6,7 @@ evenly over the feasible range, because uniform ones lie close together and thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,13 +18,10 @@ from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.costs import is_block
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
-from proxyless_hw.predictors.measured import require_same_setting
+from proxyless_hw.predictors.measured import at_table_speed, measure_for
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.predictors.scores import spearman
-from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.networks import Measured, measure_networks
-from proxyless_hw.profilers.registry import get_profiler
-from proxyless_hw.profilers.timing import Progress, TimingConfig
+from proxyless_hw.profilers.measurement import Measurement, Measuring
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import LayerSpec
 from proxyless_hw.tables.check import pricing_shape
@@ -76,8 +73,13 @@ class ValidatedNetwork:
     kind: str
     predicted_ms: float
     calibrated_ms: float | None
-    measured: Measured
+    measured: Measurement
     blocks: int
+
+    @property
+    def measured_ms(self) -> float:
+        """What was measured, at the table's speed where the table has anchors."""
+        return at_table_speed(self.measured)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Validation:
             return None
         return accuracy(
             np.array(predicted, dtype=np.float64),
-            np.array([network.measured.median_ms for network in chosen]),
+            np.array([network.measured_ms for network in chosen]),
         )
 
     def calibration_networks(self) -> list[CalibrationNetwork]:
@@ -110,7 +112,7 @@ class Validation:
                 name=network.name,
                 predicted_ms=network.predicted_ms,
                 blocks=network.blocks,
-                measured_ms=network.measured.median_ms,
+                measured_ms=network.measured_ms,
             )
             for network in self.networks
         ]
@@ -132,8 +134,8 @@ class Validation:
                 "name": network.name,
                 "predicted_ms": network.predicted_ms,
                 "calibrated_ms": network.calibrated_ms,
-                "measured_ms": network.measured.median_ms,
-                "error": network.predicted_ms / network.measured.median_ms - 1,
+                "measured_ms": network.measured_ms,
+                "error": network.predicted_ms / network.measured_ms - 1,
             }
             for network in self.of_kind("named")
         ]
@@ -169,83 +171,117 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float:
 def validate(
     table: LatencyTable,
     space: SearchSpace,
-    settings: ProfilerSettings,
+    how: Measuring,
     *,
-    device: str = "cpu",
     networks: int = 20,
     spread: int = SPREAD_NETWORKS,
     seed: int = 0,
     resolution: int | None = None,
-    timing: TimingConfig | None = None,
-    progress: Callable[[Progress], None] | None = None,
 ) -> Validation:
     """Measures networks of a space and sets them against the table's predictions.
+
+    Measurements count at the table's speed, where the table has anchors.
 
     Args:
         table: must hold every op of the space.
         space: where the networks come from.
-        settings: how they are run; must be the table's setting.
-        device: device kind.
+        how: from `measuring_for`.
         networks: uniform random networks.
         spread: networks spread evenly over the feasible range.
         seed: of the networks.
         resolution: deployment resolution; the table's own when None.
-        timing: the protocol's settings; half-widths of 1% by default.
-        progress: called after each round.
 
     Raises:
-        PredictorError: the device or setting is not the table's.
+        PredictorError: there is nothing to validate.
         MissingEntryError: the table lacks ops of the space.
         ProfilingError, BackendUnavailableError: measuring failed.
     """
     table.require_metric("latency")
+    drawn = draw_networks(table, space, networks, spread, seed, resolution)
+    measured = measure_for(
+        table, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
+    )
+    return score(table, drawn, measured)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnNetwork:
+    """A network that a table is validated on.
+
+    Attributes:
+        name: what it is.
+        kind: ``uniform``, ``spread`` or ``named``.
+        arch: the network at its deployment shape.
+    """
+
+    name: str
+    kind: str
+    arch: Architecture
+
+
+def draw_networks(
+    table: LatencyTable,
+    space: SearchSpace,
+    networks: int,
+    spread: int,
+    seed: int,
+    resolution: int | None = None,
+) -> list[DrawnNetwork]:
+    """Networks of a space: uniform, spread over the feasible range, and its corners.
+
+    Raises:
+        PredictorError: none are asked for.
+        MissingEntryError: the table lacks ops of the space.
+    """
     if networks + spread < 1:
         raise PredictorError("nothing to validate: --networks and --spread are both 0.")
-    require_same_setting(table, get_profiler(device, settings).describe())
     sizes, classes = pricing_shape(table, space, () if resolution is None else (resolution,))
     side = space.resolution if space.resolution in sizes else sizes[0]
     table.require(space.ops(side, classes))
-    raw = fit_predictor(table, "lookup", calibrate=False)
-    calibrated = fit_predictor(table, "lookup")
-    chosen: list[tuple[str, str, Sequence[int]]] = [
+    costs = fit_predictor(table, "lookup", calibrate=False).space_costs(space, side, classes)
+    chosen = [
         (f"uniform {index}", "uniform", row.tolist())
         for index, row in enumerate(uniform_choices(space, networks, seed))
     ]
-    costs = raw.space_costs(space, side, classes)
     chosen += [
         (f"spread {index}", "spread", row.tolist())
         for index, row in enumerate(spread_choices(costs, spread, seed))
     ]
     chosen += [(name, "named", row) for name, row in named_choices(space).items()]
-    archs = [
-        Architecture.from_choices(space, row, resolution=side, num_classes=classes)
-        for _, _, row in chosen
+    return [
+        DrawnNetwork(
+            name,
+            kind,
+            Architecture.from_choices(space, row, resolution=side, num_classes=classes),
+        )
+        for name, kind, row in chosen
     ]
-    measured = measure_networks(
-        archs,
-        settings,
-        device=device,
-        names=[name for name, _, _ in chosen],
-        timing=timing or TimingConfig(goal=0.01),
-        progress=progress,
-    )
+
+
+def score(
+    table: LatencyTable, drawn: Sequence[DrawnNetwork], measured: Sequence[Measurement]
+) -> Validation:
+    """Sets measurements against what a table says, before and after its calibration."""
+    raw = fit_predictor(table, "lookup", calibrate=False)
+    calibrated = fit_predictor(table, "lookup")
     return Validation(
         tuple(
-            _validated(name, kind, arch, item, raw, calibrated)
-            for (name, kind, _), arch, item in zip(chosen, archs, measured, strict=True)
+            _validated(item, found, raw, calibrated)
+            for item, found in zip(drawn, measured, strict=True)
         )
     )
 
 
 def _validated(
-    name: str, kind: str, arch: Architecture, item: Measured, raw: Predictor, calibrated: Predictor
+    drawn: DrawnNetwork, measured: Measurement, raw: Predictor, calibrated: Predictor
 ) -> ValidatedNetwork:
+    arch = drawn.arch
     return ValidatedNetwork(
-        name=name,
-        kind=kind,
+        name=drawn.name,
+        kind=drawn.kind,
         predicted_ms=raw.predict_ms(arch),
         calibrated_ms=None if calibrated.calibration is None else calibrated.predict_ms(arch),
-        measured=item,
+        measured=measured,
         blocks=sum(is_block(op) for op in arch.ops()),
     )
 

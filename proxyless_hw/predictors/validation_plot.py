@@ -6,6 +6,7 @@ from pathlib import Path
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.files import atomic_path
+from proxyless_hw.predictors.measured import at_table_speed
 from proxyless_hw.predictors.validation import Validation
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -34,7 +35,7 @@ def plot_validation(validation: Validation, title: str, path: Path) -> None:
     figure = Figure(figsize=(6, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    values = [network.measured.median_ms for network in validation.networks]
+    values = [network.measured_ms for network in validation.networks]
     values += [network.predicted_ms for network in validation.networks]
     low, high = min(values) * 0.95, max(values) * 1.05
     line = [low, high]
@@ -45,10 +46,11 @@ def plot_validation(validation: Validation, title: str, path: Path) -> None:
         chosen = validation.of_kind(kind)
         if not chosen:
             continue
-        measured = [network.measured.median_ms for network in chosen]
+        triples = [at_table_speed(network.measured) for network in chosen]
+        measured = [median for median, _, _ in triples]
         errors = [
-            [network.measured.median_ms - network.measured.ci_low_ms for network in chosen],
-            [network.measured.ci_high_ms - network.measured.median_ms for network in chosen],
+            [median - low for median, low, _ in triples],
+            [high - median for median, _, high in triples],
         ]
         axes.errorbar(
             [network.predicted_ms for network in chosen], measured, yerr=errors,

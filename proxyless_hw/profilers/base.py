@@ -11,10 +11,10 @@ returns a `Profiler`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.space import BatchNormSpec
@@ -127,5 +127,25 @@ class Profiler(Protocol):
         Raises:
             BackendUnavailableError: the runtime or device is not there.
             ProfilingError: a workload cannot be built or run; the message names it.
+        """
+        ...
+
+
+@runtime_checkable
+class PreparingProfiler(Protocol):
+    """A profiler that makes models before it can open a session, and keeps them."""
+
+    def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
+        """Makes the models that are not kept yet.
+
+        Args:
+            workloads: what will be opened.
+            say: told what is made and how long it takes.
+
+        Returns:
+            Whether anything was made.
+
+        Raises:
+            ProfilingError, ExportError, BackendUnavailableError: a model cannot be made.
         """
         ...

@@ -17,7 +17,7 @@ from proxyless_hw.profilers.benchmark_model import delegate_flags
 from proxyless_hw.profilers.bundle import MAX_ROUNDS, SCHEMA, log_name, visited
 from proxyless_hw.profilers.drift import Round, Segment
 from proxyless_hw.profilers.phone_loop import split_runs
-from proxyless_hw.profilers.profile import entry_of, protocol_line
+from proxyless_hw.profilers.profiled_table import entry_of, protocol_line
 from proxyless_hw.profilers.quality import quality_block
 from proxyless_hw.profilers.timing import TimingConfig, estimates
 from proxyless_hw.specs import OpSpec

@@ -1,31 +1,38 @@
 """The state of the caches in which a network finds each of its ops.
 
 Between two runs of an op, the rest of its network passes through the caches: the op's weights
-have left them, its input has just been written, and the runtime's own code is warm. An op that is
-called in a loop finds everything in the nearest cache and looks up to a tenth faster than it is.
-So before each timed call as much memory is read as a network moves, then the input is touched,
-then the runtime is called once on a model that does nothing.
+have left them if the network is large, its input has just been written, and the runtime's own code
+is warm. An op that is called in a loop finds everything in the nearest cache and looks up to a
+tenth faster than it is; one that is called after more memory was read than its network moves looks
+slower. So before each timed call as much memory is read as one pass of a network of the space
+moves, then the input is touched, then the runtime is called once on a model that does nothing.
+
+Whole networks need none of this: called again and again, as a camera does, a network leaves the
+caches as it finds them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import OpSpec
 
-NETWORK_MEGABYTES = 22
-"""Memory read between two calls: what a mobile network works on.
+DEFAULT_MEGABYTES: Final = 22.0
+"""Memory read between two calls where no space says how much: what a mobile network moves."""
 
-A uniformly random network of the imagenet space at 224 has 15 MB of weights, and the maps of the
-largest op of that space take 7 MB.
-"""
+LEAST_COLD_MEGABYTES: Final = 64.0
+MAX_MEGABYTES: Final = 4096.0
+BYTES: Final = {"fp32": 4, "fp16": 2, "int8": 1}
 
-MAX_MEGABYTES = 4096
+MODES: Final = ("network", "hot", "cold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +43,17 @@ class Conditioning:
         buffer: memory that is read; float32, and written once, because the pages of a fresh
             array of zeros all share one physical page.
         idle_call: runs the runtime on a model that does nothing; None skips that step.
+        cold: whole networks are conditioned too, and inputs are not brought back.
     """
 
     buffer: np.ndarray[Any, np.dtype[np.float32]]
     idle_call: Callable[[], object] | None = None
+    cold: bool = False
 
     def prepare(self, touch: Callable[[], object] | None) -> None:
         """Evicts what the caches hold, then calls `touch` to bring a workload's inputs back."""
         self.buffer.max()
-        if touch is not None:
+        if touch is not None and not self.cold:
             touch()
         if self.idle_call is not None:
             self.idle_call()
@@ -53,30 +62,102 @@ class Conditioning:
 def network_conditioning(
     settings: ProfilerSettings, idle_call: Callable[[], object] | None = None
 ) -> Conditioning | None:
-    """The conditioning that a setting asks for; None for ``--option cache=hot``.
+    """The conditioning that a setting asks for; None for ``--cache hot``.
 
     Args:
-        settings: its options ``cache`` (``network`` or ``hot``) and ``cache_mb`` are used.
+        settings: its options ``cache`` (``network``, ``hot`` or ``cold``) and ``cache_mb`` are
+            used.
         idle_call: runs the runtime on a model that does nothing.
 
     Raises:
         ProfilingError: an option has another value.
     """
-    mode = settings.options.get("cache", "network")
+    mode, megabytes = cache_state(settings)
     if mode == "hot":
         return None
-    if mode != "network":
-        raise ProfilingError(f"option cache is 'network' or 'hot': received {mode[:60]!r}.")
-    text = settings.options.get("cache_mb", str(NETWORK_MEGABYTES))
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_MEGABYTES:
+    size = max(1, round(megabytes * 2**20 / 4))
+    return Conditioning(np.ones(size, dtype=np.float32), idle_call, mode == "cold")
+
+
+def cache_state(settings: ProfilerSettings) -> tuple[str, float]:
+    """The mode and the megabytes read before each call (0 when hot).
+
+    Raises:
+        ProfilingError: an option has another value.
+    """
+    mode = settings.options.get("cache", "network")
+    if mode not in MODES:
+        raise ProfilingError(f"option cache is one of {', '.join(MODES)}: received {mode[:60]!r}.")
+    text = settings.options.get("cache_mb")
+    if text is None:
+        return mode, {"hot": 0.0, "cold": cold_megabytes(), "network": DEFAULT_MEGABYTES}[mode]
+    try:
+        megabytes = float(text)
+    except ValueError:
+        megabytes = -1.0
+    if not 0 < megabytes <= MAX_MEGABYTES:
         raise ProfilingError(
-            f"option cache_mb is a whole number from 1 to {MAX_MEGABYTES}: received {text[:60]!r}."
+            f"option cache_mb is a number of megabytes up to {MAX_MEGABYTES:g}: received "
+            f"{text[:60]!r}."
         )
-    return Conditioning(np.ones(int(text) * 2**20 // 4, dtype=np.float32), idle_call)
+    return mode, 0.0 if mode == "hot" else megabytes
 
 
 def cache_line(settings: ProfilerSettings) -> str:
-    """The cache state in one word for a table's header, as ``network 32 MB`` or ``hot``."""
-    if settings.options.get("cache", "network") == "hot":
-        return "hot"
-    return f"network {settings.options.get('cache_mb', NETWORK_MEGABYTES)} MB"
+    """The cache state for a header, as ``network 22 MB``, ``cold 64 MB`` or ``hot``."""
+    mode, megabytes = cache_state(settings)
+    return "hot" if mode == "hot" else f"{mode} {megabytes:.4g} MB"
+
+
+def cache_options(line: str) -> dict[str, str]:
+    """The options that bring back the state of a table's header line."""
+    mode, _, size = line.partition(" ")
+    if mode not in MODES:
+        return {}
+    number = size.removesuffix(" MB")
+    return {"cache": mode} | ({"cache_mb": number} if number and mode != "hot" else {})
+
+
+def cold_megabytes(cache: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> float:
+    """Memory that empties every cache of this machine: twice the last level."""
+    sizes = []
+    for path in cache.glob("index*/size"):
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+        unit = {"K": 2**10, "M": 2**20}.get(text[-1:], 0)
+        if unit and text[:-1].isdecimal():
+            sizes.append(int(text[:-1]) * unit / 2**20)
+    return min(512.0, max(LEAST_COLD_MEGABYTES, 2 * max(sizes, default=0.0)))
+
+
+def space_megabytes(
+    space: SearchSpace, resolution: int, num_classes: int | None, precision: str, batch_size: int
+) -> float:
+    """Megabytes that one pass of a random network of a space moves: weights and largest maps.
+
+    Args:
+        space: where the networks come from.
+        resolution: input resolution in pixels.
+        num_classes: classes of the classifier; the space's own when None.
+        precision: number format of weights and maps.
+        batch_size: images a call.
+    """
+    fixed = space.fixed_ops(resolution, num_classes)
+    weights = float(sum(map(_weights, fixed)))
+    maps = [_maps(op) for op in fixed]
+    for candidates in space.slot_ops(resolution):
+        present = [op for op in candidates if op is not None]
+        weights += sum(map(_weights, present)) / len(candidates)
+        maps += [max(map(_maps, present), default=0)]
+    return (weights + batch_size * max(maps)) * BYTES[precision] / 2**20
+
+
+def _weights(op: OpSpec) -> int:
+    from proxyless_hw.network.counting import op_parameters
+
+    return op_parameters(op)
+
+
+def _maps(op: OpSpec) -> int:
+    """Values of the largest two maps that an op has at once."""
+    inside = op.mid_c * op.in_h * op.in_w if op.expand > 1 else 0
+    return op.in_c * op.in_h * op.in_w + max(inside, op.out_c * op.out_h * op.out_w)

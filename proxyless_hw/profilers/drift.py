@@ -1,4 +1,10 @@
-"""Records of what was measured, and the drift of the machine that a reference workload shows."""
+"""Records of what was measured, and the machine's speed at each visit as a reference shows it.
+
+A reference workload is visited between the others. The median of its visits around a segment says
+how fast the machine was just then; the lower fifth of these medians is the session's undisturbed
+speed. A visit's value is corrected by the difference, and visits made while the machine was
+disturbed give way to the others, because not every op is slowed down as the reference is.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,16 @@ from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.statistics import FloatArray
 
 UNDISTURBED: Final = 0.2
-"""Quantile of the reference's visits that counts as the machine's undisturbed speed."""
+"""Quantile of the reference's speed that counts as the machine's undisturbed speed."""
+
+CLEAN: Final = 0.08
+"""Log ratio of the reference to its undisturbed speed up to which a visit counts as clean."""
+
+LEAST_CLEAN: Final = 3
+"""Visits of a workload in a session that are kept however disturbed they were."""
+
+LEAST_CLEAN_SHARE: Final = 0.25
+"""Share of a workload's visits in a session that is kept likewise, the least disturbed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +40,17 @@ class Segment:
         names: the visited workloads, in order.
         visits: what each visit gave.
         before, after: the reference before and after, in the metric's unit; None without one.
-        repeats: how often the stretch was measured again because the reference moved.
     """
 
     names: tuple[str, ...]
     visits: tuple[Visit, ...]
     before: float | None = None
     after: float | None = None
-    repeats: int = 0
-
-    @property
-    def movement(self) -> float:
-        """How far the reference moved across the segment: absolute log ratio."""
-        if self.before is None or self.after is None:
-            return 0.0
-        return abs(math.log(self.after / self.before))
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One pass over workloads in random order; `part` counts fresh sessions of one measurement."""
+    """Passes over workloads in random order; `part` counts fresh sessions of one measurement."""
 
     segments: tuple[Segment, ...]
     part: int = 0
@@ -55,10 +61,11 @@ class Samples:
     """All visits to one workload.
 
     Attributes:
-        visits: the visits, one per round it took part in.
-        raw: their values, shape (rounds,).
-        drift: log ratio of the reference at each visit to its undisturbed level, shape (rounds,).
-        parts: the session of each visit, shape (rounds,).
+        visits: the visits, in order.
+        raw: their values, shape (visits,).
+        drift: log ratio of the reference around each visit to its undisturbed level, shape
+            (visits,).
+        parts: the session of each visit, shape (visits,).
     """
 
     visits: tuple[Visit, ...]
@@ -66,62 +73,80 @@ class Samples:
     drift: FloatArray
     parts: NDArray[np.int64]
 
-    def by_session(self, values: FloatArray) -> list[FloatArray]:
-        """Splits values, shape (rounds,), by session."""
-        return [values[self.parts == part] for part in np.unique(self.parts)]
-
     @property
     def corrected(self) -> FloatArray:
-        """The values at the machine's undisturbed speed, shape (rounds,)."""
-        return self.raw * self.factors
+        """The values at the undisturbed speed of their session, shape (visits,)."""
+        corrected: FloatArray = self.raw * np.exp(-self.drift)
+        return corrected
 
     @property
-    def factors(self) -> FloatArray:
-        """What brings each visit to the machine's undisturbed speed, shape (rounds,)."""
-        factors: FloatArray = np.exp(-self.drift)
-        return factors
+    def clean(self) -> NDArray[np.bool_]:
+        """The visits that count, shape (visits,): made while the machine was little disturbed.
+
+        Of each session at least a quarter of the visits counts, and at least three.
+        """
+        kept = self.drift <= CLEAN
+        for part in np.unique(self.parts):
+            members = np.flatnonzero(self.parts == part)
+            least = max(LEAST_CLEAN, math.ceil(LEAST_CLEAN_SHARE * len(members)))
+            kept[members[np.argsort(self.drift[members], kind="stable")[:least]]] = True
+        return kept
+
+    def log_values(self, correct: bool) -> dict[int, FloatArray]:
+        """Session to the logs of the values that the estimate is taken from.
+
+        Args:
+            correct: the clean visits at undisturbed speed; otherwise all visits as they were.
+        """
+        if not correct:
+            return {int(part): np.log(self.raw[self.parts == part]) for part in set(self.parts)}
+        values, clean = np.log(self.corrected), self.clean
+        return {int(part): values[clean & (self.parts == part)] for part in set(self.parts)}
 
 
 def reference_values(rounds: Iterable[Round]) -> list[float]:
     """Every visit to the reference, in order, in the metric's unit."""
+    return _references([segment for record in rounds for segment in record.segments])[0]
+
+
+def _references(segments: Sequence[Segment]) -> tuple[list[float], list[int]]:
+    """The reference's visits in order, and for each segment the place of the one before it."""
     values: list[float] = []
-    for record in rounds:
-        for segment in record.segments:
-            if segment.before is not None and (not values or values[-1] != segment.before):
-                values.append(segment.before)
-            if segment.after is not None:
-                values.append(segment.after)
-    return values
+    places: list[int] = []
+    for segment in segments:
+        if segment.before is not None and (not values or values[-1] != segment.before):
+            values.append(segment.before)
+        places.append(len(values) - 1)
+        if segment.after is not None:
+            values.append(segment.after)
+    return values, places
 
 
-def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
-    """Gathers the visits of each workload with the drift interpolated at each.
+def collect(rounds: Sequence[Round], names: Sequence[str], neighbours: int) -> list[Samples]:
+    """Gathers the visits of each workload with the machine's drift at each.
 
     Each session has a level of its own: where the reference's memory lies changes between them,
     and one level for all would hand that error to every workload.
 
     Args:
         rounds: what was measured.
-        names: the workloads wanted, each at least once in `rounds`.
+        names: the workloads wanted.
+        neighbours: visits to the reference on each side that say how fast the machine was.
 
     Returns:
-        One `Samples` per name, in order.
+        One `Samples` per name, in order; empty where a name was not visited.
     """
-    levels = _levels(rounds)
     parts: dict[str, list[int]] = {name: [] for name in names}
     visits: dict[str, list[Visit]] = {name: [] for name in names}
     drifts: dict[str, list[float]] = {name: [] for name in names}
-    for record in rounds:
-        for segment in record.segments:
-            positions = len(segment.names) + 1
-            for place, (name, visit) in enumerate(
-                zip(segment.names, segment.visits, strict=True), start=1
-            ):
-                if name not in visits:
-                    continue
-                visits[name].append(visit)
-                drifts[name].append(_drift_at(segment, place / positions, levels[record.part]))
-                parts[name].append(record.part)
+    for part in sorted({record.part for record in rounds}):
+        segments = [s for record in rounds if record.part == part for s in record.segments]
+        for segment, drift in zip(segments, drift_of(segments, neighbours), strict=True):
+            for name, visit in zip(segment.names, segment.visits, strict=True):
+                if name in visits:
+                    visits[name].append(visit)
+                    drifts[name].append(drift)
+                    parts[name].append(part)
     return [
         Samples(
             tuple(visits[name]),
@@ -133,22 +158,21 @@ def collect(rounds: Sequence[Round], names: Sequence[str]) -> list[Samples]:
     ]
 
 
-def _levels(rounds: Sequence[Round]) -> dict[int, float]:
-    """Log of the undisturbed reference in each session; 0 without a reference.
+def drift_of(segments: Sequence[Segment], neighbours: int) -> FloatArray:
+    """How much slower than undisturbed the machine was in each segment of one session.
 
-    What disturbs a machine makes it slower, so the level is the lower fifth of the reference's
-    visits: a session of which half was disturbed has the same level as a quiet one.
+    Returns:
+        Log ratios, shape (segments,); zeros without a reference. What disturbs a machine makes it
+        slower, so the undisturbed level is the lower fifth: a session of which half was disturbed
+        has the same level as a quiet one.
     """
-    levels = {}
-    for part in {record.part for record in rounds}:
-        values = reference_values(record for record in rounds if record.part == part)
-        levels[part] = math.log(float(np.quantile(values, UNDISTURBED))) if values else 0.0
-    return levels
-
-
-def _drift_at(segment: Segment, fraction: float, level: float) -> float:
-    """Log ratio of the reference to its level, interpolated between the segment's ends."""
-    if segment.before is None or segment.after is None:
-        return 0.0
-    before, after = math.log(segment.before), math.log(segment.after)
-    return before + fraction * (after - before) - level
+    values, places = _references(segments)
+    if not values:
+        return np.zeros(len(segments))
+    logs = np.log(values)
+    padded = np.pad(logs, neighbours, mode="edge")
+    # Segment k stands between the references at places[k] and places[k] + 1.
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * neighbours)
+    local = np.median(windows, axis=1)[np.minimum(np.array(places) + 1, len(windows) - 1)]
+    drift: FloatArray = local - np.quantile(local, UNDISTURBED)
+    return drift

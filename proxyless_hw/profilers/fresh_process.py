@@ -7,38 +7,27 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ProxylessHwError
-from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.networks import Measured, measure_files, measure_networks
-from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.profilers.measurement import Measurement, Measuring
+from proxyless_hw.profilers.networks import measure_files, measure_networks
 
 
-def answer(request: dict[str, Any]) -> list[Measured]:
+def answer(request: dict[str, Any]) -> list[Measurement]:
     """Measures what a request asks for.
 
     Raises:
         ProxylessHwError: as `measure_files` and `measure_networks`.
     """
-    fields = dict(request["settings"])
-    if fields["cpus"] is not None:
-        fields["cpus"] = tuple(fields["cpus"])
-    settings = ProfilerSettings(**fields)
-    timing = TimingConfig(**request["timing"])
-    device, sessions = request["device"], request["sessions"]
-    measured: list[Measured] = []
+    how = Measuring.from_dict(request["how"])
+    measured: list[Measurement] = []
     if request["paths"]:
-        measured += measure_files(
-            request["paths"], settings, device=device, timing=timing, sessions=sessions
-        )
+        measured += measure_files(request["paths"], how)
     if request["archs"]:
         archs = [Architecture.from_json(text) for text in request["archs"]]
-        measured += measure_networks(
-            archs, settings, device=device, timing=timing, sessions=sessions
-        )
+        measured += measure_networks(archs, how)
     return measured
 
 
@@ -49,7 +38,7 @@ def main() -> None:
     except ProxylessHwError as error:
         json.dump({"error": str(error), "kind": type(error).__name__}, sys.stdout)
         sys.exit(error.exit_code)
-    json.dump({"measured": [asdict(item) for item in measured]}, sys.stdout, allow_nan=False)
+    json.dump({"measured": [item.to_dict() for item in measured]}, sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
 
 

@@ -18,8 +18,9 @@ WARM_UP_CALLS = 3
 WARM_UP_SECONDS = 0.02
 CALIBRATION_CALLS = 3
 PREEMPTION_RETRIES = 3
-CONDITIONED_SAMPLES = 9
-CONDITIONED_VISIT_S = 0.05
+CONDITIONED_SAMPLES = 2
+NETWORK_SAMPLES = 12
+NETWORK_VISIT_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,13 @@ class Runner:
         name: the workload's name.
         call: runs it once.
         touch: brings its inputs back into the caches, for `Conditioning`.
+        whole: a whole network, whose own calls leave the caches as it finds them.
     """
 
     name: str
     call: Callable[[], object]
     touch: Callable[[], object] | None = None
+    whole: bool = False
 
 
 def milliseconds() -> float:
@@ -50,8 +53,10 @@ def preemptions() -> int:
 class HostSession:
     """Times runners in this process; implements `Session`.
 
-    With a conditioning each sample is one call, in the cache state of a network. Without one, a
-    sample is a block that repeats the call until it lasts long enough for the meter's resolution.
+    With a conditioning each sample of an op is one call, in the cache state of a network. A whole
+    network is called once untimed, then again and again, each call a sample. Without a conditioning
+    a sample of an op is a block that repeats the call until it lasts long enough for the meter's
+    resolution.
     A sample during which the kernel took the processor away is taken again, at most three times.
 
     Args:
@@ -59,9 +64,9 @@ class HostSession:
         meter: reading in the metric's unit that only grows (ms for latency, mJ for energy); a
             sample's value is the difference of two readings.
         block_s: least length of a block in seconds.
-        blocks: samples in a visit; with a conditioning up to nine, as long as the calls of a
-            visit stay within 50 ms.
-        conditioning: what comes before each timed call; None times hot blocks.
+        blocks: samples in a visit of hot blocks. A conditioned visit has two, so that the visits
+            to a reference around it say how fast the machine was just then.
+        conditioning: what comes before each timed call of an op; None times hot blocks.
         clock: seconds, monotonic; used to warm up and to size the blocks.
         preempted: count that grows when the processor was taken away.
         resources: closed together with the session.
@@ -103,9 +108,10 @@ class HostSession:
             start = self.clock()
             runner.call()
             fastest = min(fastest, self.clock() - start)
+        if runner.whole:
+            return 1, max(1, min(NETWORK_SAMPLES, int(NETWORK_VISIT_S / max(fastest, 1e-9))))
         if self.conditioning is not None:
-            fitting = int(CONDITIONED_VISIT_S / max(fastest, 1e-9))
-            return 1, max(self.blocks, min(CONDITIONED_SAMPLES, fitting))
+            return 1, CONDITIONED_SAMPLES
         return max(1, math.ceil(self.block_s / max(fastest, 1e-9))), self.blocks
 
     def visit(self, order: Sequence[int]) -> list[Visit]:
@@ -116,7 +122,7 @@ class HostSession:
     def _visit(self, index: int) -> Visit:
         runner = self.runners[index]
         calls = self.calls_per_block[index]
-        if self.conditioning is None:
+        if self._conditions(runner) is None:
             runner.call()
         samples = [self._undisturbed(runner, calls) for _ in range(self.samples_per_visit[index])]
         ordered = sorted(samples)
@@ -142,8 +148,9 @@ class HostSession:
 
     def _sample(self, runner: Runner, calls: int) -> float:
         call, meter = runner.call, self.meter
-        if self.conditioning is not None:
-            self.conditioning.prepare(runner.touch)
+        conditioning = self._conditions(runner)
+        if conditioning is not None:
+            conditioning.prepare(runner.touch)
             start = meter()
             call()
             return meter() - start
@@ -151,6 +158,12 @@ class HostSession:
         for _ in range(calls):
             call()
         return (meter() - start) / calls
+
+    def _conditions(self, runner: Runner) -> Conditioning | None:
+        """What comes before each timed call of a runner."""
+        if runner.whole and self.conditioning is not None and not self.conditioning.cold:
+            return None
+        return self.conditioning
 
     def close(self) -> None:
         """Lets go of the runners and undoes what was set for the session."""

@@ -189,7 +189,6 @@ def _round_to(record: Round) -> dict[str, Any]:
             {
                 "before": segment.before,
                 "after": segment.after,
-                "repeats": segment.repeats,
                 "visits": [
                     [name, visit.value, visit.min, visit.p90, visit.calls, list(visit.samples)]
                     for name, visit in zip(segment.names, segment.visits, strict=True)
@@ -223,5 +222,4 @@ def _segment_from(segment: Mapping[str, Any]) -> Segment:
         visits=tuple(visits),
         before=before,
         after=after,
-        repeats=int(segment["repeats"]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,8 @@ from proxyless_hw.profilers.host import HostSession, Runner
 from proxyless_hw.profilers.scheduling import scheduled
 
 INPUT_SEED = 0
+CONVERSION_S = 0.8
+"""Seconds that converting an op takes with two processes, for the announcement."""
 DELEGATES = ("xnnpack", "none")
 
 
@@ -65,7 +68,7 @@ class LiteRtProfiler:
         with ExitStack() as stack:
             stack.enter_context(scheduled(self.settings))
             runners = [
-                self.runner(workload.name, model)
+                replace(self.runner(workload.name, model), whole=workload.op is None)
                 for workload, model in zip(listed, models, strict=True)
             ]
             idle = runners[listed.index(IDENTITY)].call
@@ -74,6 +77,20 @@ class LiteRtProfiler:
                 conditioning=network_conditioning(self.settings, idle),
                 resources=stack.pop_all(),
             )
+
+    def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
+        """Converts what the cache lacks (see `PreparingProfiler`)."""
+        from proxyless_hw.profilers.tflite_cache import missing_models, tflite_models
+
+        built = [item for item in (*workloads, IDENTITY) if item.file is None]
+        missing = len(missing_models(built, self.settings))
+        if missing:
+            say(
+                f"converting {missing} models to TFLite, about {missing * CONVERSION_S:.0f} s, "
+                "once: they are kept in the cache. The budget counts from then on."
+            )
+            tflite_models(built, self.settings)
+        return missing > 0
 
     def _models(self, workloads: Sequence[Workload]) -> list[bytes]:
         from proxyless_hw.profilers.tflite_cache import tflite_models

@@ -1,4 +1,8 @@
-"""Whole networks and model files, measured by the same protocol as ops."""
+"""Whole networks and model files, measured by the same protocol as ops.
+
+`measure_workloads` is how any network or file is measured: by benchmark, validate, verify, export
+and calibration alike.
+"""
 
 from __future__ import annotations
 
@@ -6,102 +10,66 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
-from proxyless_hw.profilers.drift import Round
-from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
+from proxyless_hw.profilers.conditioning import cache_options
+from proxyless_hw.profilers.measurement import (
+    ANCHOR_PREFIX,
+    Anchors,
+    Measurement,
+    Measuring,
+    TableSpeed,
+)
+from proxyless_hw.profilers.sessions import SESSIONS, MeasurementJob, fine_timing, measure_sessions
+from proxyless_hw.profilers.statistics import interval_of, middle_of
+from proxyless_hw.profilers.timing import Estimate, estimates
 
-NETWORKS_PER_SESSION = 40
+NETWORKS_PER_SESSION: Final = 40
 """Networks held in memory at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One measured network or file.
-
-    Attributes:
-        name: the network's name or the file's path.
-        median_ms: median of per-round medians.
-        ci_low_ms, ci_high_ms: its 95% interval.
-        p90_ms: 90th percentile of single samples, drift-corrected as the median is.
-        min_ms: smallest sample, likewise.
-        rounds: rounds measured.
-        samples: timed calls.
-        converged: whether the goal was met.
-    """
-
-    name: str
-    median_ms: float
-    ci_low_ms: float
-    ci_high_ms: float
-    p90_ms: float
-    min_ms: float
-    rounds: int
-    samples: int
-    converged: bool
-
-
-def measure_files(
-    paths: Sequence[str | Path],
-    settings: ProfilerSettings | None = None,
-    *,
-    device: str = "cpu",
-    timing: TimingConfig | None = None,
-    sessions: int = 1,
-    progress: Callable[[Progress], None] | None = None,
-) -> list[Measured]:
+def measure_files(paths: Sequence[str | Path], how: Measuring | None = None) -> list[Measurement]:
     """Measures model files, interleaved.
 
     Args:
         paths: .onnx or .tflite files, all for one runtime.
-        settings: how they are run; the runtime follows from the suffix when it names none.
-        device: device kind.
-        timing: the protocol's settings; 1% and at most 100 rounds by default.
-        sessions: times the runners are built; intervals of several contain what that changes.
-        progress: called after each round.
+        how: settings, device, budget.
 
     Raises:
         ProfilingError: a file is missing or cannot be run, or the files need two runtimes.
         BackendUnavailableError: the device or runtime is not there.
     """
+    chosen = how or Measuring()
     files = [Path(path) for path in paths]
     for file in files:
         if not file.is_file():
             raise ProfilingError(f"no model file {file}.")
-    chosen = settings_for_files(files, settings or ProfilerSettings(), device)
+    settings = settings_for_files(files, chosen.settings, chosen.device)
     workloads = [Workload(name=str(file), file=file) for file in dict.fromkeys(files)]
-    return measure_workloads(
-        workloads, chosen, device=device, timing=timing, sessions=sessions, progress=progress
-    )
+    return measure_workloads(workloads, replace(chosen, settings=settings))
 
 
 def measure_networks(
     archs: Sequence[Architecture],
-    settings: ProfilerSettings | None = None,
+    how: Measuring | None = None,
     *,
-    device: str = "cpu",
     names: Sequence[str] | None = None,
-    timing: TimingConfig | None = None,
-    sessions: int = 1,
-    progress: Callable[[Progress], None] | None = None,
-) -> list[Measured]:
+) -> list[Measurement]:
     """Measures networks at their deployment shape, interleaved.
 
     Args:
         archs: the networks.
-        settings: how they are run.
-        device: device kind.
+        how: settings, device, budget.
         names: one distinct name per network; ``network 0``, ... by default.
-        timing: the protocol's settings; 1% and at most 100 rounds by default.
-        sessions: times the runners are built; intervals of several contain what that changes.
-        progress: called after each round.
 
     Raises:
         ProfilingError: a network cannot be built or run.
@@ -112,113 +80,119 @@ def measure_networks(
         Workload(name=label, arch=arch, batch_norm=arch.batch_norm)
         for label, arch in zip(labels, archs, strict=True)
     ]
-    chosen = settings or ProfilerSettings()
-    return measure_workloads(
-        workloads, chosen, device=device, timing=timing, sessions=sessions, progress=progress
-    )
+    return measure_workloads(workloads, how or Measuring())
 
 
 def measure_workloads(
     workloads: Sequence[Workload],
-    settings: ProfilerSettings,
+    how: Measuring,
     *,
-    device: str = "cpu",
-    timing: TimingConfig | None = None,
-    sessions: int = 1,
-    progress: Callable[[Progress], None] | None = None,
     profiler: Profiler | None = None,
     clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
-) -> list[Measured]:
-    """Measures networks or files, at most 40 built at a time; the reference joins each session.
+) -> list[Measurement]:
+    """Measures networks or files, at most 40 built at a time.
+
+    The reference joins each session, and so do the anchors where there are any.
 
     Raises:
         ProfilingError, BackendUnavailableError: as `measure_files`.
     """
     if len({workload.name for workload in workloads}) != len(workloads):
         raise ProfilingError("networks measured together need distinct names.")
+    if how.anchors is not None and how.anchors.cache:
+        options = {**how.settings.options, **cache_options(how.anchors.cache)}
+        how = replace(how, settings=replace(how.settings, options=options))
     if profiler is None:
         from proxyless_hw.profilers.registry import get_profiler
 
-        profiler = get_profiler(device, settings)
-    config = timing or TimingConfig(goal=0.01)
+        profiler = get_profiler(how.device, how.settings)
     started = clock()
-    results: list[Measured] = []
+    results: list[Measurement] = []
     for first in range(0, len(workloads), NETWORKS_PER_SESSION):
         chunk = list(workloads[first : first + NETWORKS_PER_SESSION])
-        results += _measure_chunk(
-            chunk,
-            profiler,
-            config,
-            sessions,
-            first,
-            len(workloads),
-            progress,
-            clock,
-            sleep,
-            started,
-        )
+        budget = how.timing.budget_s
+        if budget is not None:
+            budget *= (first + len(chunk)) / len(workloads)
+        timing = replace(how.timing, budget_s=budget)
+        results += _measure_chunk(chunk, replace(how, timing=timing), profiler, clock, started)
     return results
 
 
 def _measure_chunk(
     chunk: Sequence[Workload],
+    how: Measuring,
     profiler: Profiler,
-    config: TimingConfig,
-    sessions: int,
-    before: int,
-    total: int,
-    progress: Callable[[Progress], None] | None,
     clock: Callable[[], float],
-    sleep: Callable[[float], None],
     started: float,
-) -> list[Measured]:
-    """Measures workloads `before` to `before + len(chunk)` of `total`, on their budget share."""
+) -> list[Measurement]:
+    described = dict(profiler.describe())
     reference = _reference(profiler)
-    listed = [*chunk, *reference]
-    names = [workload.name for workload in chunk]
-    rounds: list[Round] = []
-    for part in range(sessions):
-        budget = config.budget_s
-        if budget is not None:
-            budget *= (before + len(chunk) * (part + 1) / sessions) / total
-        with profiler.open(listed) as session:
-            measured = measure(
-                session,
-                listed,
-                len(chunk) if reference else None,
-                replace(config, budget_s=budget),
-                clock=clock,
-                sleep=sleep,
-                progress=progress,
-                started=started,
-                part=part,
-                targets=names,
-            )
-        rounds += measured.rounds
-    return [measured_from(estimate) for estimate in estimates(rounds, names, config)]
+    anchors = [] if how.anchors is None else how.anchors.workloads()
+    timing = replace(fine_timing(how.timing, described), segment=1)
+    job = MeasurementJob(
+        profiler=profiler,
+        workloads=[*chunk, *anchors, *reference],
+        targets=[workload.name for workload in (*chunk, *anchors)],
+        reference=len(chunk) + len(anchors) if reference else None,
+        timing=timing,
+        sessions=how.sessions or (SESSIONS if described.get("device_kind") == "cpu" else 1),
+        started=started,
+        progress=how.progress,
+        clock=clock,
+        way_on="Give more with --budget, or measure fewer at once.",
+    )
+    rounds = measure_sessions(job)
+    # Some devices tell more once they have measured.
+    described.update(profiler.describe())
+    found = estimates(rounds, job.targets, timing)
+    speed = None if how.anchors is None else _speed(found[len(chunk) :], how.anchors)
+    return [_measurement(item, described, speed) for item in found[: len(chunk)]]
+
+
+def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float]:
+    """Log of the anchors' cost now to then, with its 95% half-width."""
+    then = np.log([anchors.values[item.name.removeprefix(ANCHOR_PREFIX)] for item in measured])
+    change = np.log([item.interval.estimate for item in measured]) - then
+    own = np.array([item.own for item in measured])
+    return middle_of(change, own)
+
+
+def _measurement(
+    item: Estimate, described: Mapping[str, str], speed: tuple[float, float] | None
+) -> Measurement:
+    """An estimate under the public field names."""
+    at_table_speed = None
+    if speed is not None:
+        level, half_width = speed
+        whole = float(np.hypot(item.own, half_width))
+        interval = interval_of(float(np.log(item.interval.estimate)) - level, whole)
+        at_table_speed = TableSpeed(
+            median=interval.estimate,
+            ci_low=interval.low,
+            ci_high=interval.high,
+            machine_speed=float(np.exp(-level)),
+        )
+    return Measurement(
+        name=item.name,
+        median=item.interval.estimate,
+        ci_low=item.interval.low,
+        ci_high=item.interval.high,
+        p90=item.p90,
+        min=item.min,
+        unit=described.get("unit", "ms"),
+        rounds=item.rounds,
+        samples=item.samples,
+        converged=item.converged,
+        cache=described.get("cache", "").partition(" ")[0],
+        table_speed=at_table_speed,
+    )
 
 
 def _reference(profiler: Profiler) -> list[Workload]:
-    """The reference op; none where a profiler can only run files as they are."""
+    """The reference op; empty where a profiler can only run files as they are."""
     if not getattr(profiler, "builds_ops", True):
         return []
     return [Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]
-
-
-def measured_from(estimate: Estimate) -> Measured:
-    """An estimate under the public field names."""
-    return Measured(
-        name=estimate.name,
-        median_ms=estimate.interval.estimate,
-        ci_low_ms=estimate.interval.low,
-        ci_high_ms=estimate.interval.high,
-        p90_ms=estimate.p90,
-        min_ms=estimate.min,
-        rounds=estimate.rounds,
-        samples=estimate.samples,
-        converged=estimate.converged,
-    )
 
 
 def settings_for_files(
@@ -248,32 +222,28 @@ def measure_in_fresh_process(
     *,
     paths: Sequence[str | Path] = (),
     archs: Sequence[Architecture] = (),
-    settings: ProfilerSettings | None = None,
-    device: str = "cpu",
-    timing: TimingConfig | None = None,
-    sessions: int = 1,
-    timeout_s: float = 3600.0,
-) -> list[Measured]:
+    how: Measuring | None = None,
+    timeout_s: float | None = None,
+) -> list[Measurement]:
     """Measures files, or networks, in a new Python process that holds nothing else.
 
     Args:
         paths: model files; or
         archs: networks at their deployment shape.
-        settings, device, timing, sessions: as `measure_files`.
-        timeout_s: seconds after which the process is ended.
+        how: settings, device, budget; its progress is not called.
+        timeout_s: seconds after which the process is ended; by default ten times the budget and
+            two minutes.
 
     Raises:
         ProfilingError: the measurement failed (with its message), or took too long.
         BackendUnavailableError: the device or runtime is not there.
     """
-    chosen = settings or ProfilerSettings()
+    chosen = how or Measuring()
+    limit = 120 + 10 * (chosen.timing.budget_s or 600) if timeout_s is None else timeout_s
     request = {
         "paths": [str(Path(path).absolute()) for path in paths],
         "archs": [arch.to_json() for arch in archs],
-        "settings": {**asdict(replace(chosen, options={})), "options": dict(chosen.options)},
-        "device": device,
-        "sessions": sessions,
-        "timing": asdict(timing or TimingConfig(goal=0.01)),
+        "how": chosen.to_dict(),
     }
     try:
         done = subprocess.run(
@@ -281,12 +251,12 @@ def measure_in_fresh_process(
             input=json.dumps(request),
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired as cause:
         raise ProfilingError(
-            f"measuring in a fresh process took more than {timeout_s:g} s and was ended."
+            f"measuring in a fresh process took more than {limit:g} s and was ended."
         ) from cause
     reply = _reply(done.stdout)
     if reply is None:
@@ -297,7 +267,7 @@ def measure_in_fresh_process(
     if "error" in reply:
         unavailable = reply.get("kind") == "BackendUnavailableError"
         raise (BackendUnavailableError if unavailable else ProfilingError)(reply["error"])
-    return [Measured(**item) for item in reply["measured"]]
+    return [Measurement.from_dict(item) for item in reply["measured"]]
 
 
 def _reply(stdout: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,8 @@ class OnnxRuntimeProfiler:
             model, example = self._network_form(workload)
             session = make_session(model, threads, workload.name, optimise=False)
             return bound_runner(session, workload.name, {session.get_inputs()[0].name: example})
-        return bound_runner(session, workload.name, random_inputs(session, batch_size))
+        runner = bound_runner(session, workload.name, random_inputs(session, batch_size))
+        return replace(runner, whole=workload != IDENTITY)
 
     def _network_form(self, workload: Workload) -> tuple[bytes, Any]:
         """An op's model in network form and an input; kept, as later sessions need it again."""

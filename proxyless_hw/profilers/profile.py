@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -10,32 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw._version import __version__
 from proxyless_hw.errors import InterruptedRunError, ProfilingError, TableError
 from proxyless_hw.locks import exclusive_lock, lock_beside
-from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
+from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
+from proxyless_hw.profilers.conditioning import cache_options, space_megabytes
 from proxyless_hw.profilers.drift import Round
-from proxyless_hw.profilers.environment import affinity, load, package_version
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
-from proxyless_hw.profilers.quality import Agreement, quality_block, repeat_agreement
-from proxyless_hw.profilers.sessions import MeasurementJob, measure_sessions
-from proxyless_hw.profilers.stopping import visit_counts
-from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates
+from proxyless_hw.profilers.profiled_table import profiled_table
+from proxyless_hw.profilers.sessions import SESSIONS, MeasurementJob, fine_timing, measure_sessions
+from proxyless_hw.profilers.timing import Progress, TimingConfig
 from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
-from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
+from proxyless_hw.tables.anchors import anchors_of, choose_anchors
+from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
 
-FINISH_SECONDS: Final = 2.5
+FINISH_SECONDS: Final = 3.0
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
-
-IN_PROCESS_SESSIONS: Final = 8
-"""Sessions of a measurement when none are asked for; building anew takes seconds where the models
-themselves are kept."""
-
-LEAST_ROUNDS: Final = 3
-"""Visits of an op below which its interval says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +104,7 @@ def profile(
     *,
     profiler: Profiler | None = None,
     clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
+    say: Callable[[str], None] | None = None,
 ) -> LatencyTable:
     """Measures every op a space needs and writes the table.
 
@@ -122,7 +113,7 @@ def profile(
         progress: called after each round.
         profiler: the device; found by `config.device` when None.
         clock: seconds, monotonic.
-        sleep: pauses for seconds.
+        say: told of what takes longer than a few seconds before measuring starts.
 
     Returns:
         The table as written to `config.output`.
@@ -140,7 +131,11 @@ def profile(
         raise ProfilingError(f"--output must be a file: {config.output} is a folder.")
     lock = lock_beside(config.output)
     with exclusive_lock(lock, ProfilingError, f"table {config.output}") as check_held:
-        return _profile(config, progress, profiler, clock, sleep, started, check_held)
+        return _profile(config, progress, profiler, clock, say or _silent, started, check_held)
+
+
+def _silent(message: str) -> None:
+    """Says nothing."""
 
 
 def _profile(
@@ -148,7 +143,7 @@ def _profile(
     progress: Callable[[Progress], None] | None,
     profiler: Profiler | None,
     clock: Callable[[], float],
-    sleep: Callable[[float], None],
+    say: Callable[[str], None],
     started: float,
     check_held: Callable[[], None],
 ) -> LatencyTable:
@@ -160,7 +155,7 @@ def _profile(
     if profiler is None:
         from proxyless_hw.profilers.registry import get_profiler
 
-        profiler = get_profiler(config.device, config.settings)
+        profiler = get_profiler(config.device, _with_cache(config, space, base))
     description = dict(profiler.describe())
     if base is not None:
         _check_setting(base, description)
@@ -168,51 +163,76 @@ def _profile(
         if not uses:
             base.save(config.output)
             return replace(base, name=str(config.output))
-    timing = _timing(config, started, clock)
-    workloads, reference = _workloads(list(uses), space.batch_norm, description)
-    names = [op.key for op in uses]
-    importance = list(uses.values()) + [0.0] * (len(workloads) - len(uses))
-    sessions = config.sessions or (IN_PROCESS_SESSIONS if _in_process(description) else 1)
-    header = _journal_header(config, description, workloads, sessions)
-    with Journal(_journal_place(config, names), header, config.resume) as journal:
-        job = MeasurementJob(
-            profiler, workloads, reference, importance, timing, sessions, config.repeat, progress,
-            clock, sleep, started,
-        )  # fmt: skip
+    anchors = [] if base is None else list(anchors_of(base) or choose_anchors(base.entries))
+    workloads, reference = _workloads([*uses, *anchors], space.batch_norm, description)
+    started += _prepare(profiler, workloads, clock, say)
+    timing = fine_timing(_timing(config, started, clock), description)
+    targets = [op.key for op in (*uses, *anchors)]
+    job = MeasurementJob(
+        profiler=profiler,
+        workloads=workloads,
+        targets=targets + [IDENTITY.name] * (IDENTITY in workloads),
+        reference=reference,
+        importance=[*uses.values(), *[1.0] * len(anchors), *[0.0] * (IDENTITY in workloads)],
+        timing=timing,
+        sessions=config.sessions or (SESSIONS if _in_process(description) else 1),
+        repeat=config.repeat,
+        progress=progress,
+        clock=clock,
+        started=started,
+    )
+    header = _journal_header(config, description, job)
+    with Journal(_journal_place(config, targets), header, config.resume) as journal:
+
+        def keep(record: Round) -> None:
+            check_held()
+            journal.append(record)
+
         try:
-            rounds = measure_sessions(job, journal, check_held)
+            rounds = measure_sessions(job, journal.rounds, keep)
         except KeyboardInterrupt as cause:
             raise InterruptedRunError(
                 f"interrupted; finished rounds are kept in {journal.path}. Go on: the same command "
                 "with --resume."
             ) from cause
-        _check_rounds(rounds, names, timing)
         # Some devices tell more once they have measured (a phone: mean or median of a visit).
         description.update(profiler.describe())
-        agreement = repeat_agreement(rounds, names, timing, sessions)
-        table = _table(
-            config, space, timing, description, rounds, names, workloads, base, agreement
-        )
+        table = profiled_table(config, space, job, description, rounds, list(uses), base)
         check_held()
         table.save(config.output)
     return table
 
 
-def _check_rounds(rounds: Sequence[Round], names: Sequence[str], timing: TimingConfig) -> None:
-    """Refuses a table of values without intervals: building may have taken most of the budget.
+def _with_cache(
+    config: ProfileConfig, space: SearchSpace, base: LatencyTable | None
+) -> ProfilerSettings:
+    """The settings with the caches' state that fits the space, where none is asked for."""
+    settings = config.settings
+    if config.device != "cpu" or "cache_mb" in settings.options:
+        return settings
+    if settings.options.get("cache", "network") != "network":
+        return settings
+    if base is not None and base.metadata.get("cache"):
+        found = cache_options(base.metadata["cache"])
+        return replace(settings, options={**found, **settings.options})
+    sizes = config.resolutions or (space.resolution,)
+    megabytes = space_megabytes(
+        space, max(sizes), config.num_classes, settings.precision, settings.batch_size
+    )
+    return replace(settings, options={**settings.options, "cache_mb": f"{megabytes:.3g}"})
 
-    Raises:
-        ProfilingError: some ops were visited too seldom.
-    """
-    least = min(LEAST_ROUNDS, timing.min_rounds)
-    seldom = sum(count < least for count in visit_counts(rounds, names).values())
-    if seldom:
-        raise ProfilingError(
-            f"the budget ended before every op was measured {least} times, without which there is "
-            f"no interval: {seldom} of {len(names)} have fewer rounds. Go on with --resume "
-            "(rounds are kept, and so are models that had to be converted), or give more with "
-            "--budget."
-        )
+
+def _prepare(
+    profiler: Profiler,
+    workloads: Sequence[Workload],
+    clock: Callable[[], float],
+    say: Callable[[str], None],
+) -> float:
+    """Seconds that converting took: they come on top of the budget."""
+    if not isinstance(profiler, PreparingProfiler):
+        return 0.0
+    begin = clock()
+    return clock() - begin if profiler.prepare(workloads, say) else 0.0
 
 
 def _finished(config: ProfileConfig) -> LatencyTable | None:
@@ -269,7 +289,7 @@ def _workloads(
     ops: Sequence[OpSpec], batch_norm: BatchNormSpec, description: Mapping[str, str]
 ) -> tuple[list[Workload], int]:
     """One workload per op, the reference, and identity where a call has its overhead."""
-    listed = list(ops)
+    listed = list(dict.fromkeys(ops))
     if REFERENCE_OP not in listed:
         listed.append(REFERENCE_OP)
     workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]
@@ -292,81 +312,12 @@ def _journal_place(config: ProfileConfig, names: Sequence[str]) -> Path:
 
 
 def _journal_header(
-    config: ProfileConfig,
-    description: Mapping[str, str],
-    workloads: Sequence[Workload],
-    sessions: int,
+    config: ProfileConfig, description: Mapping[str, str], job: MeasurementJob
 ) -> dict[str, object]:
     return {
         "setting": {**description, "options": dict(config.settings.options)},
         "cpus": config.settings.cpus,
-        "sessions": sessions,
-        "repeat": config.repeat,
-        "workloads": [workload.name for workload in workloads],
+        "sessions": job.sessions,
+        "repeat": job.repeat,
+        "workloads": [workload.name for workload in job.workloads],
     }
-
-
-def _table(
-    config: ProfileConfig,
-    space: SearchSpace,
-    timing: TimingConfig,
-    description: Mapping[str, str],
-    rounds: Sequence[Round],
-    names: Sequence[str],
-    workloads: Sequence[Workload],
-    base: LatencyTable | None,
-    repeats: Agreement | None,
-) -> LatencyTable:
-    measured = estimates(rounds, names, timing)
-    overhead = estimates(rounds, [IDENTITY.name], timing)[0] if IDENTITY in workloads else None
-    reference = estimates(rounds, [REFERENCE_OP.key], timing)[0]
-    entries = {} if base is None else dict(base.entries)
-    entries.update({OpSpec.from_key(item.name): entry_of(item) for item in measured})
-    quality = quality_block(measured, rounds, overhead, repeats, timing)
-    resolutions = config.resolutions or (space.resolution,)
-    metadata = {} if base is None else dict(base.metadata)
-    metadata.update(description)
-    metadata.update(
-        {
-            "space": space.id,
-            "resolutions": " ".join(map(str, resolutions)),
-            "num_classes": str(config.num_classes or space.num_classes),
-            "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "protocol": protocol_line(timing),
-            "reference_op": REFERENCE_OP.key,
-            "reference_value": repr(reference.interval.estimate),
-            "affinity": affinity(),
-            "load": load(),
-            "versions": f"torch {package_version('torch')}, onnx {package_version('onnx')}, "
-            f"numpy {package_version('numpy')}",
-            "source": f"measured by proxyless-hw {__version__}",
-            **quality,
-        }
-    )
-    if base is not None:
-        metadata["filled"] = f"{len(measured)} ops added; the quality block is theirs"
-    return LatencyTable(entries, metadata, str(config.output))
-
-
-def protocol_line(timing: TimingConfig) -> str:
-    """The protocol in one header line."""
-    correction = "drift corrected" if timing.correct_drift else "drift not corrected"
-    return (
-        f"interleaved rounds in random order, reference every {timing.segment} ops, {correction}, "
-        f"median of per-round medians, 95% interval from rounds and sessions, "
-        f"goal {timing.goal:g}, seed {timing.seed}"
-    )
-
-
-def entry_of(estimate: Estimate) -> Entry:
-    """The table row of an estimate."""
-    interval = estimate.interval
-    return Entry(
-        value=interval.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        p90=estimate.p90,
-        min=estimate.min,
-        rounds=estimate.rounds,
-        samples=estimate.samples,
-    )

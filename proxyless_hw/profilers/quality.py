@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from proxyless_hw.profilers.drift import Round, collect
-from proxyless_hw.profilers.estimates import values_of
-from proxyless_hw.profilers.statistics import level_half_width
-from proxyless_hw.profilers.timing import Estimate, TimingConfig, estimates, reference_drift
+from proxyless_hw.profilers.estimates import (
+    Estimate,
+    disturbed_share,
+    estimates,
+    fit_samples,
+    reference_drift,
+)
+from proxyless_hw.profilers.timing_config import TimingConfig
 from proxyless_hw.tables.table import LEVEL_KEY, LatencyTable
 
 
@@ -107,16 +112,16 @@ def quality_block(
 ) -> Mapping[str, str]:
     """Header lines that say how far a table can be trusted. Ratios are fractions."""
     names = [estimate.name for estimate in measured]
-    level = level_half_width([values_of(item, config) for item in collect(rounds, names)])
+    level = fit_samples(collect(rounds, names, config.neighbours), config).level
     widths = np.array([estimate.interval.relative for estimate in measured])
     unconverged = [estimate.name for estimate in measured if not estimate.converged]
-    repeated = sum(segment.repeats for record in rounds for segment in record.segments)
     block = {
         "quality_median_half_width": f"{np.median(widths):.5f}",
         "quality_p90_half_width": f"{np.quantile(widths, 0.9):.5f}",
         "quality_within_2_percent": f"{(widths <= 0.02).mean():.4f}",
-        "quality_drift": f"{reference_drift(rounds):.4f}",
-        "quality_repeated_segments": str(repeated),
+        "quality_drift": f"{reference_drift(rounds, config.neighbours):.4f}",
+        "quality_disturbed": f"{disturbed_share(rounds, config):.4f}",
+        "quality_sessions": str(len({record.part for record in rounds})),
         "quality_rounds": str(len(rounds)),
         "quality_unconverged": str(len(unconverged)),
     }

@@ -1,35 +1,65 @@
-"""A measurement in several sessions: runners are built anew, because that changes their cost."""
+"""A measurement in several sessions: runners are built anew, because that changes their cost.
+
+This is the one way in which anything is measured: the ops of a table, networks, and files.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Profiler, Workload
 from proxyless_hw.profilers.drift import Round
-from proxyless_hw.profilers.journal import Journal
-from proxyless_hw.profilers.timing import Progress, TimingConfig, measure
+from proxyless_hw.profilers.stopping import visit_counts
+from proxyless_hw.profilers.timing import Progress, TimingConfig, estimates, measure
 
 MOST_BUILDING: Final = 0.5
 """Share of the remaining time that building runners may take before there are fewer sessions."""
 
+FIRST_BUILDING: Final = 0.35
+"""Share of the first building that building again takes, until that was measured."""
 
-@dataclass(frozen=True)
+LEAST_SESSIONS: Final = 3
+"""Sessions before a measurement may end early: what building changes shows by then."""
+
+SESSIONS: Final = 8
+"""Sessions where runners are built in this process, when none are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasurementJob:
-    """What is measured, and with what."""
+    """What is measured, and with what.
+
+    Attributes:
+        profiler: the device.
+        workloads: what a session holds.
+        targets: names of the workloads to estimate.
+        reference: place of the workload that shows the machine's speed; None corrects nothing.
+        importance: how often each target is used; equal when None.
+        timing: the protocol; its budget is that of the whole measurement.
+        sessions: times the runners are built.
+        repeat: whole measurements.
+        progress: called after each round.
+        clock: seconds, monotonic.
+        started: clock reading from which the budget counts.
+        way_on: what to do when the budget was too short, for the message.
+    """
 
     profiler: Profiler
     workloads: Sequence[Workload]
-    reference: int
-    importance: Sequence[float]
+    targets: Sequence[str]
+    reference: int | None
     timing: TimingConfig
     sessions: int
-    repeat: int
-    progress: Callable[[Progress], None] | None
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
     started: float
+    importance: Sequence[float] | None = None
+    repeat: int = 1
+    progress: Callable[[Progress], None] | None = None
+    clock: Callable[[], float] = time.perf_counter
+    way_on: str = "Give more with --budget; what was measured is kept: --resume goes on."
 
     @property
     def deadline(self) -> float:
@@ -55,32 +85,46 @@ class MeasurementJob:
         )
 
 
-def measure_sessions(
-    job: MeasurementJob, journal: Journal, check_held: Callable[[], None] = lambda: None
-) -> list[Round]:
-    """Measures each session with runners built anew; goes on where the journal ends.
+def fine_timing(timing: TimingConfig, description: dict[str, str]) -> TimingConfig:
+    """The protocol for a device: on a CPU the reference is followed closely.
 
-    Where building takes long for the budget there are fewer sessions than asked for.
+    There a visit takes milliseconds and the machine's speed changes within a second; elsewhere a
+    visit takes seconds, or the clock of the device holds for minutes.
+    """
+    if description.get("device_kind") != "cpu" or description.get("metric") != "latency":
+        return timing
+    return replace(timing, segment=2, neighbours=3, round_s=1.5)
+
+
+def measure_sessions(
+    job: MeasurementJob,
+    earlier: Sequence[Round] = (),
+    keep: Callable[[Round], None] | None = None,
+) -> list[Round]:
+    """Measures each session with runners built anew; goes on where earlier rounds end.
+
+    Where building takes long for the budget there are fewer sessions than asked for; the last one
+    may be cut short. Only a target that no session could visit is an error.
 
     Args:
         job: what is measured.
-        journal: takes each finished round.
-        check_held: called before each round is written; raises when its place is not ours.
+        earlier: rounds of an interrupted measurement.
+        keep: takes each finished round.
+
+    Raises:
+        ProfilingError: a workload failed, or the budget ended before every target was measured.
     """
-
-    def keep(record: Round) -> None:
-        check_held()
-        journal.append(record)
-
-    rounds = list(journal.rounds)
+    rounds = list(earlier)
     first = max((record.part for record in rounds), default=0)
     built_s = 0.0
     for repeat in range(first // job.sessions, job.repeat):
         place = first % job.sessions if repeat == first // job.sessions else 0
         left = job.sessions - place
         end = job.clock() + (job.deadline - job.clock()) / (job.repeat - repeat)
+        start = job.clock()
+        own: list[Round] = [r for r in rounds if r.part // job.sessions == repeat]
+        before = [record for record in rounds if record.part // job.sessions != repeat]
         while left > 0:
-            part = repeat * job.sessions + place
             begin = job.clock()
             with job.profiler.open(job.workloads) as session:
                 built_s = job.clock() - begin
@@ -90,19 +134,49 @@ def measure_sessions(
                     job.reference,
                     job.timing_of(begin, end, left),
                     clock=job.clock,
-                    sleep=job.sleep,
                     progress=job.progress,
                     importance=job.importance,
-                    earlier=[record for record in rounds if record.part == part],
+                    earlier=own,
                     on_round=keep,
                     started=job.started,
-                    part=part,
-                    hard_deadline=job.deadline,
+                    part=repeat * job.sessions + place,
+                    targets=job.targets,
+                    hard_deadline=end,
                 )
-            rounds = [record for record in rounds if record.part != part] + list(measured.rounds)
+            own = list(measured.rounds)
+            # What is built first is made ready for the runtime too; profilers keep that.
+            built_s *= FIRST_BUILDING if place == 0 else 1.0
             place += 1
             left = _affordable(job.sessions - place, built_s, end - job.clock())
+            if place >= min(LEAST_SESSIONS, job.sessions) and _reached(job, own):
+                break
+        _check_complete(job, own, job.clock() - start)
+        rounds = before + own
     return rounds
+
+
+def _reached(job: MeasurementJob, rounds: Sequence[Round]) -> bool:
+    """Whether the goal is met by the sessions so far, where a budget is a limit and not a wish."""
+    if job.timing.spend or not all(visit_counts(rounds, job.targets).values()):
+        return False
+    return all(item.converged for item in estimates(rounds, job.targets, job.timing))
+
+
+def _check_complete(job: MeasurementJob, rounds: Sequence[Round], seconds: float) -> None:
+    """Ends a measurement whose budget is over while targets are left without any visit.
+
+    Raises:
+        ProfilingError: says how many are left and about how long they take.
+    """
+    counts = visit_counts(rounds, job.targets)
+    left = sum(count == 0 for count in counts.values())
+    if left:
+        seen = len(counts) - left
+        each = f" They take about {left * seconds / seen:.0f} s." if seen else ""
+        raise ProfilingError(
+            f"the budget of {job.timing.budget_s or 0:.3g} s for measuring ended with {left} of "
+            f"{len(counts)} workloads not measured yet.{each} {job.way_on}"
+        )
 
 
 def _affordable(planned: int, built_s: float, remaining_s: float) -> int:

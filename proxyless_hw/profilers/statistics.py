@@ -1,8 +1,18 @@
-"""Medians over rounds and sessions with their intervals, for many workloads at once."""
+"""Estimates with intervals for many workloads that were measured in several sessions.
+
+A session builds its runners anew, and where their memory then lies moves each workload by about a
+percent and all of them together by another. So the log of workload i in session s is taken as
+
+    centre[i, s] = own[i] + level[s] + error,
+
+where the levels are what a session does to all workloads alike: they are fitted by medians, so
+that sessions of unequal length, sessions that miss some workloads, and sessions that were disturbed
+from end to end do no harm.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,19 +22,22 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 POOLED_FREEDOM: Final = 4
-"""Degrees of freedom that the workloads' common variance between sessions counts for.
+"""Degrees of freedom that the workloads' common variance counts for.
 
-Workloads differ in it (large weights move more than small ones), so it is trusted like a fifth
-session's worth of own data and not like the sample of all workloads that it is.
+Workloads differ in it (large weights move more than small ones), so it is trusted like a few
+samples of a workload's own and not like the sample of all workloads that it is.
 """
+
+COVERAGE: Final = 0.95
+SWEEPS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A median with its 95% interval, in the metric's unit.
+    """An estimate with its 95% interval, in the metric's unit.
 
     Attributes:
-        estimate: median of the per-round medians (their mean over sessions, in logs).
+        estimate: the estimate.
         low, high: bounds of the interval; they enclose the estimate.
     """
 
@@ -43,113 +56,178 @@ class Interval:
         return self.half_width / self.estimate
 
 
-def median_intervals(
-    per_session: Sequence[Sequence[FloatArray]],
-    resamples: int,
-    seed: int,
-    coverage: float = 0.95,
-) -> list[Interval]:
-    """Intervals of the (geometric) mean over sessions of the median over rounds.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What sessions say of workloads, in logs of the metric's unit.
 
-    Within a session, rounds are resampled and a round keeps its own median, since drawing again
-    inside it would count its spread twice (Davison and Hinkley, Bootstrap Methods, 1997,
-    section 3.8). With one session that bootstrap's percentiles are the interval: what building
-    the runners anew would change is not in it.
+    Attributes:
+        estimates: shape (workloads,); at the median session's level.
+        own: 95% half-widths of what is each workload's own, shape (workloads,); infinite where
+            a single visit is all there is.
+        level: 95% half-width of the level that all workloads share; None from one session.
+        freedom: degrees of freedom behind `own`, shape (workloads,).
+    """
 
-    With several, the variance of a workload is that within its sessions plus that between them.
-    Two or three sessions say little about one workload's variance but much about all workloads'
-    together, so each is drawn towards the pooled one and judged with the pooled degrees of
-    freedom (a moderated t interval: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004), in logs.
+    estimates: FloatArray
+    own: FloatArray
+    level: float | None
+    freedom: FloatArray
+
+    def interval(self, index: int) -> Interval:
+        """One workload's interval: its own error and the shared level's."""
+        half_width = float(np.hypot(self.own[index], self.level or 0.0))
+        return interval_of(float(self.estimates[index]), half_width)
+
+
+def interval_of(log_estimate: float, log_half_width: float) -> Interval:
+    """An interval from logs; from 0 to twice the estimate where nothing is known."""
+    estimate = float(np.exp(log_estimate))
+    if not np.isfinite(log_half_width):
+        return Interval(estimate, 0.0, 2 * estimate)
+    factor = float(np.exp(log_half_width))
+    return Interval(estimate, estimate / factor, estimate * factor)
+
+
+def fit_sessions(values: Sequence[Mapping[int, FloatArray]]) -> Fit:
+    """Fits what workloads cost, and how well that is known.
+
+    The variance of a workload is that within its sessions plus that between them. Few visits or
+    sessions say little about one workload's variance but much about all workloads' together, so
+    each is drawn towards the pooled one and judged with the pooled degrees of freedom (a moderated
+    t interval: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 
     Args:
-        per_session: for each workload and session the per-round medians, shape (rounds,).
-        resamples: bootstrap resamples.
-        seed: seeds the resampling; the same seed gives the same intervals.
-        coverage: nominal coverage of the interval.
-
-    Returns:
-        One interval per workload. From a single round it is as wide as nothing is known:
-        from 0 to twice the estimate.
+        values: for each workload, session to the logs of its visits, shape (visits,); at least
+            one visit each.
     """
-    flat = [values for sessions in per_session for values in sessions]
-    resampled = iter(_resampled_medians(flat, resamples, seed))
-    drawn = [[next(resampled) for _ in sessions] for sessions in per_session]
-    centres = [np.log([np.median(values) for values in sessions]) for sessions in per_session]
-    if max(map(len, per_session), default=1) == 1:
-        half_widths = None
-    else:
-        within = np.array([np.mean([np.log(one).var() for one in each]) for each in drawn])
-        half_widths = _half_widths(centres, within, coverage)
-    tails = [(1 - coverage) / 2, (1 + coverage) / 2]
-    intervals = []
-    for place, sessions in enumerate(per_session):
-        estimate = float(np.exp(centres[place].mean()))
-        if sum(map(len, sessions)) < 2:
-            low, high = 0.0, 2 * estimate
-        elif half_widths is None:
-            low, high = np.quantile(drawn[place][0], tails)
-        else:
-            low, high = estimate * np.exp([-half_widths[place], half_widths[place]])
-        intervals.append(Interval(estimate, min(float(low), estimate), max(float(high), estimate)))
-    return intervals
+    parts = sorted({part for sessions in values for part in sessions})
+    shape = (len(values), len(parts))
+    centres, counts = np.full(shape, np.nan), np.zeros(shape)
+    for row, sessions in enumerate(values):
+        for part, logs in sessions.items():
+            column = parts.index(part)
+            centres[row, column], counts[row, column] = np.median(logs), len(logs)
+    within = _within_variance(values, counts)
+    own, levels = _two_way(centres, within, np.zeros(len(values)))
+    between, freedom = _between_variance(centres - own[:, None] - levels, within)
+    own, levels = _two_way(centres, within, between)
+    half_widths = _t95(freedom) / np.sqrt(_weights(centres, within, between).sum(1))
+    half_widths[counts.sum(1) < 2] = np.inf
+    middle = float(np.median(levels))
+    level = _level_half_width(levels, float(np.median(between)))
+    return Fit(own + middle, half_widths, level, freedom)
 
 
-def level_half_width(per_session: Sequence[Sequence[FloatArray]]) -> float | None:
-    """Half-width of the 95% interval of the level that all workloads share, as a fraction.
-
-    Sessions move all workloads together by a little; a sum of many ops keeps that error whole
-    while the ops' own errors average out.
-
-    Args:
-        per_session: as for `median_intervals`.
-
-    Returns:
-        None unless every workload was measured in the same two sessions or more.
-    """
-    from scipy.special import stdtrit
-
-    count = len(per_session[0])
-    if count < 2 or any(len(sessions) != count for sessions in per_session):
-        return None
-    centres = np.log([[np.median(values) for values in sessions] for sessions in per_session])
-    shifts = np.median(centres - centres.mean(1, keepdims=True), axis=0)
-    return float(stdtrit(count - 1, 0.975) * shifts.std(ddof=1) / np.sqrt(count))
+def _weights(centres: FloatArray, within: FloatArray, between: FloatArray) -> FloatArray:
+    """One over the variance of each session's median; 0 where a workload was not visited."""
+    variance = np.where(np.isnan(centres), np.inf, between[:, None] + within)
+    floor = 1e-3 * np.median(variance[np.isfinite(variance)]) + 1e-18
+    weights: FloatArray = 1 / (variance + floor)
+    return weights
 
 
-def _half_widths(centres: Sequence[FloatArray], within: FloatArray, coverage: float) -> FloatArray:
-    """Moderated t half-widths of the mean over sessions, all in logs.
+def _within_variance(values: Sequence[Mapping[int, FloatArray]], counts: FloatArray) -> FloatArray:
+    """Variance of each session's median, shape (workloads, sessions)."""
+    scatter, freedom = np.zeros(len(values)), np.zeros(len(values))
+    for row, sessions in enumerate(values):
+        deviations = [logs - np.median(logs) for logs in sessions.values() if len(logs) > 1]
+        if deviations:
+            joined = np.concatenate(deviations)
+            freedom[row] = len(joined) - len(deviations)
+            robust = (1.4826 * np.median(np.abs(joined))) ** 2
+            # Of two visits the median lies between both: their plain variance is the better one.
+            plain = float(np.mean(joined**2))
+            scatter[row] = (robust if freedom[row] >= 8 else plain) * len(joined) / freedom[row]
+    known = freedom > 0
+    pooled = float(np.median(scatter[known])) if known.any() else 0.0
+    moderated = (POOLED_FREEDOM * pooled + freedom * scatter) / (POOLED_FREEDOM + freedom)
+    efficiency = np.where(counts > 2, np.pi / 2, 1.0)
+    variance: FloatArray = efficiency * moderated[:, None] / np.maximum(counts, 1)
+    return variance
 
-    Args:
-        centres: per workload the log of each session's median, shape (sessions,).
-        within: variance of one such log median over resampled rounds, shape (workloads,).
-        coverage: nominal coverage.
-    """
-    from scipy.special import chdtri, stdtrit
 
-    counts = np.array([len(each) for each in centres])
-    freedom = counts - 1
-    between = np.array([each.var(ddof=1) if len(each) > 1 else 0.0 for each in centres])
+def _two_way(
+    centres: FloatArray, within: FloatArray, between: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Workloads' values, weighted means over sessions, and sessions' levels, medians over them."""
+    seen = ~np.isnan(centres)
+    weights = _weights(centres, within, between)
+    filled = np.where(seen, centres, 0.0)
+    levels = np.zeros(centres.shape[1])
+    own = np.zeros(len(centres))
+    for _ in range(SWEEPS):
+        own = ((filled - levels) * weights).sum(1) / weights.sum(1)
+        step = np.nanmedian(centres - own[:, None] - levels, axis=0)
+        levels = levels + step
+        if np.abs(step).max() < 1e-12:
+            break
+    return own, levels
+
+
+def _between_variance(errors: FloatArray, within: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Moderated variance between sessions and its degrees of freedom, shape (workloads,) each."""
+    from scipy.special import chdtri
+
+    seen = ~np.isnan(errors)
+    freedom = seen.sum(1) - 1.0
     several = freedom > 0
+    if not several.any():
+        return np.zeros(len(errors)), np.full(len(errors), float(POOLED_FREEDOM))
+    spread = np.where(seen, errors, 0.0)
+    mean_within = np.where(seen, within, 0.0).sum(1) / np.maximum(seen.sum(1), 1)
+    own = np.where(several, (spread**2).sum(1) / np.maximum(freedom, 1), 0.0)
     # The median of a chi-square turns the median workload's variance into an unbiased scale that
     # the few workloads with two states of their own do not move.
-    scaled = between[several] * freedom[several] / chdtri(freedom[several], 0.5)
-    pooled = max(0.0, float(np.median(scaled)) - float(np.median(within[several])))
-    own = np.maximum(0.0, between - within)
-    moderated = (POOLED_FREEDOM * pooled + freedom * own) / (POOLED_FREEDOM + freedom)
-    quantile = stdtrit(POOLED_FREEDOM + freedom, (1 + coverage) / 2)
-    return np.asarray(quantile * np.sqrt((moderated + within) / counts))
+    scaled = own[several] * freedom[several] / chdtri(freedom[several], 0.5)
+    pooled = max(0.0, float(np.median(scaled)) - float(np.median(mean_within[several])))
+    excess = np.maximum(0.0, own - mean_within)
+    moderated = (POOLED_FREEDOM * pooled + freedom * excess) / (POOLED_FREEDOM + freedom)
+    return moderated, POOLED_FREEDOM + freedom
 
 
-def _resampled_medians(flat: Sequence[FloatArray], resamples: int, seed: int) -> list[FloatArray]:
-    """Medians of resampled rounds, shape (resamples,) for each array; alike lengths together."""
-    medians: list[FloatArray] = [np.empty(0)] * len(flat)
-    by_count: dict[int, list[int]] = {}
-    for index, values in enumerate(flat):
-        by_count.setdefault(len(values), []).append(index)
-    for count, members in by_count.items():
-        generator = np.random.default_rng((seed, count))
-        draws = generator.integers(0, count, size=(resamples, count))
-        values = np.stack([flat[index] for index in members])  # (members, rounds)
-        for index, row in zip(members, np.median(values[:, draws], axis=2), strict=True):
-            medians[index] = row
-    return medians
+def _level_half_width(levels: FloatArray, between: float) -> float | None:
+    """Half-width of the 95% interval of the median level; None from one session.
+
+    Sessions move all workloads together by a little; a sum of many ops keeps that error whole
+    while the ops' own errors average out. A session that was disturbed from end to end says
+    nothing about the others, so from five sessions on the spread is the median absolute one.
+
+    Args:
+        levels: shape (sessions,).
+        between: variance of one workload between sessions, towards which that of the few levels is
+            drawn.
+    """
+    count = len(levels)
+    if count < 2:
+        return None
+    spread = float(levels.var(ddof=1))
+    if count >= 5:
+        spread = min(spread, (1.4826 * float(np.median(np.abs(levels - np.median(levels))))) ** 2)
+    freedom = POOLED_FREEDOM + count - 1
+    moderated = (POOLED_FREEDOM * between + (count - 1) * spread) / freedom
+    efficiency = np.pi / 2 if count > 2 else 1.0
+    return float(_t95(np.array(freedom)) * np.sqrt(efficiency * moderated / count))
+
+
+def _t95(freedom: FloatArray) -> FloatArray:
+    from scipy.special import stdtrit
+
+    return np.asarray(stdtrit(freedom, (1 + COVERAGE) / 2))
+
+
+def middle_of(values: FloatArray, half_widths: FloatArray) -> tuple[float, float]:
+    """The median of a few values that should agree, with its 95% half-width.
+
+    Args:
+        values: shape (n,), in logs.
+        half_widths: their own 95% half-widths, shape (n,). How much the values scatter is drawn
+            towards what these say.
+    """
+    count = len(values)
+    middle = float(np.median(values))
+    scatter = float(np.mean((values - middle) ** 2)) * count / max(1, count - 1)
+    stated = float(np.mean(half_widths[np.isfinite(half_widths)] ** 2)) / 4 if count else 0.0
+    freedom = POOLED_FREEDOM + count - 1
+    variance = (POOLED_FREEDOM * stated + (count - 1) * max(scatter, stated)) / freedom
+    efficiency = np.pi / 2 if count > 2 else 1.0
+    return middle, float(_t95(np.array(freedom)) * np.sqrt(efficiency * variance / count))

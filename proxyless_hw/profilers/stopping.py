@@ -8,12 +8,9 @@ from typing import Final
 import numpy as np
 
 from proxyless_hw.profilers.drift import Round, collect
-from proxyless_hw.profilers.estimates import is_done, values_of
-from proxyless_hw.profilers.statistics import FloatArray, Interval, median_intervals
+from proxyless_hw.profilers.estimates import fit_samples, is_done
+from proxyless_hw.profilers.statistics import FloatArray, Interval
 from proxyless_hw.profilers.timing_config import TimingConfig
-
-WATCH_RESAMPLES: Final = 200
-"""Bootstrap resamples while measuring; the final intervals take more."""
 
 WATCH_MARGIN: Final = 0.9
 """Share of the goal to reach while measuring, so that the final interval meets it too."""
@@ -25,6 +22,7 @@ def watched_done(interval: Interval, config: TimingConfig) -> bool:
 
 
 def visit_counts(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, int]:
+    """How often each name was visited."""
     counts = dict.fromkeys(names, 0)
     for record in rounds:
         for segment in record.segments:
@@ -35,10 +33,11 @@ def visit_counts(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, int
 
 
 def watched_intervals(
-    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig, resamples: int
+    rounds: Sequence[Round], names: Sequence[str], config: TimingConfig
 ) -> list[Interval]:
-    values = [values_of(samples, config) for samples in collect(rounds, names)]
-    return median_intervals(values, resamples, config.seed)
+    """The intervals of names that were each visited at least once."""
+    fit = fit_samples(collect(rounds, names, config.neighbours), config)
+    return [fit.interval(index) for index in range(len(names))]
 
 
 def choose_next(
@@ -48,9 +47,9 @@ def choose_next(
     weights: FloatArray,
     config: TimingConfig,
 ) -> list[str]:
-    """The workloads of the next round: unfinished ones, then where a narrower interval helps most.
+    """The workloads of the next pass: unfinished ones, then where a narrower interval helps most.
 
-    The round is filled up to one segment, because the reference is visited for it anyway.
+    The pass is filled up to one segment, because the reference is visited for it anyway.
     """
     gain = np.array([interval.half_width for interval in intervals]) * weights
     by_gain = [
@@ -63,7 +62,7 @@ def choose_next(
         if counts[name] < config.max_rounds
         and (counts[name] < config.min_rounds or not watched_done(interval, config))
     ]
-    if not pending and config.budget_s is None:
+    if not pending and (config.budget_s is None or not config.spend):
         return []
     size = max(config.segment, len(names) // 4) if not pending else config.segment
     fill = [name for name in by_gain if name not in set(pending)]

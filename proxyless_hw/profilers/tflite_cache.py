@@ -82,6 +82,18 @@ def tflite_models(
     return models
 
 
+def missing_models(
+    workloads: Sequence[Workload], settings: ProfilerSettings, folder: Path | None = None
+) -> list[Workload]:
+    """The ops and networks that the cache does not hold yet."""
+    place = cache_folder() if folder is None else folder
+    return [
+        workload
+        for workload in workloads
+        if read_entry(place / f"{_digest(_job(workload, settings))}.tflite") is None
+    ]
+
+
 def read_entry(path: Path) -> bytes | None:
     """The model in a cache entry; None when it is absent or damaged."""
     try:

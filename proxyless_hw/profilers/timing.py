@@ -1,14 +1,14 @@
-"""The measurement protocol that every device shares. The clock and the sleep are parameters.
+"""The measurement protocol that every device shares. The clock is a parameter.
 
-Rounds visit the workloads in a fresh random order. A reference workload is visited every ten
-workloads; when it moved, the stretch is measured again. A workload stops once its interval is
-narrow enough, and what is left of the budget goes where it narrows a network's prediction most.
+A pass visits the workloads in a fresh random order, with a visit to a reference workload between
+them that shows how fast the machine is. A workload stops once its interval is narrow enough, and
+what is left of the budget goes where it narrows a network's prediction most.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,6 @@ from proxyless_hw.profilers.drift import Round, Segment
 from proxyless_hw.profilers.estimates import Estimate, estimates, reference_drift
 from proxyless_hw.profilers.statistics import Interval
 from proxyless_hw.profilers.stopping import (
-    WATCH_RESAMPLES,
     choose_next,
     visit_counts,
     watched_done,
@@ -37,20 +36,36 @@ __all__ = [
     "reference_drift",
 ]
 
+JUMP_FACTOR = 30.0
+"""A stretch that takes so many times as long as it should have, ..."""
+JUMP_S = 2.0
+"""... and so many seconds longer, was interrupted: the machine slept, or was stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
     """The outcome of `measure`.
 
     Attributes:
-        estimates: one per workload, in the order given.
-        rounds: the raw record.
+        rounds: the raw record, earlier rounds included.
+        names: the workloads that were asked for.
+        config: the protocol's settings.
         seconds: time taken by this call.
+        jumps: stretches that were dropped because the clock had jumped.
     """
 
-    estimates: tuple[Estimate, ...]
     rounds: tuple[Round, ...]
+    names: tuple[str, ...]
+    config: TimingConfig
     seconds: float
+    jumps: int = 0
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """One per workload that was visited, in the order given."""
+        counts = visit_counts(self.rounds, self.names)
+        seen = [name for name in self.names if counts[name]]
+        return tuple(estimates(self.rounds, seen, self.config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,7 @@ class _Pace:
 
 
 class _Run:
-    """One measurement in progress."""
+    """One session's measurement in progress."""
 
     def __init__(
         self,
@@ -102,7 +117,6 @@ class _Run:
         reference_index: int | None,
         config: TimingConfig,
         clock: Callable[[], float],
-        sleep: Callable[[float], None],
         deadline: float,
         hard_deadline: float,
     ) -> None:
@@ -111,78 +125,71 @@ class _Run:
         self.reference = reference_index
         self.config = config
         self.clock = clock
-        self.sleep = sleep
         self.deadline = deadline
         self.hard_deadline = hard_deadline
         self.pace = _Pace()
-        self.reference_name = (
-            None if reference_index is None else f"reference {workloads[reference_index].name}"
-        )
+        self.jumps = 0
+        self.passes = 0
+        self.before: float | None = None
 
-    def visit(self, names: Sequence[str], before: float | None) -> Segment:
-        """Visits workloads, with the reference after them, and before them when not yet known."""
+    def segment(self, names: Sequence[str]) -> Segment | None:
+        """Visits workloads, with the reference after them, and before them when not yet known.
+
+        Returns:
+            None when the clock jumped meanwhile.
+        """
         order = [self.index[name] for name in names]
         visited = list(names)
         if self.reference is not None:
-            if before is None:
+            if self.before is None:
                 order.insert(0, self.reference)
-                visited.insert(0, str(self.reference_name))
+                visited.insert(0, "")
             order.append(self.reference)
-            visited.append(str(self.reference_name))
+            visited.append("")
         start = self.clock()
         visits = self.session.visit(order)
-        self.pace.learn(visited, self.clock() - start)
+        elapsed = self.clock() - start
         if len(visits) != len(order):
             raise ProfilingError(
                 f"a session returns one visit per workload: {len(order)} were asked for, "
                 f"{len(visits)} came back."
             )
         for name, visit in zip(visited, visits, strict=True):
-            _check(name, visit)
+            _check(name or "the reference", visit)
+        known = all(name in self.pace.seconds for name in visited)
+        if known and elapsed > JUMP_S + JUMP_FACTOR * self.pace.expect(visited):
+            self.before = None
+            self.jumps += 1
+            return None
+        self.pace.learn(visited, elapsed)
         if self.reference is None:
             return Segment(tuple(names), tuple(visits))
-        if before is None:
-            before, visits = visits[0].value, visits[1:]
-        return Segment(tuple(names), tuple(visits[:-1]), before, visits[-1].value)
+        before = visits[0].value if self.before is None else self.before
+        chosen = tuple(visits[-1 - len(names) : -1])
+        self.before = visits[-1].value
+        return Segment(tuple(names), chosen, before, self.before)
 
-    def segment(self, names: Sequence[str], before: float | None) -> tuple[Segment, float | None]:
-        """Measures a segment, again while the reference moves; returns it and the last reference.
+    def passing(self, names: Sequence[str], part: int, missing: Collection[str]) -> list[Segment]:
+        """One pass over `names` in random order; cut short when the budget ends.
 
-        The steadiest of the attempts is kept.
+        Workloads that no session has seen yet come first and may take what is left of the whole
+        budget, not only this session's share of it.
         """
-        best = latest = self.visit(names, before)
-        repeats = 0
-        while (
-            latest.movement > self.config.repeat_above
-            and repeats < self.config.max_repeats
-            and self.clock() + self.pace.expect(names) < self.deadline
-        ):
-            if latest.movement > self.config.pause_above:
-                room = self.deadline - self.clock() - self.pace.expect(names)
-                self.sleep(max(0.0, min(self.config.pause_s, room)))
-                latest = self.visit(names, None)
-            else:
-                latest = self.visit(names, latest.after)
-            repeats += 1
-            best = min(best, latest, key=lambda attempt: attempt.movement)
-        kept = Segment(best.names, best.visits, best.before, best.after, repeats)
-        return kept, latest.after
-
-    def round(self, names: Sequence[str], number: int, part: int, must_finish: bool) -> Round:
-        """One pass over `names` in random order; cut short when the budget ends."""
-        generator = np.random.default_rng((self.config.seed, part, number))
-        order = [names[place] for place in generator.permutation(len(names))]
+        generator = np.random.default_rng((self.config.seed, part, self.passes))
+        self.passes += 1
+        drawn = [names[place] for place in generator.permutation(len(names))]
+        order = [n for n in drawn if n in missing] + [n for n in drawn if n not in missing]
         segments: list[Segment] = []
-        before: float | None = None
         size = self.config.segment
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            late = self.clock() + self.pace.expect(chosen) > self.deadline
-            if late and (not must_finish or self.clock() > self.hard_deadline):
+            end = self.hard_deadline if any(n in missing for n in chosen) else self.deadline
+            if self.clock() + self.pace.expect(chosen) > end:
                 break
-            kept, before = self.segment(chosen, before)
-            segments.append(kept)
-        return Round(tuple(segments), part)
+            found = self.segment(chosen)
+            if found is not None:
+                segments.append(found)
+        return segments
 
 
 def _check(name: str, visit: Visit) -> None:
@@ -200,7 +207,6 @@ def measure(
     config: TimingConfig,
     *,
     clock: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[Progress], None] | None = None,
     importance: Sequence[float] | None = None,
     earlier: Sequence[Round] = (),
@@ -210,27 +216,29 @@ def measure(
     targets: Sequence[str] | None = None,
     hard_deadline: float | None = None,
 ) -> Measurements:
-    """Measures workloads by the protocol.
+    """Measures workloads by the protocol, in one session.
+
+    When the budget ends before a workload was visited, that workload is left out: the caller knows
+    what its other sessions have seen.
 
     Args:
         session: built and warmed-up runners of the workloads, indexed as `workloads`.
         workloads: what the session holds.
-        reference_index: the workload that shows the machine's drift; None corrects nothing.
+        reference_index: the workload that shows the machine's speed; None corrects nothing.
         config: goal, budget and thresholds.
         clock: seconds, monotonic.
-        sleep: pauses for seconds.
         progress: called after each round.
         importance: how often each workload is used; equal when None. Steers left-over budget.
-        earlier: rounds of an interrupted measurement that this one goes on from.
+        earlier: rounds of this measurement that came before, of this session and of others.
         on_round: called with each finished round, before the next one starts.
         started: clock reading from which the budget counts; now when None.
-        part: number of this session within one measurement (repeats use fresh sessions).
+        part: number of this session within the measurement.
         targets: names to estimate; all workloads when None.
         hard_deadline: clock reading until which workloads may have their first visit, where
             `config.budget_s` is one session's share of a larger budget; the same when None.
 
     Raises:
-        ProfilingError: a workload failed, or the budget ended before all were measured once.
+        ProfilingError: a workload failed.
     """
     begin = clock()
     origin = begin if started is None else started
@@ -238,40 +246,35 @@ def measure(
     names = [workload.name for workload in workloads] if targets is None else list(targets)
     weights = np.ones(len(names)) if importance is None else np.asarray(importance, dtype=float)
     last_call = deadline if hard_deadline is None else hard_deadline
-    run = _Run(session, workloads, reference_index, config, clock, sleep, deadline, last_call)
+    run = _Run(session, workloads, reference_index, config, clock, deadline, last_call)
     rounds = list(earlier)
-    own = sum(record.part == part for record in rounds)
     while True:
-        counts = visit_counts(rounds, names)
-        unseen = [name for name in names if counts[name] == 0]
-        if unseen:
-            chosen, intervals = unseen if own else names, []
+        mine = [record for record in rounds if record.part == part]
+        counts = visit_counts(mine, names)
+        missing = {name for name, count in visit_counts(rounds, names).items() if count == 0}
+        if not all(counts.values()):
+            chosen = [name for name in names if not counts[name]] if mine else names
         else:
-            intervals = watched_intervals(rounds, names, config, WATCH_RESAMPLES)
-            if progress is not None and rounds:
-                progress(_progress(rounds, names, intervals, run, config, clock() - origin))
+            intervals = watched_intervals(mine, names, config)
+            if progress is not None and mine:
+                progress(_progress(mine, names, intervals, run, config, clock() - origin))
             chosen = choose_next(names, counts, intervals, weights, config)
-            if not chosen:
-                # The last word belongs to the intervals that will be reported.
-                intervals = watched_intervals(rounds, names, config, config.resamples)
-                chosen = choose_next(names, counts, intervals, weights, config)
         if not chosen:
             break
-        record = run.round(chosen, own, part, must_finish=bool(unseen))
-        own += 1
-        if not record.segments:
+        segments: list[Segment] = []
+        round_end = clock() + config.round_s
+        while True:
+            found = run.passing(chosen, part, missing)
+            segments += found
+            missing -= {name for segment in found for name in segment.names}
+            if not found or clock() >= round_end or missing or not all(counts.values()):
+                break
+        if not segments:
             break
-        rounds.append(record)
+        rounds.append(Round(tuple(segments), part))
         if on_round is not None:
-            on_round(record)
-    unseen = [name for name, count in visit_counts(rounds, names).items() if count == 0]
-    if unseen:
-        raise ProfilingError(
-            f"the budget of {config.budget_s:g} s ended before every workload was measured once: "
-            f"{len(unseen)} of {len(names)} are left. Give more with --budget; profile can also go "
-            "on with --resume."
-        )
-    return Measurements(tuple(estimates(rounds, names, config)), tuple(rounds), clock() - begin)
+            on_round(rounds[-1])
+    return Measurements(tuple(rounds), tuple(names), config, clock() - begin, run.jumps)
 
 
 def _progress(
@@ -292,7 +295,7 @@ def _progress(
     else:
         left = 0.0
         for name, interval in zip(names, intervals, strict=True):
-            # An interval narrows with the square root of the number of rounds.
+            # An interval narrows with the square root of the number of visits.
             wanted = counts[name] * (interval.relative / config.goal) ** 2
             wanted = min(max(wanted, config.min_rounds), config.max_rounds)
             left += max(0.0, wanted - counts[name]) * run.pace.expect([name])

@@ -1,4 +1,4 @@
-"""Settings of the measurement protocol: when to stop, when to repeat."""
+"""Settings of the measurement protocol: when to stop, and how closely the reference is followed."""
 
 from __future__ import annotations
 
@@ -9,36 +9,34 @@ from proxyless_hw.errors import ProfilingError
 
 @dataclass(frozen=True, kw_only=True)
 class TimingConfig:
-    """When to stop and when to repeat.
+    """When to stop, and how closely the machine's speed is followed.
 
     Attributes:
         goal: half-width of the 95% interval, as a fraction of the estimate, at which a workload
             is done.
         goal_absolute: half-width in the metric's unit that also counts as done (2 µs).
         budget_s: total seconds, building included; None measures until all are done.
-        min_rounds, max_rounds: rounds per workload, at least and at most.
+        spend: whether the budget is used up, where it narrows intervals most, when all are done.
+        min_rounds, max_rounds: visits per workload, at least and at most.
         segment: workloads between two visits to the reference.
-        repeat_above: movement of the reference (fraction) at which a segment is repeated.
-        pause_above: movement at which a pause comes before the repetition.
-        pause_s: length of the pause in seconds.
-        max_repeats: repetitions of one segment; then the steadiest one counts.
-        correct_drift: whether estimates use the drift-corrected values.
-        resamples: bootstrap resamples of the final intervals.
-        seed: seeds the visiting order and the bootstrap.
+        neighbours: visits to the reference, on each side of a segment, whose median says how fast
+            the machine was during it.
+        round_s: least seconds of a round. A round is what the journal keeps at once; it holds
+            several passes over the workloads where one pass is shorter.
+        correct_drift: whether estimates use the machine's speed at each visit.
+        seed: seeds the visiting order.
     """
 
     goal: float = 0.02
     goal_absolute: float = 0.002
     budget_s: float | None = None
+    spend: bool = True
     min_rounds: int = 5
-    max_rounds: int = 100
+    max_rounds: int = 1000
     segment: int = 10
-    repeat_above: float = 0.05
-    pause_above: float = 0.15
-    pause_s: float = 1.0
-    max_repeats: int = 2
+    neighbours: int = 1
+    round_s: float = 0.0
     correct_drift: bool = True
-    resamples: int = 2000
     seed: int = 0
 
     def __post_init__(self) -> None:

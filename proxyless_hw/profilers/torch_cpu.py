@@ -89,7 +89,7 @@ class TorchCpuProfiler:
             image.max()
 
         call: Callable[[], object] = run
-        return Runner(workload.name, call, touch)
+        return Runner(workload.name, call, touch, whole=workload.arch is not None)
 
 
 def check_settings(settings: ProfilerSettings) -> None:

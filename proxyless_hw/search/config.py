@@ -71,6 +71,8 @@ class SearchConfig:
         output: run folder; ``runs/NAME`` when None.
         resume: go on from the folder's checkpoint.
         verify: measure finalists and the winner on the table's device.
+        verify_budget: seconds for that in all; a calibration that has to be made first is in it.
+        force: search with a table that is too poor all the same.
         tensorboard: also write TensorBoard event files.
     """
 
@@ -122,12 +124,14 @@ class SearchConfig:
     output: str | None = None
     resume: bool = False
     verify: bool = False
+    verify_budget: float = 150.0
+    force: bool = False
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
         positive = ("batch_size", "epochs", "alpha_every", "reinforce_samples", "finalists")
-        for name in (*positive, "lr", "warmup_lr", "rho", "multiplier_limit"):
+        for name in (*positive, "lr", "warmup_lr", "rho", "multiplier_limit", "verify_budget"):
             _require(self, name, getattr(self, name) > 0, "must be positive")
         for name in ("warmup_epochs", "first_alpha_epoch", "weight_decay", "workers", "seed"):
             _require(self, name, getattr(self, name) >= 0, "must not be negative")
@@ -160,6 +164,10 @@ class SearchConfig:
                 f"REINFORCE has no '{self.objective}' loss. Use --objective constraint, or "
                 "--reward mnas or --reward absolute."
             )
+
+    def with_epochs(self, warmup_epochs: int, epochs: int) -> SearchConfig:
+        """The same settings with another length."""
+        return replace(self, warmup_epochs=warmup_epochs, epochs=epochs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for config.json."""

@@ -14,6 +14,7 @@ import torch
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import InterruptedRunError, SearchError
 from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.predictors.verdict import Verdict, verdict_from
 from proxyless_hw.search.config import SearchConfig, with_output
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
 from proxyless_hw.search.derived import accuracy
@@ -54,13 +55,13 @@ class SearchResult:
         folder: the run folder.
         architecture: the derived network at its deployment shape.
         document: result.json: target_ms, predicted_ms, expected_ms, measured_ms, accuracy, ...
-        verified: whether the measurement agreed with the target; None when none was made.
+        verdict: whether the measurement agreed with the target; None when none was made.
     """
 
     folder: Path
     architecture: Architecture
     document: dict[str, Any]
-    verified: bool | None
+    verdict: Verdict | None
 
 
 def run_search(
@@ -80,9 +81,15 @@ def run_search(
         MissingEntryError: the table lacks ops of the space.
         InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
     """
-    problem = prepare_problem(config)
-    folder = _folder(config, problem)
     make = observer_factory or (lambda constraints: SearchObserver())
+    problem = prepare_problem(config)
+    if config.verify and launched_rank() == 0:
+        from proxyless_hw.search.verify import calibrate_first
+
+        with make(problem.constraints) as observer:
+            if calibrate_first(config, observer):
+                problem = prepare_problem(config)
+    folder = _folder(config, problem)
     config = with_output(config, folder.path)
     if launched_rank() > 0:
         if _is_done(config, folder):  # the first process has nothing to do either
@@ -131,7 +138,7 @@ def read_result(run: str | Path) -> SearchResult:
     document = folder.read_json(folder.result)
     arch = Architecture.load(folder.architecture)
     verify = document.get("verify")
-    return SearchResult(folder.path, arch, document, verify["agrees"] if verify else None)
+    return SearchResult(folder.path, arch, document, verdict_from(verify) if verify else None)
 
 
 def _folder(config: SearchConfig, problem: Problem) -> RunFolder:
@@ -354,8 +361,8 @@ def _finish(
     save_tensors(folder.network, {"state_dict": network}, SearchError, check_held)
     arch.save(folder.architecture)
     folder.write_json(folder.result, document)
-    agrees = verification["agrees"] if verification else None
-    return SearchResult(folder.path, arch, document, agrees)
+    verdict = verdict_from(verification) if verification else None
+    return SearchResult(folder.path, arch, document, verdict)
 
 
 def parse_architecture(arch: Architecture) -> dict[str, Any]:

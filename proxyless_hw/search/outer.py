@@ -123,7 +123,7 @@ def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path
 
 def _best(results: Sequence[SearchResult]) -> SearchResult:
     """By held-out accuracy, among those that a verification did not contradict if there are any."""
-    agreeing = [result for result in results if result.verified is not False]
+    agreeing = [result for result in results if result.verdict != "missed"]
     return max(agreeing or results, key=lambda result: result.document["supernet_accuracy"])
 
 

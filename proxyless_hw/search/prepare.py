@@ -11,6 +11,7 @@ import numpy as np
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
+from proxyless_hw.predictors.judgement import require_usable
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import CostTable, default_target, derive, feasible_target
 from proxyless_hw.search.objective import Constraint, constraint_from
@@ -59,6 +60,8 @@ def prepare_problem(config: SearchConfig) -> Problem:
     """
     space = SearchSpace.load(config.space)
     table = LatencyTable.load(config.table)
+    if not config.force:
+        require_usable(table, "search")
     resolution = deployment_resolution(table, space, config.resolution)
     num_classes = config.num_classes or table.num_classes or space.num_classes
     predictor = fit_predictor(table, kind=config.predictor)

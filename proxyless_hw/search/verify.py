@@ -1,54 +1,61 @@
 """The closed loop: measure finalists on the device, correct, derive again, measure the winner.
 
-Target T, predicted P, measured M with intervals; the search fails when M's interval misses T by
-more than 3%.
+Target T, predicted P, measured M with intervals, all at the speed that the machine had when its
+table was made. The prediction is corrected by what several finalists show together, never by one.
+A correction that is large is not made: then the table does not fit whole networks, and the way on
+is to calibrate it.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
 
 from proxyless_hw.errors import SearchError
-from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
+from proxyless_hw.predictors.fit import fit_predictor
+from proxyless_hw.predictors.measured import (
+    at_table_speed,
+    measure_calibration_networks,
+    measure_for,
+    measuring_for,
+    settings_of,
+)
+from proxyless_hw.predictors.verdict import TOLERANCE, Verification, verification_of
+from proxyless_hw.predictors.verify import VERIFY_GOAL
 from proxyless_hw.profilers.environment import host_device
-from proxyless_hw.profilers.networks import Measured, measure_in_fresh_process
-from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.profilers.measurement import Measurement
+from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.derive import Derived
-from proxyless_hw.search.finish import Finalist, derive_finalists, rank
+from proxyless_hw.search.finish import Finalist, derive_finalists, log_p, rank
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.state import SearchState
 from proxyless_hw.search.steps import Context
+from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
-TOLERANCE = 0.03
-"""How far the measured interval may miss the target."""
-CLOSE_ENOUGH = 0.005
+CLOSE_ENOUGH: Final = 0.01
 """A correction smaller than this is not worth deriving again for."""
-MAX_CORRECTIONS = 3
-MEASURED_FINALISTS = 6
-FINAL_SESSIONS = 3
-"""Times the winner is built: its interval then contains what building it again changes."""
-
-
-def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
-    """Device kind and settings under which a table was measured.
-
-    Raises:
-        SearchError: the table's device cannot be measured from here.
-    """
-    header = table.metadata
-    kind = header.get("device_kind", "")
-    settings = ProfilerSettings(
-        runtime=header.get("runtime"),
-        threads=int(header.get("threads", "1")),
-        batch_size=int(header.get("batch_size", "1")),
-        precision=header.get("precision", "fp32"),  # type: ignore[arg-type]
-    )
-    return kind, settings
+LARGEST_CORRECTION: Final = 0.10
+"""A correction larger than this says that the table does not fit whole networks."""
+MEASURED_FINALISTS: Final = 6
+LEAST_FINALISTS: Final = 3
+AIM: Final = 0.995
+"""The middle of the window that the derivation fills, as a fraction of the target."""
+KEPT_SHARE: Final = 0.5
+"""Share of the slots at their most probable choice that deriving again has to keep."""
+CALIBRATION_NETWORKS: Final = 16
+CALIBRATION_SHARE: Final = 0.4
+FINALISTS_SHARE: Final = 0.4
+WINNER_SHARE: Final = 0.2
+"""Shares of the budget of a verification."""
 
 
 def check_device_is_here(table: LatencyTable) -> None:
@@ -73,6 +80,76 @@ def check_device_is_here(table: LatencyTable) -> None:
     )
 
 
+def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
+    """Calibrates a table for whole networks of the space before a search that will be verified.
+
+    A calibration that is there already is used; so is one that was tried and failed, by going on
+    without.
+
+    Returns:
+        Whether a calibration was made; the problem then has to be prepared again.
+
+    Raises:
+        ProfilingError, BackendUnavailableError: the device cannot be measured.
+    """
+    table = LatencyTable.load(config.table)
+    if not Path(config.table).is_file() or fit_predictor(table).calibration is not None:
+        return False
+    observer.note(
+        f"the table has no calibration: measuring {CALIBRATION_NETWORKS} networks of the space, "
+        f"up to {config.verify_budget * CALIBRATION_SHARE:.0f} s"
+    )
+    networks = measure_calibration_networks(
+        table,
+        SearchSpace.load(config.space),
+        measuring_for(table, budget_s=config.verify_budget * CALIBRATION_SHARE),
+        networks=CALIBRATION_NETWORKS,
+        seed=config.seed,
+        resolution=config.resolution,
+        fresh=True,
+    )
+    calibration = fit_calibration(
+        [network.predicted_ms for network in networks],
+        [network.blocks for network in networks],
+        [network.measured_ms for network in networks],
+        [network.name for network in networks],
+    )
+    path = save_calibration(config.table, calibration)
+    observer.note(
+        f"calibration kept: {path}; error on whole networks {calibration.loo_mape or 0:.1%}, each "
+        "predicted from the others"
+    )
+    return True
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One derivation whose finalists were measured."""
+
+    correction: float
+    predicted: Sequence[float]
+    measured: Sequence[Measurement]
+
+    @property
+    def ratio(self) -> float:
+        """What whole networks cost over what the table says of them."""
+        pairs = zip(self.measured, self.predicted, strict=True)
+        return statistics.median(at_table_speed(item)[0] / value for item, value in pairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "correction": self.correction,
+            "networks": [
+                {
+                    "predicted_ms": value,
+                    "measured_ms": at_table_speed(item)[0],
+                    "interval_ms": list(at_table_speed(item)[1:]),
+                }
+                for value, item in zip(self.predicted, self.measured, strict=True)
+            ],
+        }
+
+
 def verify_search(
     state: SearchState,
     finalists: list[Finalist],
@@ -89,112 +166,146 @@ def verify_search(
 
     Raises:
         ProfilingError, BackendUnavailableError: the device cannot be measured.
-        SearchError: the corrected window is empty.
     """
-    kind, settings = settings_of(problem.table)
-    target = problem.target_ms
-    rounds: list[dict[str, Any]] = []
-    correction = 1.0
-    for attempt in range(MAX_CORRECTIONS):
-        some = finalists[:MEASURED_FINALISTS] if attempt == 0 else finalists[:1]
-        observer.note(f"measuring {len(some)} derived network(s) on {kind}")
-        # A process that holds a supernet and torch's threads measures a percent or two slower.
-        measured = measure_in_fresh_process(
-            archs=[item.arch for item in some],
-            settings=settings,
-            device=kind,
-            timing=TimingConfig(goal=0.005),
-        )
-        predicted = [item.derived.costs[0] for item in some]
-        rounds.append(_round(predicted, measured, correction))
-        winner = measured[0].median_ms
-        ratio = statistics.median(
-            item.median_ms / value for item, value in zip(measured, predicted, strict=True)
-        )
-        if abs(winner / target - 1) <= CLOSE_ENOUGH:
-            break
-        correction = ratio if attempt == 0 else correction * winner / (target * AIM)
-        finalists = _derive_corrected(state, problem, context, data, correction)
-    final = measure_in_fresh_process(
+    table, target, whole_s = problem.table, problem.target_ms, context.config.verify_budget
+    some = _several(state, finalists, problem, context, data)
+    observer.note(
+        f"measuring {len(some)} derived networks, up to {whole_s * FINALISTS_SHARE:.0f} s"
+    )
+    # A process that holds a supernet and torch's threads measures a percent or two slower.
+    measured = measure_for(
+        table,
+        measuring_for(table, budget_s=whole_s * FINALISTS_SHARE, goal=VERIFY_GOAL),
+        archs=[item.arch for item in some],
+        fresh=True,
+    )
+    first = _Round(1.0, [item.derived.costs[0] for item in some], measured)
+    correction, failure = first.ratio, _failure(first.ratio, problem)
+    if failure is None and abs(correction - 1) > CLOSE_ENOUGH:
+        observer.note(f"whole networks cost {correction:.3f} of the table's sum: deriving again")
+        again = _derive_corrected(state, problem, context, data, correction)
+        failure = _forgets(state, finalists[0].derived, again[0].derived)
+        finalists = finalists if failure else again
+    else:
+        correction = 1.0 if failure else correction
+    observer.note(f"measuring the winner, up to {whole_s * WINNER_SHARE:.0f} s")
+    final = measure_for(
+        table,
+        measuring_for(table, budget_s=whole_s * WINNER_SHARE, goal=VERIFY_GOAL),
         archs=[finalists[0].arch],
-        settings=settings,
-        device=kind,
-        timing=TimingConfig(goal=0.005),
-        sessions=FINAL_SESSIONS,
+        fresh=True,
     )[0]
-    return finalists, _document(final, finalists[0].derived, target, rounds, correction, problem)
+    table_ms = finalists[0].derived.costs[0]
+    verification = verification_of(target, table_ms * correction, final)
+    return finalists, _document(verification, table_ms, [first], correction, failure, problem)
 
 
-AIM = 0.995
-"""The middle of the window that the derivation fills, as a fraction of the target."""
+def _several(
+    state: SearchState,
+    finalists: list[Finalist],
+    problem: Problem,
+    context: Context,
+    data: DataSplits,
+) -> list[Finalist]:
+    """The finalists to measure; more are derived where the search asked for fewer than three."""
+    if len(finalists) >= LEAST_FINALISTS:
+        return finalists[:MEASURED_FINALISTS]
+    costs = [constraint.costs for constraint in problem.constraints]
+    targets = [constraint.target for constraint in problem.constraints]
+    found = derive_finalists(
+        state.supernet, costs, targets, LEAST_FINALISTS, context.config.objective != "none"
+    )
+    return rank(state.supernet, found, problem, context.config, data, context.device)
+
+
+def _failure(ratio: float, problem: Problem) -> str | None:
+    """Why a correction is not made; None where it may be."""
+    low, high = problem.constraints[0].costs.range
+    if abs(ratio - 1) > LARGEST_CORRECTION:
+        word, factor = ("fast", ratio) if ratio > 1 else ("slow", 1 / ratio)
+        return (
+            f"the table is {factor:.3g} times too {word} for whole networks: calibrate it "
+            f"(proxyless-hw validate --table {problem.table.name} --space {problem.space.id} "
+            "--calibrate) and search again."
+        )
+    if not low <= problem.target_ms * AIM / ratio <= high:
+        return (
+            f"corrected by the measured factor {ratio:.3f}, the target leaves what the space can "
+            f"reach ({low:.4g} to {high:.4g} ms by the table). Choose another --target-ms."
+        )
+    return None
+
+
+def _forgets(state: SearchState, before: Derived, after: Derived) -> str | None:
+    """Why a network derived again is not taken: it gives up what the search has learned."""
+    best = np.argmax(log_p(state.supernet), axis=1)
+    learned = float(np.mean(np.array(before.choices) == best))
+    kept = float(np.mean(np.array(after.choices) == best))
+    if kept >= KEPT_SHARE * learned:
+        return None
+    return (
+        f"deriving for the corrected target keeps the most probable choice in {kept:.0%} of the "
+        f"slots instead of {learned:.0%}: the search was for another range of latency. Search "
+        "again now that the table is calibrated."
+    )
 
 
 def _derive_corrected(
     state: SearchState, problem: Problem, context: Context, data: DataSplits, correction: float
 ) -> list[Finalist]:
-    """Derives with every latency multiplied by the correction: the target divided by it."""
+    """Derives with every latency multiplied by the correction: the target divided by it.
+
+    Raises:
+        SearchError: the corrected window is empty.
+    """
     costs = [constraint.costs for constraint in problem.constraints]
     targets = [problem.target_ms / correction]
     targets += [constraint.target for constraint in problem.constraints[1:]]
     low, high = costs[0].range
-    targets[0] = min(max(targets[0], low), high)
+    targets[0] = min(max(targets[0], low), high / AIM)
     config = context.config
     found = derive_finalists(state.supernet, costs, targets, config.finalists)
     return rank(state.supernet, found, problem, config, data, context.device)
 
 
-def _round(
-    predicted: Sequence[float], measured: Sequence[Measured], correction: float
-) -> dict[str, Any]:
-    return {
-        "correction": correction,
-        "networks": [
-            {
-                "predicted_ms": value,
-                "measured_ms": item.median_ms,
-                "interval_ms": [item.ci_low_ms, item.ci_high_ms],
-            }
-            for value, item in zip(predicted, measured, strict=True)
-        ],
-    }
-
-
 def _document(
-    final: Measured,
-    derived: Derived,
-    target: float,
-    rounds: list[dict[str, Any]],
+    verification: Verification,
+    table_ms: float,
+    rounds: Sequence[_Round],
     correction: float,
+    failure: str | None,
     problem: Problem,
 ) -> dict[str, Any]:
-    low, high = final.ci_low_ms, final.ci_high_ms
-    return {
-        "target_ms": target,
-        "table_ms": derived.costs[0],
-        "predicted_ms": derived.costs[0] * correction,
+    value, low, high = verification.decisive
+    document = verification.to_dict()
+    document |= {
+        "table_ms": table_ms,
         "correction": correction,
-        "measured_ms": final.median_ms,
+        "measured_ms": value,
         "interval_ms": [low, high],
-        "agrees": agrees(target, low, high),
+        "raw_measured_ms": verification.measured.median,
+        "verdict": "missed" if failure else verification.verdict,
+        "agrees": verification.verdict == "agrees" and failure is None,
+        "sentence": verification.sentence(),
+        "failure": failure,
         "tolerance": TOLERANCE,
-        "rounds": rounds,
+        "rounds": [item.to_dict() for item in rounds],
         "device": problem.table.metadata.get("device", ""),
         "resolution": problem.resolution,
         "num_classes": problem.num_classes,
     }
-
-
-def agrees(target: float, low: float, high: float) -> bool:
-    """Whether a measured interval comes within 3% of the target."""
-    return low <= target * (1 + TOLERANCE) and high >= target * (1 - TOLERANCE)
+    return document
 
 
 def disagreement(document: dict[str, Any]) -> str:
-    """The message for a search whose measurement misses its target."""
-    low, high = document["interval_ms"]
-    return (
-        f"target {document['target_ms']:.4g} ms, predicted {document['predicted_ms']:.4g} ms, "
-        f"measured {document['measured_ms']:.4g} ms (95% interval {low:.4g} to {high:.4g} ms): "
-        f"the measured interval misses the target by more than {TOLERANCE:.0%}. The machine may "
-        "have been busy, or the table is stale: profile again, then search with --verify again."
-    )
+    """The message for a search whose measurement misses its target, or decides nothing."""
+    return str(document.get("failure") or document["sentence"])
+
+
+__all__ = [
+    "SearchError",
+    "calibrate_first",
+    "check_device_is_here",
+    "disagreement",
+    "verify_search",
+]

@@ -1,0 +1,65 @@
+"""``proxyless-hw verify``: does a file meet its target on this machine?"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from proxyless_hw.commands._device_options import progress_bar
+from proxyless_hw.commands._options import echo_json, log, output_options
+
+
+@click.command()
+@click.argument("target", metavar="FILE|ARCH")
+@click.option("--table", required=True, metavar="TABLE", help="Measured on this machine.")
+@click.option(
+    "--target-ms", required=True, type=click.FloatRange(0, min_open=True), help="Latency target."
+)
+@click.option(
+    "--budget",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    help="Time for measuring; less is used when the interval is narrow enough.",
+)
+@click.option("--device", help="Device kind: the table's own by default.")
+@output_options
+def command(**values: Any) -> None:
+    """Measure a file beside a table's anchors and compare it with a target.
+
+    The setting is the table's. The verdict is agrees, undecided (the machine is too noisy for the
+    time spent; exit code 0) or missed (exit code 1), and holds at the speed that the machine had
+    when the table was made.
+
+    \b
+    Example:
+      proxyless-hw verify runs/demo/exports/demo-fp32.onnx --table tables/cpu.csv --target-ms 8
+    """  # fmt: skip
+    from proxyless_hw.predictors.measured import NO_ANCHORS
+    from proxyless_hw.predictors.verify import verify
+
+    quiet = values["quiet"]
+    log(f"measuring {values['target']}, up to {values['budget']:g} s", quiet)
+    with progress_bar("verify", quiet) as progress:
+        found = verify(
+            values["target"],
+            values["table"],
+            target_ms=values["target_ms"],
+            budget_s=values["budget"],
+            device=values["device"],
+            progress=progress,
+        )
+    if found.measured.table_speed is None:
+        log(NO_ANCHORS, quiet)
+    if values["as_json"]:
+        echo_json(found.to_dict())
+    elif found.verdict == "agrees":
+        log(found.sentence(), quiet)
+    if found.verdict == "undecided":
+        click.echo(f"warning: {found.sentence()}", err=True)
+    if found.verdict == "missed":
+        click.echo(f"error: {found.sentence()}", err=True)
+        sys.exit(1)

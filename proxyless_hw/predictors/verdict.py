@@ -1,0 +1,146 @@
+"""Does a network meet its target? Measured at the table's speed, with what the noise allows to say.
+
+A measurement misses its target when its whole 95% interval lies beyond the tolerance; it agrees
+when it lies within the tolerance and its interval excludes twice as much. Anything between is
+undecided: the machine is too noisy for the time spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from proxyless_hw.profilers.measurement import Measurement
+from proxyless_hw.units import format_ms
+
+Verdict = Literal["agrees", "undecided", "missed"]
+
+TOLERANCE: Final = 0.03
+"""How far a measurement may exceed its target."""
+
+
+def verdict_of(target: float, median: float, low: float, high: float) -> Verdict:
+    """Compares a target with a measurement and its 95% interval, all in one unit.
+
+    A latency budget is an upper bound, so what is faster than the target agrees with it.
+    """
+    if low > target * (1 + TOLERANCE):
+        return "missed"
+    if median <= target * (1 + TOLERANCE) and high <= target * (1 + 2 * TOLERANCE):
+        return "agrees"
+    return "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Target, prediction and measurement of one network or file.
+
+    Attributes:
+        name: the network's name or the file's path.
+        target_ms: the target.
+        predicted_ms: what the table says; None where the file does not say what it is made of.
+        measured: the measurement; its `table_speed` decides where it is there.
+        verdict: ``agrees``, ``undecided`` or ``missed``.
+    """
+
+    name: str
+    target_ms: float
+    predicted_ms: float | None
+    measured: Measurement
+    verdict: Verdict
+
+    @property
+    def decisive(self) -> tuple[float, float, float]:
+        """Value and interval that the verdict was taken from, in ms."""
+        speed = self.measured.table_speed
+        if speed is None:
+            return self.measured.median, self.measured.ci_low, self.measured.ci_high
+        return speed.median, speed.ci_low, speed.ci_high
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        speed = self.measured.table_speed
+        return {
+            "name": self.name,
+            "target_ms": self.target_ms,
+            "predicted_ms": self.predicted_ms,
+            "measured_ms": self.measured.median,
+            "measured_interval_ms": [self.measured.ci_low, self.measured.ci_high],
+            "table_speed_ms": None if speed is None else speed.median,
+            "table_speed_interval_ms": None if speed is None else [speed.ci_low, speed.ci_high],
+            "machine_speed": None if speed is None else speed.machine_speed,
+            "verdict": self.verdict,
+            "tolerance": TOLERANCE,
+        }
+
+    def sentence(self) -> str:
+        """Target, prediction, measurement, the machine's speed and the verdict, for people."""
+        value, low, high = self.decisive
+        where = "" if self.measured.table_speed is None else " at the table's speed"
+        predicted = (
+            "" if self.predicted_ms is None else f", predicted {format_ms(self.predicted_ms)}"
+        )
+        text = (
+            f"target {format_ms(self.target_ms)}{predicted}, measured {format_ms(value)}{where} "
+            f"(95% interval {format_ms(low)} to {format_ms(high)})"
+        )
+        text += speed_sentence(self.measured)
+        return f"{text} {self._judgement(value)}"
+
+    def _judgement(self, value: float) -> str:
+        above = value / self.target_ms - 1
+        if self.verdict == "missed":
+            return (
+                f"Missed: {above:.1%} above the target, more than the {TOLERANCE:.0%} allowed. "
+                "Derive a faster network (proxyless-hw derive RUN --target-ms ...), or calibrate "
+                "the table and search again."
+            )
+        if self.verdict == "undecided":
+            return (
+                "Undecided: the interval is too wide for a verdict on this machine now. Give more "
+                "time with --budget, or close other programs."
+            )
+        if above < -TOLERANCE:
+            return f"Agrees: {-above:.1%} below the target; a larger network would fit too."
+        return f"Agrees: {above:+.1%} from the target."
+
+
+def speed_sentence(item: Measurement) -> str:
+    """How the machine's speed has changed since the table was made; ends the sentence before."""
+    if item.table_speed is None:
+        return "."
+    speed = item.table_speed.machine_speed
+    change = abs(speed - 1)
+    raw = f"; {format_ms(item.median)} as the machine is now"
+    if change < 0.01:
+        return f"{raw}, as fast as then."
+    word = "slower" if speed < 1 else "faster"
+    return f"{raw}, {change:.0%} {word} than when the table was made."
+
+
+def verification_of(
+    target_ms: float, predicted_ms: float | None, measured: Measurement
+) -> Verification:
+    """Judges one measurement."""
+    speed = measured.table_speed
+    value = (measured.median, measured.ci_low, measured.ci_high)
+    if speed is not None:
+        value = (speed.median, speed.ci_low, speed.ci_high)
+    return Verification(
+        name=measured.name,
+        target_ms=target_ms,
+        predicted_ms=predicted_ms,
+        measured=measured,
+        verdict=verdict_of(target_ms, *value),
+    )
+
+
+def verdict_from(document: Mapping[str, Any]) -> Verdict | None:
+    """The verdict of a result file; older ones say only whether it agrees."""
+    if document.get("verdict") in ("agrees", "undecided", "missed"):
+        found: Verdict = document["verdict"]
+        return found
+    if "agrees" in document:
+        return "agrees" if document["agrees"] else "missed"
+    return None

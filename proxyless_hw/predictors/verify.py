@@ -1,0 +1,83 @@
+"""``verify``: one file or network, measured beside a table's anchors and set against a target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import PredictorError
+from proxyless_hw.export.metadata import read_metadata
+from proxyless_hw.predictors.fit import fit_predictor
+from proxyless_hw.predictors.measured import measure_for, measuring_for
+from proxyless_hw.predictors.verdict import Verification, verification_of
+from proxyless_hw.profilers.timing import Progress
+from proxyless_hw.tables.table import LatencyTable
+
+VERIFY_BUDGET_S: Final = 60.0
+VERIFY_GOAL: Final = 0.006
+"""Half-width at which a measurement may end before its budget: a fifth of the tolerance."""
+
+SUFFIXES: Final = (".onnx", ".tflite")
+
+
+def verify(
+    file: str | Path,
+    table: LatencyTable | str | Path,
+    *,
+    target_ms: float,
+    budget_s: float = VERIFY_BUDGET_S,
+    device: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Verification:
+    """Measures a model file under a table's setting and compares it with a target.
+
+    The anchors of the table are measured beside the file, so that the verdict holds for the speed
+    that the machine had when the table was made.
+
+    Args:
+        file: an .onnx or .tflite file, or an architecture file, run folder or zoo name.
+        table: a table measured on this machine, or its name or path.
+        target_ms: the target in ms.
+        budget_s: seconds for measuring; less is used when the interval is narrow enough.
+        device: device kind; the table's own when None.
+        progress: called after each round.
+
+    Raises:
+        PredictorError: the target is not positive, or the table was made on another device or
+            under another setting.
+        TableError: the table cannot be read.
+        ProfilingError, BackendUnavailableError: measuring failed.
+    """
+    if not 0 < target_ms < float("inf"):
+        raise PredictorError(f"a target is positive and finite, in ms: received {target_ms}.")
+    loaded = table if isinstance(table, LatencyTable) else LatencyTable.load(table)
+    loaded.require_metric("latency")
+    how = measuring_for(
+        loaded, device=device, budget_s=budget_s, goal=VERIFY_GOAL, progress=progress
+    )
+    path = Path(file)
+    if path.suffix.lower() in SUFFIXES:
+        measured = measure_for(loaded, how, files=[path])[0]
+        predicted = predicted_ms(path, loaded)
+    else:
+        arch = Architecture.load(file)
+        measured = measure_for(loaded, how, archs=[arch], names=[str(file)])[0]
+        predicted = fit_predictor(loaded).predict_ms(arch)
+    return verification_of(target_ms, predicted, measured)
+
+
+def predicted_ms(path: Path, table: LatencyTable) -> float | None:
+    """What a table says of a file that carries its architecture; None where it carries none.
+
+    Raises:
+        ArchitectureError: what the file carries is malformed.
+        PredictorError: the table cannot price it.
+    """
+    document = read_metadata(path)
+    if document is None or not isinstance(document.get("architecture"), dict):
+        return None
+    arch = Architecture.from_json(json.dumps(document["architecture"]))
+    return fit_predictor(table).predict_ms(arch)

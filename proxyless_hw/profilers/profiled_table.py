@@ -1,0 +1,126 @@
+"""A finished measurement of ops as a latency table with its header."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from proxyless_hw._version import __version__
+from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
+from proxyless_hw.profilers.drift import Round
+from proxyless_hw.profilers.environment import affinity, load, package_version
+from proxyless_hw.profilers.quality import quality_block, repeat_agreement
+from proxyless_hw.profilers.sessions import MeasurementJob
+from proxyless_hw.profilers.statistics import middle_of
+from proxyless_hw.profilers.timing import Estimate, TimingConfig, estimates
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.specs import OpSpec
+from proxyless_hw.tables.anchors import ANCHORS_KEY, choose_anchors, format_anchors
+from proxyless_hw.tables.table import Entry, LatencyTable
+
+if TYPE_CHECKING:
+    from proxyless_hw.profilers.profile import ProfileConfig
+
+
+def profiled_table(
+    config: ProfileConfig,
+    space: SearchSpace,
+    job: MeasurementJob,
+    description: Mapping[str, str],
+    rounds: Sequence[Round],
+    ops: Sequence[OpSpec],
+    base: LatencyTable | None,
+) -> LatencyTable:
+    """Makes the table of a finished measurement.
+
+    Args:
+        config: what was asked for.
+        space: the search space.
+        job: what was measured, and how.
+        description: what the device says of itself.
+        rounds: the raw record.
+        ops: the ops that become rows; the other targets are anchors of `base`.
+        base: the table whose gaps are filled; None for a new one.
+    """
+    timing = job.timing
+    found = {item.name: item for item in estimates(rounds, job.targets, timing)}
+    measured = [found[op.key] for op in ops]
+    repeats = repeat_agreement(rounds, [op.key for op in ops], timing, job.sessions)
+    resolutions = config.resolutions or (space.resolution,)
+    entries = {op: entry_of(item) for op, item in zip(ops, measured, strict=True)}
+    metadata = {} if base is None else dict(base.metadata)
+    metadata.update(description)
+    metadata.update(
+        {
+            "space": space.id,
+            "resolutions": " ".join(map(str, resolutions)),
+            "num_classes": str(config.num_classes or space.num_classes),
+            "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "protocol": protocol_line(timing),
+            "reference_op": REFERENCE_OP.key,
+            "affinity": affinity(),
+            "load": load(),
+            "versions": f"torch {package_version('torch')}, onnx {package_version('onnx')}, "
+            f"numpy {package_version('numpy')}",
+            "source": f"measured by proxyless-hw {__version__}",
+            **quality_block(measured, rounds, found.get(IDENTITY.name), repeats, timing),
+        }
+    )
+    if base is None:
+        metadata[ANCHORS_KEY] = format_anchors(choose_anchors(entries))
+        return LatencyTable(entries, metadata, str(config.output))
+    level, _ = _level_of(base, found, ops)
+    added = {op: _scaled(entry, float(np.exp(-level))) for op, entry in entries.items()}
+    joined = {**base.entries, **added}
+    metadata.setdefault(ANCHORS_KEY, format_anchors(choose_anchors(base.entries)))
+    metadata["filled"] = (
+        f"{len(added)} ops added at the table's speed, measured when the machine ran at "
+        f"{np.exp(-level):.3f} of it; the quality block is theirs"
+    )
+    return LatencyTable(joined, metadata, str(config.output))
+
+
+def _level_of(
+    base: LatencyTable, found: Mapping[str, Estimate], ops: Sequence[OpSpec]
+) -> tuple[float, float]:
+    """Log of what the anchors of a table cost now to what they cost then, with its half-width."""
+    anchors = [op for op in base.entries if op.key in found and op not in set(ops)]
+    now = np.array([np.log(found[op.key].interval.estimate) for op in anchors])
+    then = np.log([base.entries[op].value for op in anchors])
+    return middle_of(now - then, np.array([found[op.key].own for op in anchors]))
+
+
+def _scaled(entry: Entry, factor: float) -> Entry:
+    """A row at another speed of the machine."""
+    names = ("value", "ci_low", "ci_high", "p90", "min")
+    values = {name: getattr(entry, name) for name in names}
+    scaled = {name: value * factor for name, value in values.items() if value is not None}
+    return replace(entry, **scaled)
+
+
+def protocol_line(timing: TimingConfig) -> str:
+    """The protocol in one header line."""
+    correction = "at undisturbed speed" if timing.correct_drift else "not corrected"
+    return (
+        f"interleaved passes in random order, reference every {timing.segment} ops, {correction}, "
+        f"two-way fit of session medians, 95% intervals over visits and sessions, "
+        f"goal {timing.goal:g}, seed {timing.seed}"
+    )
+
+
+def entry_of(estimate: Estimate) -> Entry:
+    """The table row of an estimate."""
+    interval = estimate.interval
+    return Entry(
+        value=interval.estimate,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        p90=estimate.p90,
+        min=estimate.min,
+        rounds=estimate.rounds,
+        samples=estimate.samples,
+    )
