@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.device_options import CpuOptions
+from proxyless_hw.profilers.options import parse_options
 
 NETWORK_MEGABYTES = 22
 """Memory read between two calls: what a mobile network works on.
@@ -25,7 +26,8 @@ A uniformly random network of the imagenet space at 224 has 15 MB of weights, an
 largest op of that space take 7 MB.
 """
 
-MAX_MEGABYTES = 4096
+COLD_MEGABYTES = 256
+"""Memory read between two calls where nothing shall be left in a cache: more than most hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,17 @@ class Conditioning:
         buffer: memory that is read; float32, and written once, because the pages of a fresh
             array of zeros all share one physical page.
         idle_call: runs the runtime on a model that does nothing; None skips that step.
+        touches: whether a workload's inputs are brought back before its call.
     """
 
     buffer: np.ndarray[Any, np.dtype[np.float32]]
     idle_call: Callable[[], object] | None = None
+    touches: bool = True
 
     def prepare(self, touch: Callable[[], object] | None) -> None:
-        """Evicts what the caches hold, then calls `touch` to bring a workload's inputs back."""
+        """Evicts what the caches hold, then brings a workload's inputs back with `touch`."""
         self.buffer.max()
-        if touch is not None:
+        if touch is not None and self.touches:
             touch()
         if self.idle_call is not None:
             self.idle_call()
@@ -53,30 +57,30 @@ class Conditioning:
 def network_conditioning(
     settings: ProfilerSettings, idle_call: Callable[[], object] | None = None
 ) -> Conditioning | None:
-    """The conditioning that a setting asks for; None for ``--option cache=hot``.
+    """The conditioning that a setting asks for; None for ``--cache hot``.
 
     Args:
-        settings: its options ``cache`` (``network`` or ``hot``) and ``cache_mb`` are used.
+        settings: its options ``cache`` and ``cache_mb`` are used.
         idle_call: runs the runtime on a model that does nothing.
 
     Raises:
         ProfilingError: an option has another value.
     """
-    mode = settings.options.get("cache", "network")
-    if mode == "hot":
+    options = parse_options(CpuOptions, settings.options)
+    if options.cache == "hot":
         return None
-    if mode != "network":
-        raise ProfilingError(f"option cache is 'network' or 'hot': received {mode[:60]!r}.")
-    text = settings.options.get("cache_mb", str(NETWORK_MEGABYTES))
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_MEGABYTES:
-        raise ProfilingError(
-            f"option cache_mb is a whole number from 1 to {MAX_MEGABYTES}: received {text[:60]!r}."
-        )
-    return Conditioning(np.ones(int(text) * 2**20 // 4, dtype=np.float32), idle_call)
+    buffer = np.ones(_megabytes(options) * 2**20 // 4, dtype=np.float32)
+    if options.cache == "cold":
+        return Conditioning(buffer, touches=False)
+    return Conditioning(buffer, idle_call)
 
 
 def cache_line(settings: ProfilerSettings) -> str:
-    """The cache state in one word for a table's header, as ``network 32 MB`` or ``hot``."""
-    if settings.options.get("cache", "network") == "hot":
-        return "hot"
-    return f"network {settings.options.get('cache_mb', NETWORK_MEGABYTES)} MB"
+    """The cache state in a few words for a table's header, as ``network 22 MB`` or ``hot``."""
+    options = parse_options(CpuOptions, settings.options)
+    return "hot" if options.cache == "hot" else f"{options.cache} {_megabytes(options)} MB"
+
+
+def _megabytes(options: CpuOptions) -> int:
+    default = COLD_MEGABYTES if options.cache == "cold" else NETWORK_MEGABYTES
+    return default if options.cache_mb is None else options.cache_mb

@@ -16,6 +16,7 @@ from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.drift import Round
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.timing import Estimate, Progress, TimingConfig, estimates, measure
 
 NETWORKS_PER_SESSION = 40
@@ -270,7 +271,10 @@ def measure_in_fresh_process(
     request = {
         "paths": [str(Path(path).absolute()) for path in paths],
         "archs": [arch.to_json() for arch in archs],
-        "settings": {**asdict(replace(chosen, options={})), "options": dict(chosen.options)},
+        "settings": {
+            **asdict(replace(chosen, options={})),
+            "options": given_options(chosen.options),
+        },
         "device": device,
         "sessions": sessions,
         "timing": asdict(timing or TimingConfig(goal=0.01)),

@@ -19,6 +19,7 @@ from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.environment import affinity, load, package_version
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.quality import Agreement, quality_block, repeat_agreement
 from proxyless_hw.profilers.sessions import MeasurementJob, measure_sessions
 from proxyless_hw.profilers.stopping import visit_counts
@@ -158,8 +159,9 @@ def _profile(
     if finished := _finished(config):
         return finished
     if profiler is None:
-        from proxyless_hw.profilers.registry import get_profiler
+        from proxyless_hw.profilers.registry import get_profiler, profiler_settings
 
+        config = replace(config, settings=profiler_settings(config.device, config.settings))
         profiler = get_profiler(config.device, config.settings)
     description = dict(profiler.describe())
     if base is not None:
@@ -298,7 +300,7 @@ def _journal_header(
     sessions: int,
 ) -> dict[str, object]:
     return {
-        "setting": {**description, "options": dict(config.settings.options)},
+        "setting": {**description, "options": given_options(config.settings.options)},
         "cpus": config.settings.cpus,
         "sessions": sessions,
         "repeat": config.repeat,
