@@ -118,7 +118,11 @@ def test_an_option_that_a_message_names_exists() -> None:
         if "_" not in option and not text.startswith(f"{option}=")
     }
     commands = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "proxyless_hw").rglob("commands/*.py")
+        path.read_text(encoding="utf-8")
+        for path in (
+            *(ROOT / "proxyless_hw").rglob("commands/*.py"),
+            ROOT / "proxyless_hw" / "profilers" / "device_options.py",
+        )
     )
     assert {name for name in named - FOREIGN if not re.search(rf'["/]{name}["/]', commands)} == {
         "--graph"  # of benchmark_model

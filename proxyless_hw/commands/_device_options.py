@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.device_options import option_flags
 from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from proxyless_hw.profilers.timing import Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_OPTION_NAMES = ("serial", "command", "pattern", "delegate", "taskset", "model_format")
 
 
 def device_options(function: Function) -> Function:
@@ -36,15 +35,13 @@ def device_options(function: Function) -> Function:
             click.option("--metric", default="latency", show_default=True,
                          type=click.Choice(["latency", "energy", "memory"])),
             click.option("--cpus", help="Processors to pin to, as 0 or 0,2."),
-            click.option("--serial", help="Phone to use, as adb devices lists it."),
-            click.option("--command", help="Command that times {model} (--device command)."),
-            click.option("--pattern", help="Regular expression with the milliseconds as group 1."),
-            click.option("--model-format", type=click.Choice(["onnx", "tflite"]),
-                         help="What {model} is (--device command). Default: onnx."),
-            click.option("--delegate", help="TFLite delegate: xnnpack, none, gpu, nnapi."),
-            click.option("--taskset", help="Processor mask on the phone, as f0."),
+            *(
+                click.option(flag.flag, metavar=flag.metavar, help=flag.help)
+                for flag in option_flags()
+            ),
             click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
-                         help="Another device option; may be repeated."),
+                         help="Another option of the device; may be repeated. The devices command "
+                         "lists them."),
         )
     ):  # fmt: skip
         function = option(function)
@@ -55,17 +52,24 @@ def settings_from(values: dict[str, Any]) -> ProfilerSettings:
     """Takes the device options out of a command's arguments (all but `device`).
 
     Raises:
-        ProfilingError: --cpus or --option is malformed.
+        ProfilingError: --cpus or --option is malformed, or an option is given twice.
     """
     from proxyless_hw.profilers.base import ProfilerSettings
 
     options = {
-        name: value for name in _OPTION_NAMES if (value := values.pop(name, None)) is not None
+        flag.name: value
+        for flag in option_flags()
+        if (value := values.pop(flag.name, None)) is not None
     }
     for text in values.pop("options"):
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ProfilingError(f"--option reads KEY=VALUE: received {text[:80]!r}.")
+        if key in options:
+            raise ProfilingError(
+                f"option '{key[:60]}' is given twice: {options[key][:60]!r} and {value[:60]!r}. "
+                "Leave one of the two out."
+            )
         options[key] = value
     return ProfilerSettings(
         runtime=values.pop("runtime"),

@@ -55,6 +55,10 @@ def command(**values: Any) -> None:
     files = [workload.file for workload in workloads if workload.file is not None]
     if files:
         settings = settings_for_files(files, settings, device)
+    if values["per_op"]:
+        from proxyless_hw.profilers.inspection import check_per_op
+
+        check_per_op(settings, device, [file.suffix for file in files])
     budget = values["budget"] or SECONDS_A_TARGET * len(workloads)
     timing = TimingConfig(goal=values["goal"], budget_s=budget, spend=False)
     with progress_bar("benchmark", quiet) as progress:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proxyless_hw.commands._options import echo_json, output_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
@@ -65,3 +68,20 @@ def _print(found: dict[str, Any]) -> None:
             runtime["device"], runtime["name"], runtime["version"], escape(runtime["note"])
         )
     console.print(runtimes)
+    console.print()
+    _print_options(console, found["options"])
+
+
+def _print_options(console: Console, options: dict[str, list[dict[str, Any]]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    grid = Table("options of", "typed as", "value", "default", box=None, pad_edge=False)
+    for place, listed in options.items():
+        for index, item in enumerate(listed):
+            default = "-" if item["default"] is None else str(item["default"])
+            grid.add_row(
+                *("" if index else escape(place), escape(item["typed"])),
+                *(escape(item["value"]), escape(default)),
+            )
+    console.print(grid)

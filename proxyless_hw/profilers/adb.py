@@ -1,18 +1,6 @@
 """An Android phone: TFLite models through adb and the stock ``benchmark_model``.
 
-Options (`ProfilerSettings.options`):
-
-    serial            the phone's serial; without it ANDROID_SERIAL, or the only phone
-    delegate          default, none, xnnpack, gpu or nnapi
-    delegate_partial  'allow' accepts models of which the CPU ran a part
-    taskset           hexadecimal processor mask, as f0 (or use --cpus)
-    benchmark_model   the tool: a path on the phone (/data/local/tmp/benchmark_model), or a local
-                      file to copy there
-    runs, min_secs, max_secs, warmup_runs, warmup_min_secs
-                      as the tool's flags of these names, per visit
-    max_battery_c     cool down above this battery temperature in °C (42)
-    cool_down_s       longest cool-down in seconds (600)
-    adb               path of adb
+Options: `device_options.MobileOptions`.
 """
 
 from __future__ import annotations
@@ -47,12 +35,15 @@ from proxyless_hw.profilers.benchmark_model import (
     failure_reason,
     parse_output,
 )
+from proxyless_hw.profilers.device_options import MobileOptions
 from proxyless_hw.profilers.model_files import write_model_files
+from proxyless_hw.profilers.options import parse_options, plain_number
 from proxyless_hw.profilers.phone_loop import LoopRun, loop_script, split_runs
 from proxyless_hw.units import ms_from_us
 
 PHONE_FOLDER: Final = "/data/local/tmp"
 DEFAULT_TOOL: Final = f"{PHONE_FOLDER}/benchmark_model"
+MAX_CPUS: Final = 64
 HOT: Final = 3
 """Android's thermal status 'severe': throttling that a user notices."""
 POLL_SECONDS: Final = 10.0
@@ -72,62 +63,57 @@ def benchmark_flags(settings: ProfilerSettings) -> list[str]:
     Raises:
         ProfilingError: an option is no number of its range, or the delegate is unknown.
     """
-    options = settings.options
+    options = phone_options(settings)
     flags = [
         f"--num_threads={settings.threads}",
-        f"--num_runs={number(options, 'runs', 10, 1, 1e6):.0f}",
-        f"--min_secs={number(options, 'min_secs', 0.05, 0, 3600):g}",
-        f"--max_secs={number(options, 'max_secs', 20, 0.01, 3600):g}",
-        f"--warmup_runs={number(options, 'warmup_runs', 3, 0, 1e6):.0f}",
-        f"--warmup_min_secs={number(options, 'warmup_min_secs', 0.02, 0, 3600):g}",
+        f"--num_runs={options.runs}",
+        f"--min_secs={plain_number(options.min_secs)}",
+        f"--max_secs={plain_number(options.max_secs)}",
+        f"--warmup_runs={options.warmup_runs}",
+        f"--warmup_min_secs={plain_number(options.warmup_min_secs)}",
     ]
     if settings.metric == "memory":
         flags.append("--report_peak_memory_footprint=true")
-    return flags + list(delegate_flags(options.get("delegate", "default")))
+    return flags + list(delegate_flags(options.delegate))
+
+
+def phone_options(settings: ProfilerSettings) -> MobileOptions:
+    """The options of a setting, parsed.
+
+    Raises:
+        ProfilingError: an option is unknown or has a wrong value.
+    """
+    return parse_options(MobileOptions, settings.options, "--device mobile")
 
 
 def tool_command(settings: ProfilerSettings, tool: str) -> list[str]:
     """The tool behind ``taskset`` where a mask is asked for.
 
     Raises:
-        ProfilingError: the mask is not hexadecimal.
+        ProfilingError: the mask is not hexadecimal, or both a mask and processors are given.
     """
-    mask = settings.options.get("taskset")
-    if mask is None and settings.cpus is not None:
-        mask = f"{sum(1 << cpu for cpu in settings.cpus):x}"
+    mask = phone_options(settings).taskset
+    if settings.cpus is not None:
+        if mask is not None:
+            raise ProfilingError(
+                f"--taskset and --cpus both say where to run: received {mask} and "
+                f"{','.join(map(str, settings.cpus))}. Leave one of the two out."
+            )
+        if not settings.cpus or not all(0 <= cpu < MAX_CPUS for cpu in settings.cpus):
+            raise ProfilingError(
+                f"--cpus on a phone lists processors from 0 to {MAX_CPUS - 1}: received "
+                f"{','.join(map(str, settings.cpus))[:60] or 'none'}."
+            )
+        mask = f"{sum(1 << cpu for cpu in set(settings.cpus)):x}"
     if mask is None:
         return [tool]
-    if not re.fullmatch(r"[0-9a-fA-F]{1,16}", mask):
-        raise ProfilingError(
-            f"--taskset must be a hexadecimal mask without 0x, as f0: received '{mask[:40]}'."
-        )
     return ["taskset", mask, tool]
 
 
 def runtime_name(settings: ProfilerSettings) -> str:
     """Runtime of a table: the delegate is part of the setting."""
-    delegate = settings.options.get("delegate", "default")
+    delegate = phone_options(settings).delegate
     return "tflite" if delegate == "default" else f"tflite-{delegate}"
-
-
-def number(options: Mapping[str, str], key: str, default: float, low: float, high: float) -> float:
-    """A numeric option.
-
-    Raises:
-        ProfilingError: it is no number from `low` to `high`.
-    """
-    text = options.get(key)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise ProfilingError(
-            f"--option {key} must be a number from {low:g} to {high:g}: received '{text[:40]}'."
-        )
-    return value
 
 
 def visit_from_run(run: BenchmarkRun, metric: str, name: str) -> tuple[Visit, str]:
@@ -165,7 +151,7 @@ def read_loop_run(run: LoopRun, settings: ProfilerSettings, name: str) -> tuple[
     """
     if run.exit_code in (126, 127):
         raise BackendUnavailableError(
-            f"{settings.options.get('benchmark_model', 'benchmark_model')} cannot be run on the "
+            f"{phone_options(settings).benchmark_model} cannot be run on the "
             f"device: {failure_reason(run.output)}. Get TFLite's prebuilt one for its processor "
             "and give it with --option benchmark_model=FILE, which copies it there."
         )
@@ -173,10 +159,10 @@ def read_loop_run(run: LoopRun, settings: ProfilerSettings, name: str) -> tuple[
         raise ProfilingError(
             f"the run of {name} did not end: {failure_reason(run.output)}. Measure it again."
         )
-    delegate = settings.options.get("delegate", "default")
-    allow = settings.options.get("delegate_partial") == "allow"
+    options = phone_options(settings)
+    allow = options.delegate_partial == "allow"
     if run.exit_code == 0 or delegate_use(run.output) == "refused":
-        check_delegate(run.output, delegate, allow, name)
+        check_delegate(run.output, options.delegate, allow, name)
     if run.exit_code:
         died = f" (signal {run.exit_code - 128})" if run.exit_code > 128 else ""
         raise ProfilingError(
@@ -187,7 +173,7 @@ def read_loop_run(run: LoopRun, settings: ProfilerSettings, name: str) -> tuple[
 
 
 class AdbProfiler:
-    """Times .tflite files on a phone. Options as this module's description lists them.
+    """Times .tflite files on a phone.
 
     Args:
         settings: threads, batch size, precision, options.
@@ -198,6 +184,7 @@ class AdbProfiler:
         self, settings: ProfilerSettings, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.settings = settings
+        self.options = phone_options(settings)
         self.sleep = sleep
         self._device: AdbDevice | None = None
         self._visit_statistic: str | None = None
@@ -210,8 +197,7 @@ class AdbProfiler:
             BackendUnavailableError: no adb, no phone, or not a usable one.
         """
         if self._device is None:
-            options = self.settings.options
-            self._device = choose_device(find_adb(options.get("adb")), options.get("serial"))
+            self._device = choose_device(find_adb(self.options.adb), self.options.serial)
         return self._device
 
     def describe(self) -> Mapping[str, str]:
@@ -261,11 +247,11 @@ class AdbProfiler:
         return f"md5 {found[1]}" if found else "unknown"
 
     def _local_tool(self) -> Path | None:
-        given = self.settings.options.get("benchmark_model")
-        return Path(given) if given is not None and Path(given).is_file() else None
+        given = Path(self.options.benchmark_model)
+        return given if given.is_file() else None
 
     def _tool_path(self) -> str:
-        given = self.settings.options.get("benchmark_model", DEFAULT_TOOL)
+        given = self.options.benchmark_model
         if not given.startswith("/"):
             raise ProfilingError(
                 f"--option benchmark_model must be a file here or an absolute path on the phone: "
@@ -342,10 +328,10 @@ class AdbSession:
         self.settings = settings
         self.sleep = sleep
         self.note_statistic = note_statistic
-        options = settings.options
-        self.max_battery_c = number(options, "max_battery_c", 42, 20, 80)
-        self.cool_down_s = number(options, "cool_down_s", 600, 0, 86400)
-        self.run_s = 2 * number(options, "max_secs", 20, 0.01, 3600) + 20
+        options = phone_options(settings)
+        self.max_battery_c = options.max_battery_c
+        self.cool_down_s = options.cool_down_s
+        self.run_s = 2 * options.max_secs + 20
         self.last_state = PhoneState()
         self._open = True
 

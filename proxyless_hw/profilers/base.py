@@ -14,11 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.space import BatchNormSpec
 from proxyless_hw.specs import OpSpec
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Precision = Literal["fp32", "fp16", "int8"]
 Metric = Literal["latency", "energy", "memory"]
@@ -37,7 +40,9 @@ class ProfilerSettings:
         precision: number format of the model.
         metric: what is measured.
         cpus: processors to pin to; None leaves the affinity alone.
-        options: what only one device understands (serial, command, pattern, delegate, ...).
+        options: what only one profiler understands: its frozen dataclass (see `device_options`),
+            or values by name, which `registry.get_profiler` parses. A third party's profiler
+            receives the mapping as it is.
     """
 
     runtime: str | None = None
@@ -46,7 +51,7 @@ class ProfilerSettings:
     precision: Precision = "fp32"
     metric: Metric = "latency"
     cpus: tuple[int, ...] | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] | DataclassInstance = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

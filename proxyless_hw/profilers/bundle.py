@@ -14,7 +14,8 @@ import os
 import secrets
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,9 +25,12 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.adb import DEFAULT_TOOL, benchmark_flags, tool_command
 from proxyless_hw.profilers.base import Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
+from proxyless_hw.profilers.device_options import MobileOptions
 from proxyless_hw.profilers.model_files import write_model_files
+from proxyless_hw.profilers.options import described_options, given_options
 from proxyless_hw.profilers.phone_loop import loop_script
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops
+from proxyless_hw.profilers.registry import profiler_settings
 from proxyless_hw.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -38,6 +42,9 @@ MAX_ROUNDS: Final = 999
 
 _TOOL = '"$TOOL"'
 _OPTION_KEYS = ("delegate", "delegate_partial", "taskset")
+"""Options that the manifest keeps, because reading the logs needs them."""
+_FLAG_KEYS = ("runs", "min_secs", "max_secs", "warmup_runs", "warmup_min_secs")
+"""Options that stand in the script as flags of the tool."""
 
 
 def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_ROUNDS) -> int:
@@ -64,6 +71,8 @@ def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_R
         )
     if config.settings.metric == "energy":
         raise ProfilingError("benchmark_model tells no energy. Bundle with --metric latency.")
+    _check_options(given_options(config.settings.options))
+    config = replace(config, settings=profiler_settings("mobile", config.settings))
     flags, command = benchmark_flags(config.settings), tool_command(config.settings, "TOOL")
     space = SearchSpace.load(config.space)
     ops = list(needed_ops(space, config))
@@ -93,6 +102,17 @@ def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_R
             f"cannot write the bundle {directory}: {cause.strerror or cause}."
         ) from cause
     return len(workloads)
+
+
+def _check_options(given: Mapping[str, str]) -> None:
+    """Refuses options for a phone that is attached here: a bundle's script knows none."""
+    known = {option.name for option in described_options(MobileOptions)}
+    useless = sorted(known.intersection(given) - {*_OPTION_KEYS, *_FLAG_KEYS})
+    if useless:
+        raise ProfilingError(
+            f"option '{useless[0]}' is for a phone that is attached here; a bundle runs elsewhere. "
+            f"With --bundle these apply: {', '.join([*_OPTION_KEYS, *_FLAG_KEYS])}."
+        )
 
 
 def read_bundle(directory: Path) -> LatencyTable:
@@ -131,7 +151,11 @@ def _manifest(
         "precision": settings.precision,
         "metric": settings.metric,
         "command": " ".join(command),
-        "options": {key: settings.options[key] for key in _OPTION_KEYS if key in settings.options},
+        "options": {
+            key: value
+            for key, value in given_options(settings.options).items()
+            if key in _OPTION_KEYS
+        },
         "reference": names.index(REFERENCE_OP.key),
         "models": list(names),
         "rounds": orders,

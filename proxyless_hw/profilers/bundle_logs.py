@@ -13,9 +13,10 @@ from proxyless_hw.documents import parse_json
 from proxyless_hw.errors import TableError
 from proxyless_hw.profilers.adb import read_loop_run, runtime_name
 from proxyless_hw.profilers.base import ProfilerSettings, Visit
-from proxyless_hw.profilers.benchmark_model import delegate_flags
 from proxyless_hw.profilers.bundle import MAX_ROUNDS, SCHEMA, log_name, visited
+from proxyless_hw.profilers.device_options import MobileOptions
 from proxyless_hw.profilers.drift import Round, Segment
+from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.phone_loop import split_runs
 from proxyless_hw.profilers.profiled_table import entry_of, protocol_line
 from proxyless_hw.profilers.quality import quality_block
@@ -247,12 +248,11 @@ class _ManifestReader:
                 self.fail(where, "must visit the same models, each once", flat[:20])
         return tuple(tuple(tuple(segment) for segment in segments) for segments in rounds)
 
-    def options(self, document: dict[str, Any]) -> dict[str, str]:
+    def options(self, document: dict[str, Any]) -> MobileOptions:
         options = document.get("options", {})
         if not isinstance(options, dict) or not all(isinstance(v, str) for v in options.values()):
             self.fail("options", "must be a mapping of texts", options)
-        delegate_flags(options.get("delegate", "default"))
-        return {str(key)[:80]: value[:200] for key, value in options.items()}
+        return parse_options(MobileOptions, options, str(self.path))
 
     def text(self, document: dict[str, Any], key: str) -> str:
         value = document.get(key)

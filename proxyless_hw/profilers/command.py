@@ -1,15 +1,6 @@
 """Any tool that times a model file: an NPU's, FPGA's or TPU's benchmark becomes a profiler.
 
-Options (`ProfilerSettings.options`):
-
-    command       the tool's command line with {model} where the model's path goes, for example
-                  'vendor-bench --runs 20 {model}'; split into words as a shell would, but run
-                  without one
-    pattern       regular expression whose first group is the latency in milliseconds; of several
-                  matches the last counts. Default: a number followed by 'ms'
-    model_format  onnx (default) or tflite
-    timeout       seconds that one call may take (120)
-    device        name of the device, for the table's header
+Options: `device_options.CommandOptions`.
 """
 
 from __future__ import annotations
@@ -23,15 +14,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
+from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.files import scratch_folder
-from proxyless_hw.profilers.adb import number
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.bounded_process import ProcessOutput, last_group, run_bounded
+from proxyless_hw.profilers.device_options import CommandOptions, TimeUnit
 from proxyless_hw.profilers.environment import fingerprint
-from proxyless_hw.profilers.model_files import MODEL_FORMATS, ModelFormat, write_model_files
+from proxyless_hw.profilers.model_files import ModelFormat, write_model_files
+from proxyless_hw.profilers.options import parse_options
 
-DEFAULT_PATTERN: Final = r"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*ms\b"
+MS_PER_UNIT: Final[Mapping[TimeUnit, float]] = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 PLACE: Final = "{model}"
 MAX_OUTPUT: Final = 2**20
 
@@ -39,7 +31,7 @@ Run = Callable[[Sequence[str], float, int], ProcessOutput]
 
 
 class CommandProfiler:
-    """Times model files with a command. Options as this module's description lists them.
+    """Times model files with a command.
 
     Args:
         settings: options, batch size and precision. Threads are the command's own affair.
@@ -52,17 +44,17 @@ class CommandProfiler:
     def __init__(self, settings: ProfilerSettings, run: Run = run_bounded) -> None:
         self.settings = settings
         self.run = run
-        options = settings.options
-        self.words = _words(options.get("command"))
-        self.pattern = _pattern(options.get("pattern", DEFAULT_PATTERN))
-        self.model_format = _model_format(options.get("model_format", "onnx"))
-        self.timeout_s = number(options, "timeout", 120, 0.01, 86400)
+        self.options = parse_options(CommandOptions, settings.options, "--device command")
+        self.words = _words(self.options.command)
+        self.pattern = _pattern(self.options.pattern or default_pattern(self.options.unit))
+        self.timeout_s = self.options.timeout
 
     def describe(self) -> Mapping[str, str]:
         """Header fields of a table made here (see `Profiler.describe`)."""
         program = find_program(self.words[0])
+        unit = self.options.unit
         return {
-            "device": self.settings.options.get("device", f"device of {Path(program).name}"),
+            "device": self.options.device or f"device of {Path(program).name}",
             "device_kind": "command",
             "runtime": Path(program).name,
             "runtime_version": "unknown",
@@ -75,6 +67,7 @@ class CommandProfiler:
             "fingerprint": fingerprint(),
             "command": shlex.join(self.words),
             "pattern": self.pattern,
+            **({} if unit == "ms" else {"tool_unit": unit}),
         }
 
     def open(self, workloads: Sequence[Workload]) -> CommandSession:
@@ -97,9 +90,9 @@ class CommandProfiler:
     def _format_of(self, workloads: Sequence[Workload]) -> ModelFormat:
         """The form asked for; where none was, that of the files when all are of one."""
         endings = {item.file.suffix if item.file else "" for item in workloads}
-        if "model_format" not in self.settings.options and endings == {".tflite"}:
+        if self.options.model_format is None and endings == {".tflite"}:
             return "tflite"
-        return self.model_format
+        return self.options.model_format or "onnx"
 
 
 class CommandSession:
@@ -177,10 +170,16 @@ def read_milliseconds(output: ProcessOutput, profiler: CommandProfiler, name: st
         value = math.nan
     if not math.isfinite(value) or value <= 0:
         raise ProfilingError(
-            f"the first group of --pattern must match milliseconds above 0: it matched "
+            f"the first group of --pattern must match a number above 0: it matched "
             f"{text[:60]!r} in the output of '{program}' on {name}."
         )
-    return value
+    return value * MS_PER_UNIT[profiler.options.unit]
+
+
+def default_pattern(unit: TimeUnit) -> str:
+    """A number followed by the unit; microseconds are also written µs."""
+    written = "(?:us|µs|μs)" if unit == "us" else unit
+    return rf"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*{written}\b"
 
 
 def find_program(program: str) -> str:
@@ -227,20 +226,10 @@ def _pattern(pattern: str) -> str:
         ) from cause
     if groups < 1:
         raise ProfilingError(
-            "--pattern must have a group in parentheses for the milliseconds: received "
+            "--pattern must have a group in parentheses for the latency: received "
             f"{pattern[:120]!r}."
         )
     return pattern
-
-
-def _model_format(name: str) -> ModelFormat:
-    for form in MODEL_FORMATS:
-        if form == name:
-            return form
-    raise ProfilingError(
-        f"--model-format must be one of {', '.join(MODEL_FORMATS)}: received "
-        f"'{name[:60]}'.{did_you_mean(name, MODEL_FORMATS)}"
-    )
 
 
 def _shown(text: str) -> str:

@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
-from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.device_options import Cache, CpuOptions
+from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
 
@@ -29,10 +30,9 @@ DEFAULT_MEGABYTES: Final = 22.0
 """Memory read between two calls where no space says how much: what a mobile network moves."""
 
 LEAST_COLD_MEGABYTES: Final = 64.0
-MAX_MEGABYTES: Final = 4096.0
 BYTES: Final = {"fp32": 4, "fp16": 2, "int8": 1}
 
-MODES: Final = ("network", "hot", "cold")
+MODES: Final = get_args(Cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Conditioning:
     cold: bool = False
 
     def prepare(self, touch: Callable[[], object] | None) -> None:
-        """Evicts what the caches hold, then calls `touch` to bring a workload's inputs back."""
+        """Evicts what the caches hold, then brings a workload's inputs back with `touch`."""
         self.buffer.max()
         if touch is not None and not self.cold:
             touch()
@@ -85,22 +85,12 @@ def cache_state(settings: ProfilerSettings) -> tuple[str, float]:
     Raises:
         ProfilingError: an option has another value.
     """
-    mode = settings.options.get("cache", "network")
-    if mode not in MODES:
-        raise ProfilingError(f"option cache is one of {', '.join(MODES)}: received {mode[:60]!r}.")
-    text = settings.options.get("cache_mb")
-    if text is None:
-        return mode, {"hot": 0.0, "cold": cold_megabytes(), "network": DEFAULT_MEGABYTES}[mode]
-    try:
-        megabytes = float(text)
-    except ValueError:
-        megabytes = -1.0
-    if not 0 < megabytes <= MAX_MEGABYTES:
-        raise ProfilingError(
-            f"option cache_mb is a number of megabytes up to {MAX_MEGABYTES:g}: received "
-            f"{text[:60]!r}."
-        )
-    return mode, 0.0 if mode == "hot" else megabytes
+    options = parse_options(CpuOptions, settings.options)
+    if options.cache == "hot":
+        return "hot", 0.0
+    if options.cache_mb is not None:
+        return options.cache, options.cache_mb
+    return options.cache, cold_megabytes() if options.cache == "cold" else DEFAULT_MEGABYTES
 
 
 def cache_line(settings: ProfilerSettings) -> str:

@@ -16,7 +16,7 @@ from proxyless_hw.profilers.adb_device import list_devices
 from proxyless_hw.profilers.energy import POWERCAP, RaplCounter
 from proxyless_hw.profilers.environment import affinity, cpu_model, governor, package_version
 from proxyless_hw.profilers.nvml import Nvml
-from proxyless_hw.profilers.registry import third_party_profilers
+from proxyless_hw.profilers.registry import built_in_options, third_party_profilers
 
 NOTABLE_ISA: Final = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
@@ -73,6 +73,19 @@ def find_devices(
         "phone_note": phone_note,
         "energy": energy,
         "energy_note": energy_note,
+        "options": {
+            place: [
+                {
+                    "name": item.name,
+                    "typed": item.typed,
+                    "value": item.rule,
+                    "default": None if item.default is None else str(item.default),
+                    "help": item.help,
+                }
+                for item in listed
+            ]
+            for place, listed in built_in_options().items()
+        },
         "third_party": {
             "profilers": sorted(third_party_profilers()),
             "ops": sorted(custom_ops()),

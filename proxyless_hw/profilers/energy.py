@@ -1,9 +1,7 @@
 """Energy per inference: the counters of processors (RAPL) and GPUs (NVML), in millijoule.
 
 The counters cover the whole package or board, so a value holds what the rest of it used while
-the workload ran. Options (`ProfilerSettings.options`):
-
-    powercap     folder of the kernel's energy counters (/sys/class/powercap)
+the workload ran.
 """
 
 from __future__ import annotations
@@ -17,8 +15,9 @@ from typing import Any, Final, Protocol, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.gpu import gpu_index
+from proxyless_hw.profilers.device_options import CpuOptions, CudaOptions
 from proxyless_hw.profilers.nvml import Nvml
+from proxyless_hw.profilers.options import parse_options
 
 POWERCAP: Final = Path("/sys/class/powercap")
 RAPL_BLOCK_S: Final = 0.2
@@ -169,7 +168,7 @@ def find_counter(kind: str, settings: ProfilerSettings) -> EnergyCounter:
         BackendUnavailableError: this kind, or this machine, has none.
     """
     if kind == "cpu":
-        return RaplCounter(Path(settings.options.get("powercap", str(POWERCAP))))
+        return RaplCounter(parse_options(CpuOptions, settings.options).powercap)
     if kind == "gpu":
         nvml = Nvml.find()
         if nvml is None:
@@ -177,7 +176,7 @@ def find_counter(kind: str, settings: ProfilerSettings) -> EnergyCounter:
                 "a GPU's energy needs NVIDIA's driver and its Python library. Install it: "
                 "pip install 'proxyless-hw[gpu]'"
             )
-        return NvmlCounter(nvml, gpu_index(settings.options))
+        return NvmlCounter(nvml, parse_options(CudaOptions, settings.options).gpu)
     raise BackendUnavailableError(
         f"--metric energy is for --device cpu (RAPL) and gpu (NVML): '{kind}' tells none."
     )

@@ -1,9 +1,7 @@
 """ONNX Runtime on an NVIDIA GPU: its CUDA and TensorRT providers.
 
 The host's clock is read around calls that return once the device is done; inputs and outputs stay
-in the GPU's memory. Options (`ProfilerSettings.options`):
-
-    gpu      which GPU (0)
+in the GPU's memory. Options: `CudaOptions`.
 """
 
 from __future__ import annotations
@@ -16,9 +14,11 @@ import numpy as np
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import build_module
+from proxyless_hw.profilers.device_options import CudaOptions
 from proxyless_hw.profilers.environment import fingerprint, package_version
-from proxyless_hw.profilers.gpu import gpu_index, no_gpu
+from proxyless_hw.profilers.gpu import no_gpu
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.options import parse_options
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,7 +43,7 @@ class CudaOnnxRuntimeProfiler:
 
     def __init__(self, settings: ProfilerSettings, onnxruntime: Any = None) -> None:
         self.settings = settings
-        self.index = gpu_index(settings.options)
+        self.index = parse_options(CudaOptions, settings.options).gpu
         self._onnxruntime = onnxruntime
 
     @property

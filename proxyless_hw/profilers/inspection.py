@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.options import given_options
 
 PROFILED_RUNS = 50
 MEMORY_RUNS = 3
@@ -35,6 +37,30 @@ class NodeTime:
     op_type: str
     median_ms: float
     share: float
+
+
+def check_per_op(settings: ProfilerSettings, device: str, suffixes: Iterable[str]) -> None:
+    """Refuses times of single nodes, before anything is measured, where nobody tells them.
+
+    Args:
+        settings: how models are run.
+        device: device kind.
+        suffixes: of the files to measure.
+
+    Raises:
+        ProfilingError: another device or runtime than ONNX Runtime on this CPU.
+    """
+    if device != "cpu":
+        raise ProfilingError(
+            f"--per-op is for --device cpu with ONNX Runtime: received --device {device}. Leave it "
+            "out, or benchmark the .onnx file on this CPU."
+        )
+    if settings.runtime not in (None, "onnxruntime") or ".tflite" in suffixes:
+        raise ProfilingError(
+            "--per-op needs a runtime that reports each node, which is onnxruntime: received "
+            f"{settings.runtime or 'a .tflite file'}. Benchmark the .onnx file, or for LiteRT run "
+            "benchmark_model --enable_op_profiling=true on the device."
+        )
 
 
 def node_times(path: Path, settings: ProfilerSettings) -> list[NodeTime]:
@@ -89,7 +115,7 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings) -> float:
         "path": str(path.absolute()),
         "threads": settings.threads,
         "batch_size": settings.batch_size,
-        "delegate": settings.options.get("delegate", "xnnpack"),
+        "options": given_options(settings.options),
     }
     try:
         done = subprocess.run(
@@ -109,16 +135,16 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings) -> float:
         raise ProfilingError(f"the memory of {path} cannot be measured: {tail[0][:300]}") from cause
 
 
-def _peak_of(request: dict[str, object]) -> float:
+def _peak_of(request: dict[str, Any]) -> float:
     """Runs in the fresh process: the rise of the peak resident size over the state before."""
     from proxyless_hw.profilers.litert import LiteRtProfiler, import_interpreter
     from proxyless_hw.profilers.onnxruntime import OnnxRuntimeProfiler, import_onnxruntime
 
-    path = Path(str(request["path"]))
+    path = Path(request["path"])
     settings = ProfilerSettings(
-        threads=int(str(request["threads"])),
-        batch_size=int(str(request["batch_size"])),
-        options={"delegate": str(request["delegate"])},
+        threads=request["threads"],
+        batch_size=request["batch_size"],
+        options=request["options"],
     )
     workload = Workload(name=str(path), file=path)
     if path.suffix == ".tflite":

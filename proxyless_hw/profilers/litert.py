@@ -15,21 +15,22 @@ from proxyless_hw.export.quiet import quiet_native_output
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY
 from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.device_options import LiteRtOptions
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.scheduling import scheduled
 
 INPUT_SEED = 0
 CONVERSION_S = 0.8
 """Seconds that converting an op takes with two processes, for the announcement."""
-DELEGATES = ("xnnpack", "none")
 
 
 class LiteRtProfiler:
     """Times ops, networks and .tflite files with the LiteRT interpreter."""
 
     def __init__(self, settings: ProfilerSettings) -> None:
-        self.settings = settings
+        self.settings = replace(settings, options=parse_options(LiteRtOptions, settings.options))
 
     def describe(self) -> Mapping[str, str]:
         """Header fields of a table made here (see `Profiler.describe`).
@@ -175,13 +176,7 @@ def check_settings(settings: ProfilerSettings) -> str:
             "LiteRT's CPU kernels expand fp16 weights to fp32 when a model is loaded, so fp16 "
             "would be fp32 under another name. Use --precision fp32 or int8."
         )
-    delegate = settings.options.get("delegate", "xnnpack")
-    if delegate not in DELEGATES:
-        raise BackendUnavailableError(
-            f"LiteRT on this host runs with --delegate {' or '.join(DELEGATES)}: received "
-            f"'{delegate[:60]}'. GPU and NNAPI delegates run on a phone: --device mobile."
-        )
-    return delegate
+    return parse_options(LiteRtOptions, settings.options).delegate
 
 
 def make_interpreter(model: bytes, threads: int, delegate: str, name: str) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.timing import Progress, TimingConfig
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.anchors import anchors_of
@@ -154,7 +155,7 @@ class Measuring:
         return {
             "settings": {
                 **asdict(replace(self.settings, options={})),
-                "options": dict(self.settings.options),
+                "options": given_options(self.settings.options),
             },
             "device": self.device,
             "timing": asdict(self.timing),

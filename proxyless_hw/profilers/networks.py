@@ -29,6 +29,7 @@ from proxyless_hw.profilers.measurement import (
     Measuring,
     TableSpeed,
 )
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.sessions import SESSIONS, MeasurementJob, fine_timing, measure_sessions
 from proxyless_hw.profilers.statistics import interval_of, middle_of
 from proxyless_hw.profilers.timing import Estimate, estimates
@@ -100,7 +101,7 @@ def measure_workloads(
     if len({workload.name for workload in workloads}) != len(workloads):
         raise ProfilingError("networks measured together need distinct names.")
     if how.anchors is not None and how.anchors.cache:
-        options = {**how.settings.options, **cache_options(how.anchors.cache)}
+        options = {**given_options(how.settings.options), **cache_options(how.anchors.cache)}
         how = replace(how, settings=replace(how.settings, options=options))
     if profiler is None:
         from proxyless_hw.profilers.registry import get_profiler

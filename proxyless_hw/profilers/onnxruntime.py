@@ -20,8 +20,10 @@ from proxyless_hw.profilers.building import (
     takes_input,
 )
 from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.scheduling import scheduled
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class OnnxRuntimeProfiler:
     """
 
     def __init__(self, settings: ProfilerSettings) -> None:
-        self.settings = settings
+        self.settings = replace(settings, options=parse_options(CpuOptions, settings.options))
         self._forms: dict[Workload, tuple[bytes, Any]] = {}
         self._form_bytes = 0
 

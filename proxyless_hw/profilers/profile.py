@@ -17,6 +17,7 @@ from proxyless_hw.profilers.conditioning import cache_options, space_megabytes
 from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.profiled_table import profiled_table
 from proxyless_hw.profilers.sessions import SESSIONS, MeasurementJob, fine_timing, measure_sessions
 from proxyless_hw.profilers.timing import Progress, TimingConfig
@@ -153,9 +154,11 @@ def _profile(
     if finished := _finished(config):
         return finished
     if profiler is None:
-        from proxyless_hw.profilers.registry import get_profiler
+        from proxyless_hw.profilers.registry import get_profiler, profiler_settings
 
-        profiler = get_profiler(config.device, _with_cache(config, space, base))
+        settings = profiler_settings(config.device, _with_cache(config, space, base))
+        config = replace(config, settings=settings)
+        profiler = get_profiler(config.device, settings)
     description = dict(profiler.describe())
     if base is not None:
         _check_setting(base, description)
@@ -208,18 +211,18 @@ def _with_cache(
 ) -> ProfilerSettings:
     """The settings with the caches' state that fits the space, where none is asked for."""
     settings = config.settings
-    if config.device != "cpu" or "cache_mb" in settings.options:
+    given = given_options(settings.options)
+    if config.device != "cpu" or settings.metric != "latency" or "cache_mb" in given:
         return settings
-    if settings.options.get("cache", "network") != "network":
+    if given.get("cache", "network") != "network":
         return settings
     if base is not None and base.metadata.get("cache"):
-        found = cache_options(base.metadata["cache"])
-        return replace(settings, options={**found, **settings.options})
+        return replace(settings, options={**cache_options(base.metadata["cache"]), **given})
     sizes = config.resolutions or (space.resolution,)
     megabytes = space_megabytes(
         space, max(sizes), config.num_classes, settings.precision, settings.batch_size
     )
-    return replace(settings, options={**settings.options, "cache_mb": f"{megabytes:.3g}"})
+    return replace(settings, options={**given, "cache_mb": f"{megabytes:.3g}"})
 
 
 def _prepare(
@@ -315,7 +318,7 @@ def _journal_header(
     config: ProfileConfig, description: Mapping[str, str], job: MeasurementJob
 ) -> dict[str, object]:
     return {
-        "setting": {**description, "options": dict(config.settings.options)},
+        "setting": {**description, "options": given_options(config.settings.options)},
         "cpus": config.settings.cpus,
         "sessions": job.sessions,
         "repeat": job.repeat,

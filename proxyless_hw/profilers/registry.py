@@ -8,38 +8,56 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
 from proxyless_hw.profilers.base import PROFILER_GROUP, Profiler, ProfilerSettings
+from proxyless_hw.profilers.device_options import (
+    CommandOptions,
+    CpuOptions,
+    CudaOptions,
+    LiteRtOptions,
+    MobileOptions,
+    TorchCudaOptions,
+)
+from proxyless_hw.profilers.options import (
+    DeviceOptions,
+    Option,
+    described_options,
+    parse_options,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """Where a built-in profiler lives, and what it measures by itself; imported when used."""
+    """Where a built-in profiler lives, its options, and what it measures by itself."""
 
-    module: str
+    module: str  # imported when used
     name: str
+    options: type[DeviceOptions]
     metrics: tuple[str, ...] = ("latency",)
 
 
 BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
     # device kind: runtime: its class; the first runtime is the default
     "cpu": {
-        "onnxruntime": _Home("onnxruntime", "OnnxRuntimeProfiler"),
-        "litert": _Home("litert", "LiteRtProfiler"),
-        "torch": _Home("torch_cpu", "TorchCpuProfiler"),
+        "onnxruntime": _Home("onnxruntime", "OnnxRuntimeProfiler", CpuOptions),
+        "litert": _Home("litert", "LiteRtProfiler", LiteRtOptions),
+        "torch": _Home("torch_cpu", "TorchCpuProfiler", CpuOptions),
     },
     "gpu": {
-        "onnxruntime": _Home("gpu_onnxruntime", "CudaOnnxRuntimeProfiler"),
-        "tensorrt": _Home("gpu_onnxruntime", "TensorRtProfiler"),
-        "torch": _Home("torch_cuda", "TorchCudaProfiler", ("latency", "memory")),
+        "onnxruntime": _Home("gpu_onnxruntime", "CudaOnnxRuntimeProfiler", CudaOptions),
+        "tensorrt": _Home("gpu_onnxruntime", "TensorRtProfiler", CudaOptions),
+        "torch": _Home("torch_cuda", "TorchCudaProfiler", TorchCudaOptions, ("latency", "memory")),
     },
-    "mobile": {"tflite": _Home("adb", "AdbProfiler", ("latency", "memory"))},
-    "command": {"command": _Home("command", "CommandProfiler")},
+    "mobile": {"tflite": _Home("adb", "AdbProfiler", MobileOptions, ("latency", "memory"))},
+    "command": {"command": _Home("command", "CommandProfiler", CommandOptions)},
 }
+
+_PINNING: Final = ("cpu", "mobile")
+"""Device kinds whose profilers apply `ProfilerSettings.cpus`."""
 
 
 def third_party_profilers() -> dict[str, EntryPoint]:
@@ -70,12 +88,15 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
 
     Raises:
         ProfilingError: no such kind or runtime (the nearest and the list are named), or the
-            settings do not suit it.
+            settings or options do not suit it.
         BackendUnavailableError: a registered profiler cannot be loaded.
     """
     if kind not in BUILT_IN:
         return _third_party(kind)(settings)
-    factory, home = _built_in(kind, settings.runtime)
+    home = _home(kind, settings.runtime)
+    settings = profiler_settings(kind, settings)
+    module = importlib.import_module(f"proxyless_hw.profilers.{home.module}")
+    factory: Callable[[ProfilerSettings], Profiler] = getattr(module, home.name)
     if settings.metric in home.metrics:
         return factory(settings)
     if settings.metric == "memory":
@@ -89,9 +110,70 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
     return EnergyProfiler(inner, settings, lambda: find_counter(kind, settings))
 
 
-def _built_in(
-    kind: str, runtime: str | None
-) -> tuple[Callable[[ProfilerSettings], Profiler], _Home]:
+def profiler_settings(kind: str, settings: ProfilerSettings) -> ProfilerSettings:
+    """The settings with their options as the profiler's own dataclass, checked.
+
+    Args:
+        kind: device kind; of a third party's, the settings are returned as they are.
+        settings: its options by name, or parsed already.
+
+    Raises:
+        ProfilingError: no such kind or runtime; an option that is unknown, does not apply to this
+            device, runtime or metric, or has a wrong value; processors where none are pinned.
+    """
+    if kind not in BUILT_IN:
+        _registered(kind)
+        return settings
+    if settings.cpus is not None and kind not in _PINNING:
+        raise ProfilingError(
+            f"--cpus pins to processors, which --device {kind} does not do: it is for --device "
+            f"{' and '.join(_PINNING)}. Leave it out."
+        )
+    home = _home(kind, settings.runtime)
+    place = _place(kind, settings.runtime or next(iter(BUILT_IN[kind])))
+    options = parse_options(home.options, settings.options, place, _elsewhere)
+    given = settings.options if isinstance(settings.options, Mapping) else {}
+    for option in described_options(home.options):
+        changed = option.name in given or getattr(options, option.name) != option.default
+        if changed and option.metrics is not None and settings.metric not in option.metrics:
+            raise ProfilingError(
+                f"option '{option.name}' has a meaning for --metric {' and '.join(option.metrics)} "
+                f"only: received --metric {settings.metric}. Leave it out."
+            )
+    return replace(settings, options=options)
+
+
+def built_in_options() -> dict[str, list[Option]]:
+    """Every built-in profiler's options, by ``--device KIND --runtime NAME``."""
+    return {
+        _place(kind, runtime): described_options(home.options)
+        for kind, homes in BUILT_IN.items()
+        for runtime, home in homes.items()
+    }
+
+
+def _place(kind: str, runtime: str) -> str:
+    """A profiler as people ask for it; a kind's only runtime goes without saying."""
+    only = len(BUILT_IN[kind]) == 1
+    return f"--device {kind}" if only else f"--device {kind} --runtime {runtime}"
+
+
+def _elsewhere(name: str) -> str:
+    """What to say of an option that is not this profiler's; empty where nobody knows it."""
+    if name in _SETTINGS:
+        return f"it is set by --{name.replace('_', '-')}."
+    places = [
+        place
+        for place, options in built_in_options().items()
+        if any(option.name == name for option in options)
+    ]
+    return f"it is for {', or '.join(places)}." if places else ""
+
+
+_SETTINGS: Final = frozenset(item.name for item in fields(ProfilerSettings)) - {"options"}
+
+
+def _home(kind: str, runtime: str | None) -> _Home:
     homes = BUILT_IN[kind]
     name = next(iter(homes)) if runtime is None else runtime
     if name not in homes:
@@ -99,21 +181,11 @@ def _built_in(
             f"device '{kind}' has no runtime '{name[:60]}'.{did_you_mean(name, homes)} "
             f"Known: {', '.join(homes)}."
         )
-    home = homes[name]
-    module = importlib.import_module(f"proxyless_hw.profilers.{home.module}")
-    factory: Callable[[ProfilerSettings], Profiler] = getattr(module, home.name)
-    return factory, home
+    return homes[name]
 
 
 def _third_party(kind: str) -> Callable[[ProfilerSettings], Profiler]:
-    registered = third_party_profilers()
-    if kind not in registered:
-        known = known_kinds()
-        raise ProfilingError(
-            f"no device kind '{kind[:60]}'.{did_you_mean(kind, known)} Known: {', '.join(known)}. "
-            f"Others come with packages that register '{PROFILER_GROUP}'."
-        )
-    entry = registered[kind]
+    entry = _registered(kind)
     try:
         factory: Callable[[ProfilerSettings], Profiler] = entry.load()
     except (ImportError, AttributeError) as cause:
@@ -121,3 +193,14 @@ def _third_party(kind: str) -> Callable[[ProfilerSettings], Profiler]:
             f"device kind '{kind}' is registered as {entry.value} but cannot be loaded: {cause}."
         ) from cause
     return factory
+
+
+def _registered(kind: str) -> EntryPoint:
+    registered = third_party_profilers()
+    if kind not in registered:
+        known = known_kinds()
+        raise ProfilingError(
+            f"no device kind '{kind[:60]}'.{did_you_mean(kind, known)} Known: {', '.join(known)}. "
+            f"Others come with packages that register '{PROFILER_GROUP}'."
+        )
+    return registered[kind]

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.device_options import CpuOptions
+from proxyless_hw.profilers.options import parse_options
 
 REALTIME_PRIORITY = 20
 
@@ -21,7 +23,8 @@ def scheduled(settings: ProfilerSettings) -> Iterator[None]:
     Raises:
         ProfilingError: a processor may not be used, or the priority may not be raised.
     """
-    with _pinned(settings.cpus), _prioritised(settings.options.get("priority", "normal")):
+    priority = parse_options(CpuOptions, settings.options).priority
+    with _pinned(settings.cpus), _prioritised(priority):
         yield
 
 
@@ -48,10 +51,6 @@ def _prioritised(priority: str) -> Iterator[None]:
     if priority == "normal":
         yield
         return
-    if priority != "realtime":
-        raise ProfilingError(
-            f"option priority is 'normal' or 'realtime': received {priority[:60]!r}."
-        )
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, build_module
 from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.scheduling import scheduled
 
 INPUT_SEED = 0
@@ -20,7 +23,7 @@ class TorchCpuProfiler:
     """Times ops and networks with torch's CPU kernels, fp32 or fp16."""
 
     def __init__(self, settings: ProfilerSettings) -> None:
-        self.settings = settings
+        self.settings = replace(settings, options=parse_options(CpuOptions, settings.options))
 
     def describe(self) -> Mapping[str, str]:
         """Header fields of a table made here (see `Profiler.describe`).

@@ -1,12 +1,4 @@
-"""PyTorch on an NVIDIA GPU, timed with device events.
-
-Options (`ProfilerSettings.options`):
-
-    gpu      which GPU (0)
-    l2       warm (default): calls follow each other; cold: the L2 cache is overwritten before each
-    graphs   auto (default): ops shorter than `GRAPH_BELOW_MS` are captured as a CUDA graph, so
-             that the time to launch kernels from Python is not counted; on; off
-"""
+"""PyTorch on an NVIDIA GPU, timed with device events. Options: `TorchCudaOptions`."""
 
 from __future__ import annotations
 
@@ -18,8 +10,9 @@ from typing import Final, Protocol, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
+from proxyless_hw.profilers.device_options import TorchCudaOptions
 from proxyless_hw.profilers.environment import fingerprint, package_version
-from proxyless_hw.profilers.gpu import L2, Graphs, choice, gpu_index
+from proxyless_hw.profilers.options import parse_options
 
 BLOCK_MS: Final = 2.0
 BLOCKS: Final = 5
@@ -81,7 +74,7 @@ class CudaRunner:
 
 
 class TorchCudaProfiler:
-    """Times ops and networks on a GPU. Options as this module's description lists them.
+    """Times ops and networks on a GPU.
 
     Args:
         settings: batch size, precision (fp32 or fp16), metric (latency or memory), options.
@@ -93,9 +86,7 @@ class TorchCudaProfiler:
 
     def __init__(self, settings: ProfilerSettings, device: CudaDevice | None = None) -> None:
         self.settings = settings
-        self.l2: L2 = choice(settings.options, "l2", ("warm", "cold"))
-        self.graphs: Graphs = choice(settings.options, "graphs", ("auto", "on", "off"))
-        self.index = gpu_index(settings.options)
+        self.options = parse_options(TorchCudaOptions, settings.options)
         self._device = device
 
     @property
@@ -108,7 +99,7 @@ class TorchCudaProfiler:
         if self._device is None:
             from proxyless_hw.profilers.torch_cuda_device import TorchCudaDevice
 
-            self._device = TorchCudaDevice.find(self.index)
+            self._device = TorchCudaDevice.find(self.options.gpu)
         return self._device
 
     def describe(self) -> Mapping[str, str]:
@@ -116,8 +107,9 @@ class TorchCudaProfiler:
         settings = self.settings
         memory = settings.metric == "memory"
         parts = ["torch"]
-        parts += ["cold-l2"] if self.l2 == "cold" else []
-        parts += [] if self.graphs == "auto" else [f"graphs-{self.graphs}"]
+        parts += ["cold-l2"] if self.options.l2 == "cold" else []
+        graphs = self.options.graphs
+        parts += [] if graphs == "auto" else [f"graphs-{graphs}"]
         return {
             "device": self.device.name(),
             "device_kind": "gpu",
@@ -130,10 +122,8 @@ class TorchCudaProfiler:
             "unit": "MB" if memory else "ms",
             "statistic": "median",
             "fingerprint": fingerprint(),
-            "l2": self.l2,
-            "cuda_graphs": f"auto (below {GRAPH_BELOW_MS} ms)"
-            if self.graphs == "auto"
-            else self.graphs,
+            "l2": self.options.l2,
+            "cuda_graphs": f"auto (below {GRAPH_BELOW_MS} ms)" if graphs == "auto" else graphs,
         }
 
     def open(self, workloads: Sequence[Workload]) -> CudaSession:
@@ -155,13 +145,13 @@ class TorchCudaProfiler:
                 )
         device = self.device
         runners = [
-            _runner(device, item.name, device.load(item, self.settings), self.graphs)
+            _runner(device, item.name, device.load(item, self.settings), self.options.graphs)
             for item in workloads
         ]
-        return CudaSession(device, runners, self.l2, self.settings.metric)
+        return CudaSession(device, runners, self.options.l2, self.settings.metric)
 
 
-def _runner(device: CudaDevice, name: str, call: Work, graphs: Graphs) -> CudaRunner:
+def _runner(device: CudaDevice, name: str, call: Work, graphs: str) -> CudaRunner:
     device.timed_ms([call] * WARM_UP_CALLS)
     fastest = max(min(device.timed_ms([call] * 3)), 1e-6)
     if graphs == "on" or (graphs == "auto" and fastest < GRAPH_BELOW_MS):
@@ -191,7 +181,7 @@ class CudaSession:
     """
 
     def __init__(
-        self, device: CudaDevice, runners: Sequence[CudaRunner], l2: L2, metric: str
+        self, device: CudaDevice, runners: Sequence[CudaRunner], l2: str, metric: str
     ) -> None:
         self.device = device
         self.runners = list(runners)

@@ -104,6 +104,13 @@ def test_profile_refuses_an_existing_table_and_resume_accepts_it(
         (["--cpus", "one"], "--cpus"),
         (["--cpus", "4095"], "--cpus"),
         (["--option", "novalue"], "KEY=VALUE"),
+        (["--option", "cach=hot"], "Did you mean 'cache'?"),
+        (["--cache", "warm"], "--cache must be one of network, hot, cold"),
+        (["--cache", "hot", "--option", "cache=cold"], "given twice"),
+        (["--delegate", "xnnpack"], "does not apply to --device cpu --runtime onnxruntime"),
+        (["--pattern", "(x)"], "it is for --device command"),
+        (["--device", "command", "--command", "x {model}", "--cpus", "0"], "--cpus"),
+        (["--device", "mobile", "--option", "runz=1"], "Did you mean 'runs'?"),
         (["--goal", "2"], "--goal"),
         (["--budget", "-1"], "--budget"),
         (["--space", "imagenett"], "imagenet"),
@@ -190,6 +197,15 @@ def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert document[key] > 0
     assert document["ci_low_ms"] <= document["median_ms"] <= document["ci_high_ms"]
     assert any(node["op_type"] == "Gemm" for node in document["nodes"])
+
+
+def test_per_op_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"not opened")
+    path = tmp_path / "model.tflite"
+    assert run("benchmark", path, "--device", "mobile", "--per-op") == 1
+    assert "--per-op is for --device cpu" in capsys.readouterr().err
 
 
 def test_benchmark_names_a_file_that_is_not_there(

@@ -82,7 +82,7 @@ def test_model_files_are_deleted_at_the_end(tmp_path: Path, models: list[Workloa
     [
         ("print('all fine')", r"matches on a. It ended with: all fine"),
         ("pass", r"It ended with: \(nothing\)"),
-        ("print('0 ms')", "milliseconds above 0: it matched '0'"),
+        ("print('0 ms')", "a number above 0: it matched '0'"),
         ("sys.exit('no device')", "failed on a with exit code 1: no device"),
         ("import os; os.kill(os.getpid(), 11)", "exit code -11"),
         ("print('\\x1b[31m\\x00')", r"ended with: \?\[31m\?"),
@@ -140,6 +140,38 @@ def test_a_tool_that_is_not_there_is_named(models: list[Workload]) -> None:
 def test_bad_options_are_named(options: dict[str, str], message: str) -> None:
     with pytest.raises(ProfilingError, match=message):
         CommandProfiler(ProfilerSettings(options=options))
+
+
+@pytest.mark.parametrize(
+    ("printed", "options", "expected_ms"),
+    [
+        ("mean 250 us", {"unit": "us"}, 0.25),
+        ("mean 250 µs", {"unit": "us"}, 0.25),
+        ("mean 0.5 s", {"unit": "s"}, 500.0),
+        ("mean 4e6 ns", {"unit": "ns"}, 4.0),
+        ("mean: 7000", {"unit": "us", "pattern": r"mean: (\d+)"}, 7.0),
+        ("mean 2 ms", {}, 2.0),
+    ],
+)
+def test_the_unit_that_the_tool_prints_is_converted(
+    tmp_path: Path,
+    models: list[Workload],
+    printed: str,
+    options: dict[str, str],
+    expected_ms: float,
+) -> None:
+    made = profiler(tool(tmp_path, f"print({printed!r})"), **options)
+    with made.open(models) as session:
+        assert session.visit([0])[0].value == pytest.approx(expected_ms)
+    assert made.describe()["unit"] == "ms"
+    assert made.describe().get("tool_unit") == options.get("unit")
+
+
+def test_a_unit_that_the_tool_does_not_print_is_an_error(
+    tmp_path: Path, models: list[Workload]
+) -> None:
+    with pytest.raises(ProfilingError, match="printed nothing that --pattern"):
+        profiler(tool(tmp_path, "print('2 ms')"), unit="s").open(models)
 
 
 def test_a_pattern_that_needs_forever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

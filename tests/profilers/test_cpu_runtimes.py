@@ -98,7 +98,6 @@ def test_int8_really_runs_in_int8() -> None:
         (OnnxRuntimeProfiler(ProfilerSettings(precision="fp16")), "no fp16 kernels"),
         (LiteRtProfiler(ProfilerSettings(precision="fp16")), "expand fp16 weights"),
         (TorchCpuProfiler(ProfilerSettings(precision="int8")), "no int8 convolutions"),
-        (LiteRtProfiler(ProfilerSettings(options={"delegate": "gpu"})), "--device mobile"),
     ],
 )
 def test_a_precision_that_would_be_another_one_in_truth_is_refused(

@@ -141,7 +141,7 @@ def test_int8_and_files_are_refused(tmp_path: Any) -> None:
     [
         ({"l2": "luke"}, "l2 must be one of warm, cold"),
         ({"graphs": "onn"}, "Did you mean 'on'"),
-        ({"gpu": "-1"}, "gpu must be a number from 0"),
+        ({"gpu": "-1"}, "gpu must be a whole number from 0"),
     ],
 )
 def test_bad_gpu_options_are_named(options: dict[str, str], message: str) -> None:

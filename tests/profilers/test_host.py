@@ -12,7 +12,7 @@ from fake_host import FakeClock
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.conditioning import Conditioning, network_conditioning
+from proxyless_hw.profilers.conditioning import Conditioning, cache_line, network_conditioning
 from proxyless_hw.profilers.host import HostSession, Runner
 from proxyless_hw.profilers.scheduling import scheduled
 
@@ -145,7 +145,8 @@ def test_median_minimum_and_percentile_of_a_visit() -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"cache": "warm"}, "cache is 'network' or 'hot'"),
+        ({"cache": "warm"}, "--cache must be one of network, hot"),
+        ({"cache": "hot", "cache_mb": "22"}, "--cache hot reads none"),
         ({"cache_mb": "0"}, "cache_mb"),
         ({"cache_mb": "-3"}, "cache_mb"),
         ({"cache_mb": "99999999999"}, "cache_mb"),
@@ -159,6 +160,17 @@ def test_an_unknown_cache_state_is_refused(options: dict[str, str], match: str) 
 def test_hot_means_no_conditioning() -> None:
     assert network_conditioning(ProfilerSettings(options={"cache": "hot"})) is None
     assert network_conditioning(ProfilerSettings()) is not None
+
+
+def test_cold_brings_nothing_back_before_a_call() -> None:
+    cold = network_conditioning(ProfilerSettings(options={"cache": "cold", "cache_mb": "1"}), print)
+    assert cold is not None
+    assert cold.buffer.nbytes == 2**20
+    assert cold.idle_call is None
+    called: list[str] = []
+    cold.prepare(lambda: called.append("touched"))
+    assert called == []
+    assert cache_line(ProfilerSettings(options={"cache": "cold"})) == "cold 256 MB"
 
 
 def test_pinning_holds_for_the_session_and_is_undone() -> None:

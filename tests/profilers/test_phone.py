@@ -292,7 +292,8 @@ def test_another_kind_of_file_is_refused(phone: Phone, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runs": "many"}, "runs must be a number from 1"),
+        ({"runs": "many"}, "runs must be a whole number from 1"),
+        ({"runs": "2.5"}, "runs must be a whole number from 1"),
         ({"min_secs": "nan"}, "min_secs must be a number"),
         ({"delegate": "npu"}, "--delegate must be one of"),
     ],
@@ -306,6 +307,18 @@ def test_processors_become_a_mask() -> None:
     assert tool_command(ProfilerSettings(cpus=(4, 5)), "t") == ["taskset", "30", "t"]
     with pytest.raises(ProfilingError, match="hexadecimal mask"):
         tool_command(ProfilerSettings(options={"taskset": "f0; reboot"}), "t")
+    with pytest.raises(ProfilingError, match="hexadecimal mask without 0x that names a processor"):
+        tool_command(ProfilerSettings(options={"taskset": "00"}), "t")
+    with pytest.raises(ProfilingError, match="--taskset and --cpus both say where to run"):
+        tool_command(ProfilerSettings(cpus=(4,), options={"taskset": "f0"}), "t")
+    with pytest.raises(ProfilingError, match="--cpus on a phone lists processors from 0 to 63"):
+        tool_command(ProfilerSettings(cpus=(64,)), "t")
+
+
+def test_the_tools_flags_carry_every_digit() -> None:
+    options = {"min_secs": "0.0500001", "max_secs": "1e2", "runs": "7"}
+    flags = benchmark_flags(ProfilerSettings(options=options))
+    assert {"--min_secs=0.0500001", "--max_secs=100", "--num_runs=7"} <= set(flags)
 
 
 def run_in_shell(script: str) -> str:
