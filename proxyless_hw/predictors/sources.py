@@ -15,7 +15,7 @@ def load_network(source: str) -> Architecture:
         ArchitectureError: nothing of that name, or the file breaks a rule.
         PredictorError: an ONNX file that is not made of known ops; the unknown ones are named.
     """
-    if source.endswith(".onnx"):
+    if source.lower().endswith(".onnx"):
         from proxyless_hw.predictors.onnx_import import architecture_from_onnx
 
         return architecture_from_onnx(Path(source))
