@@ -252,11 +252,12 @@ class _Reader:
     def activation(self, tensor: str) -> tuple[str, str]:
         """(activation, tensor behind it)."""
         users = self.graph.users(tensor)
-        gate = next((node for node in users if node.kind in ("Sigmoid", "HardSigmoid")), None)
-        product = next((node for node in users if node.kind == "Mul"), None)
-        alone = gate is not None and product is not None and len(users) == 2
-        if alone and set(product.inputs) == {tensor, gate.output}:
-            return self.gated(gate), product.output
+        gates = [node for node in users if node.kind in ("Sigmoid", "HardSigmoid")]
+        products = [node for node in users if node.kind == "Mul"]
+        if len(users) == 2 and len(gates) == 1 and len(products) == 1:
+            gate, product = gates[0], products[0]
+            if set(product.inputs) == {tensor, gate.output}:
+                return self.gated(gate), product.output
         node = self.graph.user(tensor, "Clip", "Relu", "HardSwish")
         if node is None:
             return "none", tensor

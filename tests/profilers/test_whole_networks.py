@@ -16,7 +16,7 @@ from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.profilers import networks
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import build_module
-from proxyless_hw.profilers.inspection import node_times, peak_memory_mb
+from proxyless_hw.profilers.inspection import peak_memory_mb
 from proxyless_hw.profilers.networks import (
     measure_files,
     measure_in_fresh_process,
@@ -24,6 +24,7 @@ from proxyless_hw.profilers.networks import (
     measure_workloads,
     settings_for_files,
 )
+from proxyless_hw.profilers.node_times import node_times
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
