@@ -256,12 +256,18 @@ def _signature(tflite: TfliteInterface, wanted: str | None, path: Path) -> str |
         return first[0] if len(first) == 1 else None
     if wanted is None:
         raise ProfilingError(
-            f"{path} has several signatures ({', '.join(known)}) and --signature names none. "
-            f"The first graph of a file can be run here: {', '.join(first) or 'it has no name'}."
+            f"{path} has several signatures ({', '.join(known)}), and which one to run was not "
+            f"said. {_runnable(first)}"
         )
     if known[wanted] != 0:
         raise ProfilingError(
-            f"signature '{wanted}' of {path} is not the first graph of the file, which is what "
-            f"runs ({', '.join(first) or 'without a name'}). Write a file that holds it alone."
+            f"signature '{wanted}' of {path} is not the first graph of the file, the one that is "
+            f"run here. Write a file that holds it alone. {_runnable(first)}"
         )
     return wanted
+
+
+def _runnable(first: Sequence[str]) -> str:
+    if not first:
+        return "The first graph of the file, which is run here, belongs to none of them."
+    return f"The first graph of the file is run with --signature {first[0]}."

@@ -136,6 +136,8 @@ def _interface(model: _Table) -> TfliteInterface:
         raise IndexError("no graph")
     graph = graphs[0]
     tensors = graph.tables(0)
+    if min((*graph.numbers(1), *graph.numbers(2)), default=0) < 0:
+        raise IndexError("an input or output without a tensor")
     signatures = tuple(
         TfliteSignature(
             name=item.text(2),
