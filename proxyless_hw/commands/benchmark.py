@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
 from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
+    from proxyless_hw.profilers.file_shapes import FileSetting
     from proxyless_hw.profilers.measurement import Measurement
-
-_FILE_SUFFIXES = (".onnx", ".tflite")
 
 SECONDS_A_TARGET = 10.0
 """Default budget for measuring, per file or network."""
@@ -23,7 +24,19 @@ SECONDS_A_TARGET = 10.0
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="FILE|ARCH...")
-@click.option("--resolution", type=click.IntRange(1, 8192), help="For networks: not their own.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(1, 8192),
+    help="Height and width: for networks not their own, for files where they are open.",
+)
+@click.option(
+    "--input-shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME:1,3,224,224",
+    help="A file's input where its sizes are open; may be repeated.",
+)
+@click.option("--signature", help="Which signature of a TFLite file to run.")
 @click.option("--num-classes", type=click.IntRange(1, 65536), help="For networks: not their own.")
 @click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
 @click.option("--budget", type=float, metavar="SECONDS", help="Total time for measuring.")
@@ -35,37 +48,45 @@ SECONDS_A_TARGET = 10.0
 )
 @device_options
 @output_options
-def command(**values: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, **values: Any) -> None:
     """Time model files or networks, interleaved, by the protocol of profile.
 
-    A target is an .onnx or .tflite file, a zoo name, an architecture file, or a run folder.
+    A target is an .onnx or .tflite file, a zoo name, an architecture file, or a run folder. A file
+    runs with its own shape and batch. What it leaves open is filled by --batch-size (1),
+    --resolution or --input-shape.
 
     \b
     Example:
       proxyless-hw benchmark runs/demo/model.onnx --device cpu
+      proxyless-hw benchmark detector.onnx --input-shape images:1,3,640,640
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
     """  # fmt: skip
     from proxyless_hw.profilers.measurement import Measuring
     from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
+    from proxyless_hw.profilers.node_times import check_per_op
     from proxyless_hw.profilers.timing import TimingConfig
 
     quiet, device = values["quiet"], values["device"]
-    workloads = _workloads(values)
+    given = ctx.get_parameter_source("batch_size") != ParameterSource.DEFAULT
+    workloads = _workloads(values, values["batch_size"] if given else None)
     settings = settings_from(values)
     files = [workload.file for workload in workloads if workload.file is not None]
     if files:
         settings = settings_for_files(files, settings, device)
     if values["per_op"]:
-        from proxyless_hw.profilers.inspection import check_per_op
-
-        check_per_op(settings, device, [file.suffix for file in files])
+        for workload in workloads:
+            check_per_op(workload.file, settings, device)
+    file_settings = _file_settings(workloads, values["num_classes"])
     budget = values["budget"] or SECONDS_A_TARGET * len(workloads)
     timing = TimingConfig(goal=values["goal"], budget_s=budget, spend=False)
-    with progress_bar("benchmark", quiet) as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bar("benchmark", quiet))
         how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
-        measured = measure_workloads(workloads, how)
+        measured = measure_workloads(_as_run(workloads, file_settings, device, stack), how)
     results = [
         _result(workload, item, settings, device, values["per_op"])
+        | _stated(workload, file_settings.get(workload.name), settings, device)
         for workload, item in zip(workloads, measured, strict=True)
     ]
     if values["as_json"]:
@@ -75,18 +96,36 @@ def command(**values: Any) -> None:
             log(_line(result), quiet)
 
 
-def _workloads(values: dict[str, Any]) -> list[Workload]:
+def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]:
+    """The targets; files with what was said about their shape, batch included where it was said."""
     from proxyless_hw.architecture import Architecture
     from proxyless_hw.errors import ProfilingError
     from proxyless_hw.profilers.base import Workload
+    from proxyless_hw.profilers.file_shapes import model_suffix, shapes_by_file
+    from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
 
+    wanted = FileShape(
+        batch=batch_size,
+        resolution=values["resolution"],
+        input_shapes=parse_input_shapes(values["shapes"]),
+        signature=values["signature"],
+    )
+    targets = list(dict.fromkeys(values["targets"]))
+    files = [Path(target) for target in targets if model_suffix(target)]
+    for file in files:
+        if not file.is_file():
+            raise ProfilingError(f"no model file {file}.")
+    if not files and (wanted.input_shapes or wanted.signature):
+        raise ProfilingError(
+            "--input-shape and --signature are for model files: received only networks, whose "
+            "shape is set by --resolution."
+        )
+    shapes = shapes_by_file(files, wanted)
     workloads = []
-    for target in dict.fromkeys(values["targets"]):
-        path = Path(target)
-        if path.suffix in _FILE_SUFFIXES:
-            if not path.is_file():
-                raise ProfilingError(f"no model file {path}.")
-            workloads.append(Workload(name=target, file=path))
+    for target in targets:
+        if model_suffix(target):
+            path = Path(target)
+            workloads.append(Workload(name=target, file=path, shape=shapes[path]))
         else:
             arch = Architecture.load(target).with_shape(
                 resolution=values["resolution"], num_classes=values["num_classes"]
@@ -95,28 +134,95 @@ def _workloads(values: dict[str, Any]) -> list[Workload]:
     return workloads
 
 
+def _file_settings(workloads: list[Workload], num_classes: int | None) -> dict[str, FileSetting]:
+    """What each file runs with, by the workload's name."""
+    from proxyless_hw.profilers.file_shapes import check_classes, file_setting
+
+    settings = {}
+    for workload in workloads:
+        if workload.file is not None:
+            settings[workload.name] = file_setting(workload.file, workload.shape)
+            check_classes(workload.file, settings[workload.name], num_classes)
+    return settings
+
+
+def _as_run(
+    workloads: list[Workload], settings: dict[str, FileSetting], device: str, stack: ExitStack
+) -> list[Workload]:
+    """The workloads as the device is given them.
+
+    CPU and GPU runtimes fill open sizes themselves. Other devices run a file as it is, so they get
+    a copy with the sizes written in, where that can be done (ONNX).
+    """
+    from proxyless_hw.errors import ProfilingError
+    from proxyless_hw.files import scratch_folder
+    from proxyless_hw.profilers.file_shapes import check_runs_as_it_is, model_suffix
+    from proxyless_hw.profilers.fixed_sizes import with_fixed_sizes
+
+    if device in ("cpu", "gpu"):
+        return workloads
+    run = []
+    for workload in workloads:
+        file = workload.file
+        if file is not None and model_suffix(file) == ".onnx":
+            folder = stack.enter_context(scratch_folder(ProfilingError))
+            file = with_fixed_sizes(file, settings[workload.name], folder)
+        elif file is not None:
+            check_runs_as_it_is(file, settings[workload.name], device)
+        run.append(replace(workload, file=file))
+    return run
+
+
+def _stated(
+    workload: Workload, setting: FileSetting | None, settings: ProfilerSettings, device: str
+) -> dict[str, Any]:
+    """The shape that a result states: what ran."""
+    if setting is not None:
+        stated: dict[str, Any] = {
+            "batch_size": setting.batch_size,
+            "input_shape": setting.input_shape,
+            "resolution": setting.resolution,
+            "num_classes": setting.num_classes,
+        }
+        return stated | ({"signature": setting.signature} if setting.signature else {})
+    arch = workload.arch
+    if arch is None:
+        return {}
+    from proxyless_hw.profilers.options import given_options
+
+    side, batch = arch.resolution, settings.batch_size
+    channels_last = settings.runtime == "litert" or device == "mobile"
+    channels_last |= given_options(settings.options).get("model_format") == "tflite"
+    shape = (batch, side, side, 3) if channels_last else (batch, 3, side, side)
+    return {
+        "batch_size": batch,
+        "input_shape": "x".join(map(str, shape)),
+        "resolution": side,
+        "num_classes": arch.num_classes,
+    }
+
+
 def _result(
     workload: Workload, item: Measurement, settings: ProfilerSettings, device: str, per_op: bool
 ) -> dict[str, Any]:
     """The figures of one target; size, memory and nodes where they can be had on this host."""
     result: dict[str, Any] = item.to_dict()
-    if workload.arch is not None:
-        result["resolution"] = workload.arch.resolution
-        result["num_classes"] = workload.arch.num_classes
-    result.update(device=device, threads=settings.threads, batch_size=settings.batch_size)
+    result.update(device=device, threads=settings.threads)
     if device != "cpu":
         return result
     from proxyless_hw.errors import ProfilingError
     from proxyless_hw.files import scratch_folder
-    from proxyless_hw.profilers.inspection import node_times, peak_memory_mb, write_model
+    from proxyless_hw.profilers.inspection import peak_memory_mb, write_model
+    from proxyless_hw.profilers.node_times import node_times
 
     with scratch_folder(ProfilingError) as folder:
         file = workload.file or write_model(workload, settings, folder)
         if file is not None:
             result["file_mb"] = file.stat().st_size / 2**20
-            result["peak_memory_mb"] = peak_memory_mb(file, settings)
+            result["peak_memory_mb"] = peak_memory_mb(file, settings, workload.shape)
             if per_op:
-                result["nodes"] = [asdict(node) for node in node_times(file, settings)]
+                nodes = node_times(file, settings, workload.shape)
+                result["nodes"] = [asdict(node) for node in nodes]
     return result
 
 
@@ -133,11 +239,14 @@ def _line(result: dict[str, Any]) -> str:
             f"({result['table_speed_ci_low']:.4g} to {result['table_speed_ci_high']:.4g}), "
             f"the machine runs at {result['machine_speed']:.3f} of it"
         )
+    text += f"; input {result['input_shape']}"
+    if result["batch_size"] is not None:
+        text += f" (batch {result['batch_size']})"
     if "peak_memory_mb" in result:
         text += f"; file {result['file_mb']:.1f} MB, peak memory {result['peak_memory_mb']:.1f} MB"
     if not result["converged"]:
         text += "; the interval is wider than the goal: close other programs, or give --budget"
     for node in result.get("nodes", []):
         text += f"\n  {node['median_ms']:8.4f} ms {node['share']:6.1%}  {node['op_type']:20} "
-        text += node["name"]
+        text += node["name"] + (f" (in {node['inside']})" if node["inside"] else "")
     return text

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 @click.option("--breakdown", is_flag=True, help="Every op with its price and where it is from.")
 @click.option("--compare", is_flag=True, help="Several networks on several tables, as a matrix.")
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Default: the network's own.")
-@click.option("--num-classes", type=click.IntRange(1, 65536), help="Default: the table's.")
+@click.option(
+    "--num-classes",
+    type=click.IntRange(1, 65536),
+    help="Default: an ONNX file's own, else the table's.",
+)
 @click.option("--coverage", default=0.9, show_default=True, help="Of the interval, as a fraction.")
 @click.option("--no-calibration", is_flag=True, help="Sums of ops, even beside a calibration.")
 @output_options
@@ -49,8 +53,8 @@ def command(
     """Predict the latency of a network, with an interval, from a table of measured ops.
 
     ARCH is a zoo name, an architecture file, a run folder, a published net.config, timm block
-    strings, or an ONNX file made of known ops. Repeat --table, or name several networks, with
-    --compare.
+    strings, or an ONNX file made of known ops. An ONNX file is priced at its own resolution and
+    classes, unless other ones are given. Repeat --table, or name several networks, with --compare.
 
     \b
     Example:
@@ -60,7 +64,7 @@ def command(
     """
     from proxyless_hw.predictors.fit import fit_predictor
     from proxyless_hw.predictors.forecast import forecast
-    from proxyless_hw.predictors.sources import load_network
+    from proxyless_hw.predictors.sources import load_network, own_shape_note
     from proxyless_hw.tables.table import LatencyTable
 
     if not compare and (len(networks) > 1 or len(tables) > 1):
@@ -69,7 +73,11 @@ def command(
         fit_predictor(LatencyTable.load(name), kind, calibrate=not no_calibration)
         for name in tables
     ]
-    archs = [load_network(name) for name in networks]
+    archs = [load_network(name, resolution) for name in networks]
+    for name, arch in zip(networks, archs, strict=True):
+        for predictor in predictors:
+            note = own_shape_note(name, arch, predictor.table, resolution, num_classes)
+            log(note or "", quiet or note is None)
     if compare:
         cells, reasons = _compare(networks, archs, predictors, coverage, resolution, num_classes)
         if as_json:

@@ -14,7 +14,7 @@ KNOWN_NODES: Final = frozenset(
     (
         *("Conv", "Clip", "Relu", "HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add"),
         *("GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Gemm", "Softmax"),
-        *("Constant", "Identity", "Dropout"),
+        *("BatchNormalization", "Constant", "Identity", "Dropout"),
     )
 )
 """Node types that can be part of a known op."""
@@ -45,11 +45,13 @@ class Graph:
     """A graph with one image input and one output.
 
     Args:
-        path: an .onnx file; weights kept outside it are not needed.
+        path: an .onnx file; of weights kept outside it only single values are read.
+        resolution: height and width where the file leaves them open.
 
     Attributes:
         source: the path, for messages.
         input: name of the image input.
+        batch_size: its batch; None where that is open.
         channels, height, width: its shape.
         output: name of the output.
         nodes: all nodes but constants and identities, in order.
@@ -58,8 +60,9 @@ class Graph:
         PredictorError: the file is no ONNX model, or has a node that no known op holds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, resolution: int | None = None) -> None:
         self.source = str(path)
+        self.folder = path.parent
         graph = self._load(path)
         self._refuse_unknown(graph)
         self._refuse_broken(graph)
@@ -73,7 +76,8 @@ class Graph:
         if len(inputs) != 1 or len(graph.output) != 1:
             self.fail(f"has {len(inputs)} inputs and {len(graph.output)} outputs, not one of each")
         self.input = inputs[0].name
-        self.channels, self.height, self.width = self._image_shape(inputs[0])
+        sizes = self._image_shape(inputs[0], resolution)
+        self.batch_size, (self.channels, self.height, self.width) = sizes[0] or None, sizes[1:]
         self.output = self._resolve(graph.output[0].name)
         self._users: dict[str, list[Node]] = {}
         for node in self.nodes:
@@ -96,12 +100,13 @@ class Graph:
         return tuple(int(size) for size in self._constants[node.weights[0]].dims)
 
     def constant(self, name: str) -> Any:
-        """A constant as an array."""
+        """A constant as an array, wherever its values are kept."""
         from onnx import numpy_helper
+        from onnx.checker import ValidationError
 
         try:
-            return numpy_helper.to_array(self._constants[name])
-        except (TypeError, ValueError) as cause:
+            return numpy_helper.to_array(self._constants[name], base_dir=str(self.folder))
+        except (TypeError, ValueError, OSError, ValidationError) as cause:
             raise PredictorError(
                 f"{self.source} has a constant that cannot be read, {name[:80]}: {cause}."
             ) from cause
@@ -182,8 +187,17 @@ class Graph:
             attributes={item.name: helper.get_attribute_value(item) for item in node.attribute},
         )
 
-    def _image_shape(self, item: Any) -> tuple[int, int, int]:
-        sizes = [size.dim_value for size in item.type.tensor_type.shape.dim]
-        if len(sizes) != 4 or min(sizes[1:]) < 1:
-            self.fail(f"must take images (N, C, H, W) of a fixed size: its input has shape {sizes}")
-        return sizes[1], sizes[2], sizes[3]
+    def _image_shape(self, item: Any, resolution: int | None) -> list[int]:
+        """N, C, H, W; N is 0 where it is open."""
+        sizes = [max(size.dim_value, 0) for size in item.type.tensor_type.shape.dim]
+        if len(sizes) != 4 or not sizes[1]:
+            self.fail(
+                f"must take images (N, C, H, W) with a fixed C: its input has shape {sizes}, where "
+                "0 stands for an open size"
+            )
+        if 0 in sizes[2:] and resolution is None:
+            self.fail(
+                "leaves the height and width of its images open. Say which are priced: predict "
+                "--resolution N"
+            )
+        return [*sizes[:2], *(size or resolution or 0 for size in sizes[2:])]

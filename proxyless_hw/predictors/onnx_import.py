@@ -1,8 +1,9 @@
 """Which known ops an ONNX file is made of: the inverse of exporting a network.
 
-A BatchNorm that export folded away leaves a biased convolution: that is read as ``conv``, and a
-convolution without a bias as ``conv_nobn``. A pointwise convolution with an activation before a
-depthwise one is read as the expansion of one ``mbconv``.
+A BatchNorm that export folded away leaves a biased convolution: that is read as ``conv``, as is one
+with its BatchNorm still behind it (runtimes fold it), and a convolution with neither as
+``conv_nobn``. A pointwise convolution with an activation before a depthwise one is read as the
+expansion of one ``mbconv``.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ from proxyless_hw.specs import LayerSpec, squeeze_width
 _FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")
 
 
-def architecture_from_onnx(path: Path) -> Architecture:
+def architecture_from_onnx(path: Path, resolution: int | None = None) -> Architecture:
     """Reads an ONNX file as a chain of known ops at the file's own input size.
 
-    Provenance names the file and, under ``not_priced``, nodes around the network that no op
-    stands for (normalisation of the input, softmax).
+    Provenance names the file and its batch (None where it is open), says ``own_shape``, and lists
+    under ``not_priced`` the nodes around the network that no op stands for (normalisation of the
+    input, softmax).
+
+    Args:
+        path: an .onnx file.
+        resolution: height and width where the file leaves them open.
 
     Raises:
         PredictorError: the file is no ONNX model, or holds something that no known op is; named.
     """
-    return _Reader(Graph(path)).read()
+    return _Reader(Graph(path, resolution)).read()
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,12 @@ class _Reader:
                 stem=tuple(self.layers[:first]),
                 blocks=tuple(self.layers[first:last]),
                 head=tuple(self.layers[last:]),
-                provenance={"source": graph.source, "not_priced": self.not_priced},
+                provenance={
+                    "source": graph.source,
+                    "own_shape": True,
+                    "batch_size": graph.batch_size,
+                    "not_priced": self.not_priced,
+                },
             )
         except ArchitectureError as cause:
             raise PredictorError(f"{graph.source} is no network of known ops: {cause}") from cause
@@ -227,25 +238,42 @@ class _Reader:
                 f"{node.name}, a {kernel}x{kernel} convolution with strides {strides}, padding "
                 f"{pads} and dilations {dilations}"
             )
-        act, output = self.activation(node.output)
-        has_bias = len(node.weights) > 1
+        output = node.output
+        norm = self.graph.user(output, "BatchNormalization")
+        if norm is not None:
+            if norm.attributes.get("training_mode"):
+                self.fail(f"{norm.name}, a BatchNormalization in training mode")
+            output = norm.output
+        act, output = self.activation(output)
+        has_bias = len(node.weights) > 1 or norm is not None
         in_c = shape[1] * groups
         return _Conv(node, in_c, shape[0], kernel, strides[0], groups, has_bias, act, output)
 
     def activation(self, tensor: str) -> tuple[str, str]:
         """(activation, tensor behind it)."""
         users = self.graph.users(tensor)
-        if sorted(node.kind for node in users) == ["Mul", "Sigmoid"]:
-            product = next(node for node in users if node.kind == "Mul")
-            gate = next(node for node in users if node.kind == "Sigmoid")
+        gates = [node for node in users if node.kind in ("Sigmoid", "HardSigmoid")]
+        products = [node for node in users if node.kind == "Mul"]
+        if len(users) == 2 and len(gates) == 1 and len(products) == 1:
+            gate, product = gates[0], products[0]
             if set(product.inputs) == {tensor, gate.output}:
-                return "swish", product.output
+                return self.gated(gate), product.output
         node = self.graph.user(tensor, "Clip", "Relu", "HardSwish")
         if node is None:
             return "none", tensor
         if node.kind == "Clip" and self.bounds(node) != [0.0, 6.0]:
             self.fail(f"{node.name}, a clip that is not ReLU6")
         return {"Clip": "relu6", "Relu": "relu", "HardSwish": "hswish"}[node.kind], node.output
+
+    def gated(self, gate: Node) -> str:
+        """Name of the activation x times gate(x)."""
+        if gate.kind == "Sigmoid":
+            return "swish"
+        slope = float(gate.attributes.get("alpha", 0.2))
+        offset = float(gate.attributes.get("beta", 0.5))
+        if abs(slope - 1 / 6) > 1e-3 or abs(offset - 0.5) > 1e-3:
+            self.fail(f"{gate.name}, a HardSigmoid of slope {slope:g} that is not hard-swish's 1/6")
+        return "hswish"
 
     def bounds(self, node: Node) -> list[float]:
         if node.weights:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxyless_hw.architecture import Architecture
+from proxyless_hw.errors import PredictorError
 from proxyless_hw.tables.table import LatencyTable
 
 
-def load_network(source: str) -> Architecture:
+def load_network(source: str, resolution: int | None = None) -> Architecture:
     """An architecture file, run folder, zoo name, ``net.config``, timm strings, or ONNX file.
+
+    Args:
+        source: its name or path.
+        resolution: height and width of an ONNX file that leaves them open.
 
     Raises:
         ArchitectureError: nothing of that name, or the file breaks a rule.
         PredictorError: an ONNX file that is not made of known ops; the unknown ones are named.
     """
-    if source.endswith(".onnx"):
+    if source.lower().endswith(".onnx"):
         from proxyless_hw.predictors.onnx_import import architecture_from_onnx
 
-        return architecture_from_onnx(Path(source))
+        return architecture_from_onnx(Path(source), resolution)
     return Architecture.load(source)
 
 
@@ -30,10 +35,62 @@ def at_deployment_shape(
 ) -> Architecture:
     """A network at the shape that a table prices it at.
 
-    What is asked for comes first. Otherwise the network keeps its own resolution where the table
-    has it (or has none or several), else takes the table's one; classes are the table's.
+    What is asked for comes first. Otherwise a model file keeps its own shape: it is that file which
+    is priced. Another network keeps its own resolution where the table has it (or has none or
+    several), else takes the table's one; classes are the table's.
+
+    Raises:
+        PredictorError: a model file has another batch than the table.
     """
+    if arch.provenance.get("own_shape"):
+        _check_batch(arch, table)
+        return arch.with_shape(resolution=resolution, num_classes=num_classes)
     side = resolution
     if side is None and len(table.resolutions) == 1 and arch.resolution not in table.resolutions:
         side = table.resolutions[0]
     return arch.with_shape(resolution=side, num_classes=num_classes or table.num_classes)
+
+
+def own_shape_note(
+    name: str,
+    arch: Architecture,
+    table: LatencyTable,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+) -> str | None:
+    """What to tell about a model file that is priced at its own shape and not at the table's.
+
+    Args:
+        name: what the user calls it.
+        arch: the network in it.
+        table: what prices it.
+        resolution, num_classes: what the user asked for.
+
+    Returns:
+        A sentence with the options that ask for the table's shape; None where there is nothing to
+        tell.
+    """
+    if not arch.provenance.get("own_shape"):
+        return None
+    deployed = at_deployment_shape(arch, table, resolution, num_classes)
+    options = []
+    if resolution is None and table.resolutions and deployed.resolution not in table.resolutions:
+        options.append(f"--resolution {table.resolutions[0]}")
+    if num_classes is None and table.num_classes not in (None, deployed.num_classes):
+        options.append(f"--num-classes {table.num_classes}")
+    if not options:
+        return None
+    return (
+        f"{name} is priced at {deployed.resolution} pixels and {deployed.num_classes} classes, "
+        f"as the file has them. At the shape of table '{table.name}': {' '.join(options)}."
+    )
+
+
+def _check_batch(arch: Architecture, table: LatencyTable) -> None:
+    batch, priced = arch.provenance.get("batch_size"), table.metadata.get("batch_size")
+    if batch is not None and priced is not None and str(batch) != str(priced):
+        raise PredictorError(
+            f"{arch.provenance.get('source')} runs a batch of {batch}, and table '{table.name}' is "
+            f"of batch {priced}. Price a file with that batch, or profile with "
+            f"--batch-size {batch}."
+        )

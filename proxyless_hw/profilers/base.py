@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from proxyless_hw.architecture import Architecture
+from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.space import BatchNormSpec
 from proxyless_hw.specs import OpSpec
 
@@ -64,6 +65,8 @@ class Workload:
         arch: a whole network, at its deployment shape.
         file: a model file (.onnx or .tflite).
         batch_norm: BatchNorm settings when an op is built (folded before timing).
+        shape: what the user says about the shape that a file runs with; None where nobody was
+            asked.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Workload:
     arch: Architecture | None = None
     file: Path | None = None
     batch_norm: BatchNormSpec = BatchNormSpec()
+    shape: FileShape | None = None
 
 
 @dataclass(frozen=True, slots=True)

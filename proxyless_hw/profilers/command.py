@@ -89,7 +89,7 @@ class CommandProfiler:
 
     def _format_of(self, workloads: Sequence[Workload]) -> ModelFormat:
         """The form asked for; where none was, that of the files when all are of one."""
-        endings = {item.file.suffix if item.file else "" for item in workloads}
+        endings = {item.file.suffix.lower() if item.file else "" for item in workloads}
         if self.options.model_format is None and endings == {".tflite"}:
             return "tflite"
         return self.options.model_format or "onnx"

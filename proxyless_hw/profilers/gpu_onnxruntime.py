@@ -9,24 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import build_module
 from proxyless_hw.profilers.device_options import CudaOptions
 from proxyless_hw.profilers.environment import fingerprint, package_version
+from proxyless_hw.profilers.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.gpu import no_gpu
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.model_inputs import FileShape
+from proxyless_hw.profilers.onnxruntime import session_inputs
 from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.profilers.random_inputs import random_arrays
+from proxyless_hw.profilers.shape_filling import fill_shapes
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 BLOCK_S: Final = 0.005
 BLOCKS: Final = 5
-INPUT_SEED: Final = 0
-_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class CudaOnnxRuntimeProfiler:
@@ -92,7 +93,7 @@ class CudaOnnxRuntimeProfiler:
             ProfilingError: a workload cannot be built, or would run partly on the CPU.
         """
         self._check_settings()
-        runners = [Runner(item.name, self._call(item)) for item in workloads]
+        runners = [self._runner(item) for item in workloads]
         return HostSession(runners, block_s=BLOCK_S, blocks=BLOCKS)
 
     def _check_settings(self) -> None:
@@ -104,7 +105,7 @@ class CudaOnnxRuntimeProfiler:
 
     def _model(self, workload: Workload) -> bytes | str:
         if workload.file is not None:
-            if workload.file.suffix != ".onnx":
+            if model_suffix(workload.file) != ".onnx":
                 raise ProfilingError(
                     f"ONNX Runtime runs .onnx files: received {workload.file}. Convert it: "
                     "proxyless-hw export ... --format onnx"
@@ -119,24 +120,27 @@ class CudaOnnxRuntimeProfiler:
         """The CUDA provider computes in the number format that the model is written in."""
         return half_precision(model) if self.settings.precision == "fp16" else model
 
-    def _call(self, workload: Workload) -> Any:
+    def _runner(self, workload: Workload) -> Runner:
+        batch: int | None = self.settings.batch_size
+        if workload.file is not None:
+            setting = file_setting(workload.file, workload.shape, self.settings.batch_size)
+            inputs, shapes, batch = setting.inputs, setting.shapes, setting.batch_size
         session = self._session(self._model(workload), workload.name)
+        if workload.file is None:
+            inputs = tuple(session_inputs(session))
+            shapes = fill_shapes(inputs, FileShape(), workload.name).shapes
         binding = session.io_binding()
-        generator = np.random.default_rng(INPUT_SEED)
-        for item in session.get_inputs():
-            shape = [
-                size if isinstance(size, int) else self.settings.batch_size for size in item.shape
-            ]
-            if item.type not in _TYPES:
-                raise ProfilingError(f"{workload.name}: inputs of type {item.type} are not made.")
-            values = generator.standard_normal(shape, dtype=np.float32).astype(_TYPES[item.type])
-            value = self.onnxruntime.OrtValue.ortvalue_from_numpy(values, self.memory, self.index)
-            binding.bind_ortvalue_input(item.name, value)
+        for name, array in random_arrays(inputs, shapes, workload.name).items():
+            value = self.onnxruntime.OrtValue.ortvalue_from_numpy(array, self.memory, self.index)
+            binding.bind_ortvalue_input(name, value)
         for item in session.get_outputs():
             binding.bind_output(item.name, self.memory, self.index)
 
         # The run returns after the device is done: providers are synchronised at its end.
-        return lambda: session.run_with_iobinding(binding)
+        def call() -> None:
+            session.run_with_iobinding(binding)
+
+        return Runner(workload.name, call, inputs=shapes, batch_size=batch)
 
     def _session(self, model: bytes | str, name: str) -> Any:
         runtime = self.onnxruntime

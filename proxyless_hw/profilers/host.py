@@ -6,9 +6,9 @@ import gc
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from proxyless_hw.profilers.base import Visit
@@ -32,12 +32,16 @@ class Runner:
         call: runs it once.
         touch: brings its inputs back into the caches, for `Conditioning`.
         whole: a whole network, whose own calls leave the caches as it finds them.
+        inputs: shape of every input, as the runtime holds it.
+        batch_size: images per call; None where the inputs do not agree on one.
     """
 
     name: str
     call: Callable[[], object]
     touch: Callable[[], object] | None = None
     whole: bool = False
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    batch_size: int | None = None
 
 
 def milliseconds() -> float:

@@ -1,121 +1,51 @@
-"""What a model file costs besides time: peak memory in a fresh process, and time per node."""
+"""What a model file costs besides time: peak memory in a fresh process."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.files import scratch_folder
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.file_shapes import file_setting, model_suffix
+from proxyless_hw.profilers.model_inputs import FileShape, ModelInput
 from proxyless_hw.profilers.options import given_options
 
-PROFILED_RUNS = 50
 MEMORY_RUNS = 3
 MEMORY_TIMEOUT_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTime:
-    """One node of a model as its runtime ran it.
-
-    Attributes:
-        name: the node's name after optimisation.
-        op_type: its type, as ``Conv``.
-        median_ms: median over the profiled runs.
-        share: of the sum over all nodes, a fraction.
-    """
-
-    name: str
-    op_type: str
-    median_ms: float
-    share: float
-
-
-def check_per_op(settings: ProfilerSettings, device: str, suffixes: Iterable[str]) -> None:
-    """Refuses times of single nodes, before anything is measured, where nobody tells them.
+def peak_memory_mb(path: Path, settings: ProfilerSettings, shape: FileShape | None = None) -> float:
+    """Peak memory that opening and running a model file adds to a fresh process, in MB.
 
     Args:
-        settings: how models are run.
-        device: device kind.
-        suffixes: of the files to measure.
-
-    Raises:
-        ProfilingError: another device or runtime than ONNX Runtime on this CPU.
-    """
-    if device != "cpu":
-        raise ProfilingError(
-            f"--per-op is for --device cpu with ONNX Runtime: received --device {device}. Leave it "
-            "out, or benchmark the .onnx file on this CPU."
-        )
-    if settings.runtime not in (None, "onnxruntime") or ".tflite" in suffixes:
-        raise ProfilingError(
-            "--per-op needs a runtime that reports each node, which is onnxruntime: received "
-            f"{settings.runtime or 'a .tflite file'}. Benchmark the .onnx file, or for LiteRT run "
-            "benchmark_model --enable_op_profiling=true on the device."
-        )
-
-
-def node_times(path: Path, settings: ProfilerSettings) -> list[NodeTime]:
-    """Times every node of an .onnx file with ONNX Runtime's own profiler.
-
-    Raises:
-        BackendUnavailableError: the file is for a runtime whose Python interface tells no times.
-        ProfilingError: the file cannot be run.
-    """
-    if path.suffix != ".onnx":
-        raise BackendUnavailableError(
-            f"--per-op needs a runtime that reports each node: LiteRT's Python interface does not "
-            f"({path}). Run benchmark_model --enable_op_profiling=true on the device, or benchmark "
-            "the .onnx file."
-        )
-    from proxyless_hw.profilers.onnxruntime import make_session, random_inputs
-
-    with scratch_folder(ProfilingError) as folder:
-        session = make_session(path, settings.threads, str(path), profile_to=folder / "profile")
-        inputs = random_inputs(session, settings.batch_size)
-        for _ in range(PROFILED_RUNS):
-            session.run(None, inputs)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return _from_events(events)
-
-
-def _from_events(events: Sequence[dict[str, object]]) -> list[NodeTime]:
-    """Gathers ONNX Runtime's trace events by node, in the order of execution."""
-    durations: dict[tuple[str, str], list[float]] = {}
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") != "Node" or not name.endswith("_kernel_time"):
-            continue
-        arguments = event.get("args")
-        kind = str(arguments.get("op_name", "")) if isinstance(arguments, dict) else ""
-        key = (name.removesuffix("_kernel_time"), kind)
-        durations.setdefault(key, []).append(float(str(event["dur"])) / 1e3)
-    medians = {key: float(np.median(values)) for key, values in durations.items()}
-    total = sum(medians.values())
-    if not total:
-        raise ProfilingError("the runtime's profile holds no node times.")
-    return [NodeTime(name, kind, ms, ms / total) for (name, kind), ms in medians.items()]
-
-
-def peak_memory_mb(path: Path, settings: ProfilerSettings) -> float:
-    """Peak memory that opening and running a model file adds to a fresh process, in MB.
+        path: an .onnx or .tflite file.
+        settings: threads, batch size and delegate.
+        shape: what the user says about the file's shape.
 
     Raises:
         ProfilingError: the file cannot be run, or the system does not tell.
     """
+    setting = file_setting(path, shape, settings.batch_size)
+    # The shapes travel, not the question: reading the file there would count as its memory.
+    inputs = [
+        {
+            "name": item.name,
+            "sizes": list(setting.shapes[item.name]),
+            "dtype": item.dtype,
+            "low": item.low,
+            "high": item.high,
+        }
+        for item in setting.inputs
+    ]
     request = {
         "path": str(path.absolute()),
+        "inputs": inputs,
         "threads": settings.threads,
-        "batch_size": settings.batch_size,
-        "options": given_options(settings.options),
+        "delegate": given_options(settings.options).get("delegate", "xnnpack"),
     }
     try:
         done = subprocess.run(
@@ -137,26 +67,25 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings) -> float:
 
 def _peak_of(request: dict[str, Any]) -> float:
     """Runs in the fresh process: the rise of the peak resident size over the state before."""
-    from proxyless_hw.profilers.litert import LiteRtProfiler, import_interpreter
-    from proxyless_hw.profilers.onnxruntime import OnnxRuntimeProfiler, import_onnxruntime
+    from proxyless_hw.profilers.litert import import_interpreter, model_runner
+    from proxyless_hw.profilers.onnxruntime import bound_runner, import_onnxruntime, make_session
+    from proxyless_hw.profilers.random_inputs import random_arrays
 
-    path = Path(request["path"])
-    settings = ProfilerSettings(
-        threads=request["threads"],
-        batch_size=request["batch_size"],
-        options=request["options"],
-    )
-    workload = Workload(name=str(path), file=path)
-    if path.suffix == ".tflite":
+    path, threads = Path(request["path"]), int(request["threads"])
+    inputs = [ModelInput(**{**item, "sizes": tuple(item["sizes"])}) for item in request["inputs"]]
+    shapes = {item["name"]: tuple(item["sizes"]) for item in request["inputs"]}
+    arrays = random_arrays(inputs, shapes, str(path))
+    is_tflite = model_suffix(path) == ".tflite"
+    if is_tflite:
         import_interpreter()
     else:
         import_onnxruntime()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status_kb("VmRSS")
-    if path.suffix == ".tflite":
-        runner = LiteRtProfiler(settings).runner(workload.name, path.read_bytes())
+    if is_tflite:
+        runner = model_runner(path.read_bytes(), threads, request["delegate"], str(path), arrays)
     else:
-        runner = OnnxRuntimeProfiler(settings).runner(workload)
+        runner = bound_runner(make_session(path, threads, str(path)), str(path), arrays)
     for _ in range(MEMORY_RUNS):
         runner.call()
     return (_status_kb("VmHWM") - before) / 1024

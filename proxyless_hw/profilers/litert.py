@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.export.quiet import quiet_native_output
@@ -17,11 +17,15 @@ from proxyless_hw.profilers.building import IDENTITY
 from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.device_options import LiteRtOptions
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.model_inputs import FileShape, Shape, shape_text
 from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.profilers.random_inputs import random_arrays
 from proxyless_hw.profilers.scheduling import scheduled
+from proxyless_hw.profilers.shape_filling import fill_shapes
+from proxyless_hw.profilers.tflite_reader import read_tflite
 
-INPUT_SEED = 0
 CONVERSION_S = 0.8
 """Seconds that converting an op takes with two processes, for the announcement."""
 
@@ -69,7 +73,7 @@ class LiteRtProfiler:
         with ExitStack() as stack:
             stack.enter_context(scheduled(self.settings))
             runners = [
-                replace(self.runner(workload.name, model), whole=workload.op is None)
+                replace(self.runner(workload, model), whole=workload.op is None)
                 for workload, model in zip(listed, models, strict=True)
             ]
             idle = runners[listed.index(IDENTITY)].call
@@ -105,38 +109,28 @@ class LiteRtProfiler:
         models = {**files, **converted}
         return [models[workload.name] for workload in workloads]
 
-    def runner(self, name: str, model: bytes) -> Runner:
+    def runner(self, workload: Workload, model: bytes) -> Runner:
         """Builds one workload from its model.
 
         Raises:
-            ProfilingError: LiteRT refuses the model; the message names it.
+            ProfilingError: LiteRT refuses the model, or its shape is not known; the message names
+                it.
         """
-        interpreter = make_interpreter(
-            model, self.settings.threads, check_settings(self.settings), name
-        )
-        inputs = {
-            detail["index"]: random_input(detail, name)
-            for detail in interpreter.get_input_details()
-        }
-
-        def touch() -> None:
-            for index, array in inputs.items():
-                interpreter.set_tensor(index, array)
-
-        touch()
-        call: Callable[[], object] = interpreter.invoke
-        try:
-            call()
-        except RuntimeError as cause:
-            raise ProfilingError(
-                f"LiteRT cannot run {name}: {str(cause).splitlines()[0]}"
-            ) from cause
-        return Runner(name, call, touch)
+        name, batch_size = workload.name, self.settings.batch_size
+        delegate = check_settings(self.settings)
+        if workload.file is not None:
+            setting = file_setting(workload.file, workload.shape, batch_size)
+            declared, shapes, batch = setting.inputs, setting.shapes, setting.batch_size
+        else:
+            declared = read_tflite(model, name).inputs
+            shapes, batch = fill_shapes(declared, FileShape(), name).shapes, batch_size
+        arrays = random_arrays(declared, shapes, name)
+        return model_runner(model, self.settings.threads, delegate, name, arrays, batch)
 
 
 def _read_file(workload: Workload) -> bytes:
     file = workload.file
-    if file is None or file.suffix != ".tflite":
+    if file is None or model_suffix(file) != ".tflite":
         raise ProfilingError(
             f"LiteRT runs .tflite files: received {file}. For .onnx files: --runtime onnxruntime"
         )
@@ -179,11 +173,68 @@ def check_settings(settings: ProfilerSettings) -> str:
     return parse_options(LiteRtOptions, settings.options).delegate
 
 
-def make_interpreter(model: bytes, threads: int, delegate: str, name: str) -> Any:
-    """Opens a model with its tensors allocated.
+def model_runner(
+    model: bytes,
+    threads: int,
+    delegate: str,
+    name: str,
+    arrays: Mapping[str, NDArray[Any]],
+    batch_size: int | None = None,
+) -> Runner:
+    """A runner with its inputs set beforehand.
+
+    Args:
+        model, threads, delegate, name: as `make_interpreter`.
+        arrays: one per input, in the model's order; the model is resized to their shapes.
+        batch_size: what the runner says of its batch.
 
     Raises:
-        ProfilingError: the model is broken; the message names it.
+        ProfilingError: LiteRT cannot open or run the model; the message names it.
+    """
+    shapes = {key: array.shape for key, array in arrays.items()}
+    interpreter = make_interpreter(model, threads, delegate, name, list(shapes.values()))
+    details = interpreter.get_input_details()
+    inputs = {
+        detail["index"]: array for detail, array in zip(details, arrays.values(), strict=True)
+    }
+
+    def touch() -> None:
+        for index, array in inputs.items():
+            interpreter.set_tensor(index, array)
+
+    call: Callable[[], object] = interpreter.invoke
+    try:
+        touch()
+        call()
+    except (RuntimeError, ValueError) as cause:
+        raise ProfilingError(
+            f"LiteRT cannot run {name} with {shape_text(shapes)}: {str(cause).splitlines()[0]}"
+        ) from cause
+    held = {
+        key: tuple(int(size) for size in detail["shape"])
+        for key, detail in zip(arrays, interpreter.get_input_details(), strict=True)
+    }
+    return Runner(name, call, touch, inputs=held, batch_size=batch_size)
+
+
+def make_interpreter(
+    model: bytes,
+    threads: int,
+    delegate: str,
+    name: str,
+    shapes: Sequence[Shape] | None = None,
+) -> Any:
+    """Opens a model with its tensors allocated.
+
+    Args:
+        model: the file's content.
+        threads: of the kernels.
+        delegate: ``xnnpack`` or ``none``.
+        name: what it is called in messages.
+        shapes: shape of every input, in order; None leaves them as the model stores them.
+
+    Raises:
+        ProfilingError: the model is broken, or cannot take these shapes; the message names it.
     """
     module = import_interpreter()
     resolver = module.OpResolverType.AUTO
@@ -194,23 +245,17 @@ def make_interpreter(model: bytes, threads: int, delegate: str, name: str) -> An
             interpreter = module.Interpreter(
                 model_content=model, num_threads=threads, experimental_op_resolver_type=resolver
             )
+            if shapes is not None:
+                _resize(interpreter, shapes)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as cause:
         raise ProfilingError(f"LiteRT cannot open {name}: {str(cause).splitlines()[0]}") from cause
     return interpreter
 
 
-def random_input(detail: Mapping[str, Any], name: str) -> np.ndarray[Any, Any]:
-    """A fixed random input for an interpreter's input.
-
-    Raises:
-        ProfilingError: its type is none that images or maps have.
-    """
-    generator = np.random.default_rng(INPUT_SEED)
-    shape, kind = tuple(detail["shape"]), np.dtype(detail["dtype"])
-    if kind == np.float32:
-        return generator.standard_normal(shape, dtype=np.float32)
-    if kind in (np.dtype(np.int8), np.dtype(np.uint8)):
-        limits = np.iinfo(kind)
-        return generator.integers(limits.min, limits.max + 1, shape, dtype=kind)
-    raise ProfilingError(f"{name}: inputs of type {kind} are not supported.")
+def _resize(interpreter: Any, shapes: Sequence[Shape]) -> None:
+    for detail, shape in zip(interpreter.get_input_details(), shapes, strict=True):
+        if tuple(detail["shape"]) != shape:
+            # Strict: only what the file leaves open; a file without a rank has no such sizes.
+            strict = len(detail["shape_signature"]) == len(shape)
+            interpreter.resize_tensor_input(detail["index"], list(shape), strict=strict)

@@ -39,7 +39,7 @@ def write_model_files(
         ExportError: a workload cannot be written in this form.
     """
     for workload in workloads:
-        if workload.file is not None and workload.file.suffix != f".{form}":
+        if workload.file is not None and workload.file.suffix.lower() != f".{form}":
             raise ProfilingError(
                 f"this device runs .{form} files here: received {workload.file}. Convert it: "
                 f"proxyless-hw export ... --format {form}"

@@ -112,7 +112,8 @@ def _before_last_convolution(graph: Any, name: str) -> str:
 
 def _value_at(optimised: Any, tensor: str, original: Any, name: str, threads: int) -> Any:
     """What the network gives at a tensor for a random input."""
-    from proxyless_hw.profilers.onnxruntime import INPUT_SEED, make_session
+    from proxyless_hw.profilers.onnxruntime import make_session
+    from proxyless_hw.profilers.random_inputs import INPUT_SEED
 
     shape = [size.dim_value for size in original.graph.input[0].type.tensor_type.shape.dim]
     image = np.random.default_rng(INPUT_SEED).standard_normal(shape, dtype=np.float32)

@@ -208,9 +208,9 @@ def settings_for_files(
         return settings
     runtimes = {".onnx": "onnxruntime", ".tflite": "litert"}
     for file in files:
-        if file.suffix not in runtimes:
+        if file.suffix.lower() not in runtimes:
             raise ProfilingError(f"model files end in .onnx or .tflite: received {file}.")
-    wanted = {runtimes[file.suffix] for file in files}
+    wanted = {runtimes[file.suffix.lower()] for file in files}
     if len(wanted) != 1:
         raise ProfilingError(
             "files measured together share one runtime: received .onnx and .tflite files. "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,14 +22,24 @@ from proxyless_hw.profilers.building import (
 from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.host import HostSession, Runner
+from proxyless_hw.profilers.model_inputs import FileShape, ModelInput, shape_text
 from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.profilers.random_inputs import random_arrays
 from proxyless_hw.profilers.scheduling import scheduled
+from proxyless_hw.profilers.shape_filling import fill_shapes
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-INPUT_SEED = 0
+_DTYPES: Final = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+}
+"""Types of the inputs of models that are written here."""
 MOST_KEPT_BYTES = 2**30
 """Memory for the models of ops that later sessions open again without making them anew."""
 
@@ -44,6 +54,7 @@ class OnnxRuntimeProfiler:
     def __init__(self, settings: ProfilerSettings) -> None:
         self.settings = replace(settings, options=parse_options(CpuOptions, settings.options))
         self._forms: dict[Workload, tuple[bytes, Any]] = {}
+        self._models: dict[str, bytes] = {}
         self._form_bytes = 0
 
     def describe(self) -> Mapping[str, str]:
@@ -79,7 +90,9 @@ class OnnxRuntimeProfiler:
         check_settings(self.settings)
         with ExitStack() as stack:
             stack.enter_context(scheduled(self.settings))
-            runners = [self.runner(workload) for workload in workloads]
+            runners = [
+                replace(self.runner(workload), whole=workload.op is None) for workload in workloads
+            ]
             conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
             return HostSession(runners, conditioning=conditioning, resources=stack.pop_all())
 
@@ -91,15 +104,21 @@ class OnnxRuntimeProfiler:
         """
         threads, batch_size = self.settings.threads, self.settings.batch_size
         if workload.file is not None:
-            session = make_session(onnx_file(workload.file), threads, workload.name)
-        elif workload.arch is not None or workload == IDENTITY:
-            session = make_session(self.model(workload), threads, workload.name)
-        else:
-            model, example = self._network_form(workload)
-            session = make_session(model, threads, workload.name, optimise=False)
-            return bound_runner(session, workload.name, {session.get_inputs()[0].name: example})
-        runner = bound_runner(session, workload.name, random_inputs(session, batch_size))
-        return replace(runner, whole=workload != IDENTITY)
+            file = onnx_file(workload.file)
+            setting = file_setting(file, workload.shape, batch_size)
+            session = make_session(file, threads, workload.name)
+            arrays = random_arrays(setting.inputs, setting.shapes, workload.name)
+            return bound_runner(session, workload.name, arrays, setting.batch_size)
+        if workload.arch is not None or workload == IDENTITY:
+            session = make_session(self._kept_model(workload), threads, workload.name)
+            inputs = session_inputs(session)
+            filled = fill_shapes(inputs, FileShape(), workload.name)
+            arrays = random_arrays(inputs, filled.shapes, workload.name)
+            return bound_runner(session, workload.name, arrays, batch_size)
+        model, example = self._network_form(workload)
+        session = make_session(model, threads, workload.name, optimise=False)
+        arrays = {session.get_inputs()[0].name: example}
+        return bound_runner(session, workload.name, arrays, batch_size)
 
     def _network_form(self, workload: Workload) -> tuple[bytes, Any]:
         """An op's model in network form and an input; kept, as later sessions need it again."""
@@ -119,6 +138,16 @@ class OnnxRuntimeProfiler:
         if self._form_bytes <= MOST_KEPT_BYTES:
             self._forms[workload] = model, example
         return model, example
+
+    def _kept_model(self, workload: Workload) -> bytes:
+        """A network's model; kept by name, as later sessions need it again."""
+        if workload.name not in self._models:
+            model = self.model(workload)
+            self._form_bytes += len(model)
+            if self._form_bytes > MOST_KEPT_BYTES:
+                return model
+            self._models[workload.name] = model
+        return self._models[workload.name]
 
     def model(self, workload: Workload) -> bytes:
         """An op or network as a serialised ONNX model.
@@ -156,7 +185,7 @@ def onnx_file(path: Path) -> Path:
     Raises:
         ProfilingError: it is not an .onnx file.
     """
-    if path.suffix != ".onnx":
+    if model_suffix(path) != ".onnx":
         raise ProfilingError(
             f"ONNX Runtime runs .onnx files: received {path}. For .tflite files: --runtime litert"
         )
@@ -235,65 +264,52 @@ def make_session(
         raise ProfilingError(f"ONNX Runtime cannot open {name}: {reason}") from cause
 
 
-def random_inputs(session: Any, batch_size: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Fixed random inputs of a session.
-
-    Raises:
-        ProfilingError: an input has an open size other than the batch, or an unusual type.
-    """
-    generator = np.random.default_rng(INPUT_SEED)
-    inputs = {}
-    for item in session.get_inputs():
-        shape = [batch_size if not isinstance(size, int) else size for size in item.shape]
-        if any(not isinstance(size, int) for size in item.shape[1:]):
-            raise ProfilingError(
-                f"input '{item.name}' has the open size {item.shape}; only the batch may be open."
-            )
-        inputs[item.name] = random_array(item.type, tuple(shape), generator)
-    return inputs
+def session_inputs(session: Any) -> list[ModelInput]:
+    """The inputs of a session over a model that was written here: every size is fixed."""
+    return [
+        ModelInput(name=item.name, sizes=tuple(item.shape), dtype=_DTYPES.get(item.type, item.type))
+        for item in session.get_inputs()
+    ]
 
 
-def random_array(kind: str, shape: tuple[int, ...], generator: Any) -> np.ndarray[Any, Any]:
-    """A random array of one of ONNX Runtime's types.
-
-    Raises:
-        ProfilingError: the type is none that images or maps have.
-    """
-    match kind:
-        case "tensor(float)":
-            return generator.standard_normal(shape, dtype=np.float32)  # type: ignore[no-any-return]
-        case "tensor(float16)":
-            return generator.standard_normal(shape, dtype=np.float32).astype(np.float16)  # type: ignore[no-any-return]
-        case "tensor(uint8)":
-            return generator.integers(0, 256, shape, dtype=np.uint8)  # type: ignore[no-any-return]
-        case "tensor(int8)":
-            return generator.integers(-128, 128, shape, dtype=np.int8)  # type: ignore[no-any-return]
-    raise ProfilingError(f"inputs of type {kind} are not supported.")
-
-
-def bound_runner(session: Any, name: str, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Runner:
+def bound_runner(
+    session: Any,
+    name: str,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    batch_size: int | None = None,
+) -> Runner:
     """A runner with inputs and outputs bound beforehand, so that no call allocates them.
 
+    An output whose size the values decide (NonZero, If) has one size here, as the inputs are fixed.
+
     Raises:
-        ProfilingError: the first run fails.
+        ProfilingError: a run fails; or the second one, into the outputs of the first.
     """
     onnxruntime = import_onnxruntime()
     binding = session.io_binding()
     values = {key: onnxruntime.OrtValue.ortvalue_from_numpy(array) for key, array in inputs.items()}
-    for key, value in values.items():
-        binding.bind_ortvalue_input(key, value)
-    for item in session.get_outputs():
-        binding.bind_output(item.name)
     try:
+        for key, value in values.items():
+            binding.bind_ortvalue_input(key, value)
+        for item in session.get_outputs():
+            binding.bind_output(item.name)
+        session.run_with_iobinding(binding)
+        for item, value in zip(session.get_outputs(), binding.get_outputs(), strict=True):
+            binding.bind_ortvalue_output(item.name, value)
         session.run_with_iobinding(binding)
     except _onnxruntime_errors() as cause:
+        given = shape_text({key: array.shape for key, array in inputs.items()})
         raise ProfilingError(
-            f"ONNX Runtime cannot run {name}: {str(cause).splitlines()[0]}"
+            f"ONNX Runtime cannot run {name} with {given}: {str(cause).splitlines()[0]}"
         ) from cause
-    for item, value in zip(session.get_outputs(), binding.get_outputs(), strict=True):
-        binding.bind_ortvalue_output(item.name, value)
     views = [_view(value, inputs[key]) for key, value in values.items()]
-    return Runner(name, _call(session, binding, values), lambda: [view.max() for view in views])
+    return Runner(
+        name,
+        _call(session, binding, values),
+        lambda: [view.max() for view in views if view.size],
+        inputs={key: tuple(value.shape()) for key, value in values.items()},
+        batch_size=batch_size,
+    )
 
 
 def _call(session: Any, binding: Any, values: Any) -> Callable[[], object]:
