@@ -23,7 +23,6 @@ from proxyless_hw.profilers.device_options import (
     MobileOptions,
     option_flags,
 )
-from proxyless_hw.profilers.inspection import check_per_op
 from proxyless_hw.profilers.options import (
     Option,
     described_options,
@@ -251,23 +250,6 @@ def test_the_documentation_lists_every_option() -> None:
         for item in listed:
             typed = item.typed if item.flag else f"--option {item.name}="
             assert f"`{typed}`" in page, typed
-
-
-@pytest.mark.parametrize(
-    ("device", "runtime", "suffixes", "message"),
-    [
-        ("mobile", None, [".tflite"], "received --device mobile"),
-        ("gpu", "torch", [], "received --device gpu"),
-        ("command", None, [".onnx"], "received --device command"),
-        ("cpu", "litert", [".tflite"], "received litert"),
-        ("cpu", "torch", [], "received torch"),
-    ],
-)
-def test_times_of_single_nodes_are_refused_where_nobody_tells_them(
-    device: str, runtime: str | None, suffixes: list[str], message: str
-) -> None:
-    with pytest.raises(ProfilingError, match=message):
-        check_per_op(ProfilerSettings(runtime=runtime), device, suffixes)
 
 
 @pytest.mark.parametrize("name", ["serial", "adb", "benchmark_model", "max_battery_c", "runz"])
