@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -36,8 +37,7 @@ def visit(value: float) -> Visit:
 def segments(*references: float) -> list[Segment]:
     """One visit to workload `a` between each two references."""
     return [
-        Segment(("a",), (visit(after),), before, after)
-        for before, after in zip(references[:-1], references[1:], strict=True)
+        Segment(("a",), (visit(after),), before, after) for before, after in pairwise(references)
     ]
 
 

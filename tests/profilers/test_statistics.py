@@ -106,9 +106,7 @@ def test_workloads_that_some_sessions_missed_are_on_the_level_of_the_others() ->
     generator = np.random.default_rng(6)
     values = []
     for index in range(30):
-        sessions = {
-            part: 1.0 + 0.2 * part + generator.normal(0.0, 0.002, 6) for part in range(3)
-        }
+        sessions = {part: 1.0 + 0.2 * part + generator.normal(0.0, 0.002, 6) for part in range(3)}
         if index < 10:
             del sessions[index % 3]
         values.append(sessions)
@@ -121,8 +119,7 @@ def test_workloads_that_some_sessions_missed_are_on_the_level_of_the_others() ->
 def test_a_workload_of_one_session_only_is_placed_by_the_others_levels() -> None:
     generator = np.random.default_rng(7)
     values = [
-        {part: part * 0.1 + generator.normal(0.0, 0.001, 5) for part in range(3)}
-        for _ in range(20)
+        {part: part * 0.1 + generator.normal(0.0, 0.001, 5) for part in range(3)} for _ in range(20)
     ]
     values.append({2: 0.2 + generator.normal(0.0, 0.001, 5)})
     fit = fit_sessions(values)
@@ -150,9 +147,7 @@ def test_a_session_disturbed_from_end_to_end_moves_no_estimate_by_more_than_its_
 def test_a_workload_whose_sessions_disagree_has_a_wider_interval_than_its_neighbours() -> None:
     generator = np.random.default_rng(9)
     values = measured(generator, [20] * 4, workloads=20, level=0.0, offset=0.001, noise=0.001)
-    values.append(
-        {part: generator.normal(0.04 * (-1) ** part, 0.001, 20) for part in range(4)}
-    )
+    values.append({part: generator.normal(0.04 * (-1) ** part, 0.001, 20) for part in range(4)})
     fit = fit_sessions(values)
     assert fit.own[-1] > 3 * fit.own[:-1].max()
 
