@@ -14,7 +14,7 @@ from proxyless_hw.predictors.costs import is_block
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.conditioning import cache_options
+from proxyless_hw.profilers.conditioning import cache_options, with_caches_of
 from proxyless_hw.profilers.measurement import Anchors, Measurement, Measuring
 from proxyless_hw.profilers.networks import (
     measure_files,
@@ -71,7 +71,8 @@ def measuring_for(
     Args:
         table: the table.
         device: device kind; the table's own when None.
-        settings: how it is measured; the table's own setting when None.
+        settings: how it is measured; the table's own setting when None. The caches are as the
+            table has them where the settings do not say otherwise.
         budget_s: seconds for everything that is measured; None until the goal is met.
         goal: half-width at which a network is done.
         progress: called after each round.
@@ -81,7 +82,7 @@ def measuring_for(
         TableError: the anchors in the header cannot be read.
     """
     own_kind, own = settings_of(table)
-    chosen = own if settings is None else settings
+    chosen = own if settings is None else with_caches_of(table.metadata.get("cache", ""), settings)
     kind = own_kind if device is None else device
     require_same_setting(table, get_profiler(kind, chosen).describe())
     return Measuring(
