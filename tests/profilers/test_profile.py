@@ -16,11 +16,11 @@ import pytest
 from fake_host import FakeClock, FakeProfiler, cost_ms
 
 from proxyless_hw.errors import ProfilingError, TableError
+from proxyless_hw.predictors.judgement import judge_intervals
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
-from proxyless_hw.predictors.judgement import judge_intervals
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of
@@ -309,6 +309,19 @@ def test_gaps_are_not_filled_under_another_setting(tiny: Path) -> None:
     table.with_metadata(threads="4").save(other)
     with pytest.raises(TableError, match="threads"):
         run(config_for(tiny, output=tiny.parent / "n.csv", missing_from=str(other), num_classes=3))
+
+
+@pytest.mark.parametrize(("key", "now"), [("cache", "hot"), ("delegate", "none")])
+def test_gaps_are_not_filled_under_other_device_options(tiny: Path, key: str, now: str) -> None:
+    config = config_for(tiny)
+    table, _, _ = run(config)
+    other = tiny.parent / "other.csv"
+    table.with_metadata(**{key: "as it was"}).save(other)
+    clock = FakeClock()
+    gaps = config_for(tiny, output=tiny.parent / "n.csv", missing_from=str(other), num_classes=3)
+    with pytest.raises(TableError, match=f"{key} 'as it was', this run '{now}'"):
+        profile(gaps, profiler=FakeProfiler(clock, header={key: now}), clock=clock)
+    run(gaps)  # a device that does not tell
 
 
 def test_repeats_use_fresh_sessions_and_give_a_score(tiny: Path) -> None:
