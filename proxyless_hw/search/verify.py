@@ -180,11 +180,12 @@ def verify_search(
         fresh=True,
     )
     first = _Round(1.0, [item.derived.costs[0] for item in some], measured)
-    correction, failure = first.ratio, _failure(first.ratio, problem)
+    correction, failure = 1.0, None
+    if len(some) >= LEAST_FINALISTS:
+        correction, failure = first.ratio, _failure(first.ratio, problem)
     if failure is None and abs(correction - 1) > CLOSE_ENOUGH:
         observer.note(f"whole networks cost {correction:.3f} of the table's sum: deriving again")
-        again = _derive_corrected(state, problem, context, data, correction)
-        failure = _forgets(state, finalists[0].derived, again[0].derived)
+        again, failure = _derive_again(state, finalists, problem, context, data, correction)
         finalists = finalists if failure else again
     else:
         correction = 1.0 if failure else correction
@@ -248,6 +249,22 @@ def _forgets(state: SearchState, before: Derived, after: Derived) -> str | None:
         f"slots instead of {learned:.0%}: the search was for another range of latency. Search "
         "again now that the table is calibrated."
     )
+
+
+def _derive_again(
+    state: SearchState,
+    finalists: list[Finalist],
+    problem: Problem,
+    context: Context,
+    data: DataSplits,
+    correction: float,
+) -> tuple[list[Finalist], str | None]:
+    """Finalists for the corrected target, and why they are not taken; None where they are."""
+    try:
+        again = _derive_corrected(state, problem, context, data, correction)
+    except SearchError as error:  # the run is trained and keeps what it has found
+        return [], f"corrected by the measured factor {correction:.3f}, {error}"
+    return again, _forgets(state, finalists[0].derived, again[0].derived)
 
 
 def _derive_corrected(
