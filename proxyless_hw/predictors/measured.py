@@ -21,6 +21,7 @@ from proxyless_hw.profilers.networks import (
     measure_in_fresh_process,
     measure_networks,
 )
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.profilers.timing import Progress, TimingConfig
 from proxyless_hw.space import SearchSpace
@@ -71,7 +72,8 @@ def measuring_for(
     Args:
         table: the table.
         device: device kind; the table's own when None.
-        settings: how it is measured; the table's own setting when None.
+        settings: how it is measured, device options as in the table where they are not given;
+            the table's own setting when None.
         budget_s: seconds for everything that is measured; None until the goal is met.
         goal: half-width at which a network is done.
         progress: called after each round.
@@ -81,7 +83,7 @@ def measuring_for(
         TableError: the anchors in the header cannot be read.
     """
     own_kind, own = settings_of(table)
-    chosen = own if settings is None else settings
+    chosen = own if settings is None else _completed(settings, table)
     kind = own_kind if device is None else device
     require_same_setting(table, get_profiler(kind, chosen).describe())
     return Measuring(
@@ -91,6 +93,12 @@ def measuring_for(
         anchors=Anchors.of(table),
         progress=progress,
     )
+
+
+def _completed(settings: ProfilerSettings, table: LatencyTable) -> ProfilerSettings:
+    """Settings with the table's device options where none were given."""
+    given = given_options(settings.options)
+    return replace(settings, options={**options_of(table.metadata), **given})
 
 
 def measure_for(

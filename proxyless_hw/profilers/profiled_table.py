@@ -49,7 +49,7 @@ def profiled_table(
     timing = job.timing
     found = {item.name: item for item in estimates(rounds, job.targets, timing)}
     measured = [found[op.key] for op in ops]
-    repeats = repeat_agreement(rounds, [op.key for op in ops], timing, job.sessions)
+    repeats = repeat_agreement(rounds, [op.key for op in ops], timing, job.parts)
     resolutions = config.resolutions or (space.resolution,)
     entries = {op: entry_of(item) for op, item in zip(ops, measured, strict=True)}
     metadata = {} if base is None else dict(base.metadata)
