@@ -22,6 +22,7 @@ from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
 from proxyless_hw.profilers.host import HostSession, Runner
 from proxyless_hw.profilers.scheduling import scheduled
+from proxyless_hw.threads import ORT_SPINNING
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -193,6 +194,7 @@ def make_session(
     name: str,
     *,
     optimise: bool = True,
+    spin: bool = True,
     save_to: Path | None = None,
     profile_to: Path | None = None,
 ) -> Any:
@@ -203,6 +205,8 @@ def make_session(
         threads: intra-op threads.
         name: what it is called in messages.
         optimise: all graph optimisations, or none for a model that had them already.
+        spin: whether idle threads may spin, as is ONNX Runtime's default and therefore an app's: what
+            is timed keeps it.
         save_to: where the optimised model is written.
         profile_to: beginning of the path of ONNX Runtime's own profile.
 
@@ -216,6 +220,8 @@ def make_session(
     options.log_severity_level = 3
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not spin:
+        options.add_session_config_entry(ORT_SPINNING, "0")
     if save_to is not None:
         options.optimized_model_filepath = str(save_to)
     if profile_to is not None:

@@ -12,6 +12,7 @@ from proxyless_hw.profilers.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.environment import fingerprint, host_device, package_version
 from proxyless_hw.profilers.host import HostSession, Runner
 from proxyless_hw.profilers.scheduling import scheduled
+from proxyless_hw.threads import WAITING
 
 INPUT_SEED = 0
 
@@ -29,7 +30,7 @@ class TorchCpuProfiler:
             BackendUnavailableError: torch has no kernels for the precision.
         """
         check_settings(self.settings)
-        return {
+        description = {
             "device": host_device(),
             "device_kind": "cpu",
             "runtime": "torch",
@@ -43,6 +44,9 @@ class TorchCpuProfiler:
             "fingerprint": fingerprint(),
             "cache": cache_line(self.settings),
         }
+        if self.settings.threads > 1:
+            description["waiting"] = WAITING
+        return description
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
         """Builds and warms up one module per workload; torch's threads are set meanwhile.
