@@ -89,9 +89,7 @@ def compute_without_end() -> None:
 
 
 def compare(steppers: dict[str, Stepper], turns: int, busy: int) -> dict[str, dict[str, float]]:
-    others = [
-        multiprocessing.Process(target=compute_without_end, daemon=True) for _ in range(busy)
-    ]
+    others = [multiprocessing.Process(target=compute_without_end, daemon=True) for _ in range(busy)]
     for other in others:
         other.start()
     try:

@@ -182,7 +182,7 @@ def test_resuming_under_another_setting_is_refused(tiny: Path) -> None:
 
     with pytest.raises(_Interrupted):
         run(config, progress=interrupt)
-    with pytest.raises(ProfilingError, match="another workloads"):
+    with pytest.raises(ProfilingError, match="another setting: workloads: "):
         run(replace(config, resume=True, num_classes=3))
 
 
