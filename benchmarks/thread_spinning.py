@@ -1,4 +1,4 @@
-"""A step of the supernet under several ways in which OpenMP's threads wait, quiet and beside others.
+"""A step of the supernet under several ways in which idle OpenMP threads wait, quiet and loaded.
 
 One process for each way, because the OpenMP library reads its settings when it is loaded. The
 processes take turns, a step each, so that all ways meet the same load: only ratios within one run

@@ -10,6 +10,7 @@ import click
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
@@ -64,10 +65,11 @@ def command(**values: Any) -> None:
             sessions=3 if device == "cpu" else 1,
             progress=progress,
         )
-    results = [
-        _result(workload, item, settings, device, values["per_op"])
-        for workload, item in zip(workloads, measured, strict=True)
-    ]
+    with phase("benchmark: memory and nodes", quiet):
+        results = [
+            _result(workload, item, settings, device, values["per_op"])
+            for workload, item in zip(workloads, measured, strict=True)
+        ]
     if values["as_json"]:
         echo_json(results[0] if len(results) == 1 else {"results": results})
     else:

@@ -137,7 +137,7 @@ class Journal:
             ) from cause
 
     def close(self) -> None:
-        """Releases the lock. The file stays, as it holds the raw samples; without rounds it goes."""
+        """Releases the lock. The file stays, with its raw samples; without rounds it goes."""
         if self._descriptor >= 0:
             if not self._holds_rounds and is_file_at(self._descriptor, self.path):
                 self.path.unlink()

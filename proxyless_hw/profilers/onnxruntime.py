@@ -205,8 +205,7 @@ def make_session(
         threads: intra-op threads.
         name: what it is called in messages.
         optimise: all graph optimisations, or none for a model that had them already.
-        spin: whether idle threads may spin, as is ONNX Runtime's default and therefore an app's: what
-            is timed keeps it.
+        spin: whether idle threads may spin; what is timed keeps this default, as apps do.
         save_to: where the optimised model is written.
         profile_to: beginning of the path of ONNX Runtime's own profile.
 
