@@ -9,6 +9,7 @@ import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
 from proxyless_hw.errors import DataError, TrainingError
+from proxyless_hw.progress import phase
 
 
 @click.command()
@@ -44,7 +45,8 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
         "workers": values["workers"],
     }
     config = replace(config, **{key: value for key, value in changes.items() if value is not None})
-    data = load_data(config)
+    with phase("loading the data", quiet):
+        data = load_data(config)
     classes = network.arch.num_classes
     if data.num_classes != classes:
         raise DataError(
@@ -52,7 +54,8 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
             "Choose the data set it was trained on: --data NAME."
         )
     device = choose_device(values["device"])
-    score = test_score(network.to(device), data, device)
+    with phase("evaluating", quiet):
+        score = test_score(network.to(device), data, device)
     if as_json:
         echo_json({**score.to_dict(), "data": data.name, "resolution": data.resolution})
     log(

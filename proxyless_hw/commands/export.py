@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.deploy import Source
@@ -156,7 +157,8 @@ def _export_one(
         folder = Path() if source.folder is None else source.folder / EXPORT_FOLDER
         output = folder / f"{source.name}-{values['precision']}.{file_format}"
     target = Target(file_format, values["precision"], output)
-    (written,) = export_network(source.network, [target], config, data)
+    with phase(f"writing and checking {output.name}", values["quiet"]):
+        (written,) = export_network(source.network, [target], config, data)
     if values["as_json"]:
         echo_json({**written.to_dict(), "file": str(output), "seconds": round(written.seconds, 2)})
     log(f"{output}: {written.size / 2**20:.2f} MiB", values["quiet"])
@@ -173,14 +175,15 @@ def _export_all(
     folder = values["output"]
     if folder is None:
         folder = (Path() if source.folder is None else source.folder) / EXPORT_FOLDER
-    manifest = export_all(
-        source,
-        folder,
-        config,
-        data,
-        measure=values["measure"],
-        report=lambda message: log(message, quiet),
-    )
+    with phase(f"exporting to {folder}", quiet):
+        manifest = export_all(
+            source,
+            folder,
+            config,
+            data,
+            measure=values["measure"],
+            report=lambda message: log(message, quiet),
+        )
     ratio = int8_ratio(manifest)
     if values["as_json"]:
         echo_json({"folder": str(folder), **manifest, "int8_over_fp32": ratio})

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.progress import phase
 
 
 @click.command()
@@ -43,7 +44,9 @@ def command(
     with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
         if output.exists() and not force:
             raise TableError(f"{output} exists already. Choose another --output, or give --force.")
-        result = transfer([LatencyTable.load(name) for name in sources], LatencyTable.load(probes))
+        tables = [LatencyTable.load(name) for name in sources]
+        with phase("transferring", quiet):
+            result = transfer(tables, LatencyTable.load(probes))
         result.table.save(output)
     if as_json:
         echo_json(

@@ -29,6 +29,7 @@ from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.random_inputs import random_arrays
 from proxyless_hw.profilers.scheduling import scheduled
 from proxyless_hw.profilers.shape_filling import fill_shapes
+from proxyless_hw.threads import ORT_SPINNING
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -226,6 +227,7 @@ def make_session(
     name: str,
     *,
     optimise: bool = True,
+    spin: bool = True,
     save_to: Path | None = None,
     profile_to: Path | None = None,
 ) -> Any:
@@ -236,6 +238,7 @@ def make_session(
         threads: intra-op threads.
         name: what it is called in messages.
         optimise: all graph optimisations, or none for a model that had them already.
+        spin: whether idle threads may spin; what is timed keeps this default, as apps do.
         save_to: where the optimised model is written.
         profile_to: beginning of the path of ONNX Runtime's own profile.
 
@@ -249,6 +252,8 @@ def make_session(
     options.log_severity_level = 3
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not spin:
+        options.add_session_config_entry(ORT_SPINNING, "0")
     if save_to is not None:
         options.optimized_model_filepath = str(save_to)
     if profile_to is not None:

@@ -239,6 +239,8 @@ def folder_config(root, **settings):
 
 # The TFLite converter, which other tests load, starts threads and warns of any fork.
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+# torch advises against more workers than processors, of which there may be one here.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_a_folder_is_split_and_repeats_exactly_with_workers(picture_folder):
     plain = load_data(folder_config(picture_folder))
     assert (len(plain.train), len(plain.holdout), len(plain.test)) == (12, 4, 4)
