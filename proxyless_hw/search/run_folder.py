@@ -12,7 +12,7 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.files import append_durably, write_text_atomically
 
 # Settings that may differ between a run and its resumption: they do not change what is computed.
-_FREE = frozenset(("output", "resume", "verify", "tensorboard", "threads", "workers"))
+_FREE = frozenset(("output", "resume", "verify", "tensorboard", "threads", "workers", "max_broken"))
 
 
 @dataclass(frozen=True, slots=True)
