@@ -12,7 +12,8 @@ from typing import Any
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.deploy import load_images, load_source
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.export.export import ExportConfig, Target, export_network, write_manifest
+from proxyless_hw.export.export import ExportConfig, Target, export_network
+from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.networks import Measured, measure_in_fresh_process
 from proxyless_hw.profilers.profile import ProfileConfig, profile
