@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
 from proxyless_hw.errors import DataError, TrainingError
 from proxyless_hw.progress import phase
 
@@ -19,6 +19,7 @@ from proxyless_hw.progress import phase
 @click.option("--train-resolution", type=click.IntRange(8, 1024), help="Resolution of the images.")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
+@max_broken_option
 @click.option("--device", metavar="DEVICE", default="cpu", show_default=True)
 @output_options
 def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
@@ -43,6 +44,7 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
         "resolution": values["train_resolution"],
         "batch_size": values["batch_size"],
         "workers": values["workers"],
+        "max_broken": values["max_broken"],
     }
     config = replace(config, **{key: value for key, value in changes.items() if value is not None})
     with phase("loading the data", quiet):

@@ -45,8 +45,11 @@ def onnx_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
     ) as e:
         raise ExportError(f"ONNX Runtime cannot load the exported file: {e}") from e
     entry = session.get_inputs()[0]
-    batch = entry.shape[0] if isinstance(entry.shape[0], int) else min(len(images), 32)
-    return _in_batches(images, batch, lambda part: session.run(None, {entry.name: part})[0])
+    fixed = isinstance(entry.shape[0], int)
+    batch = entry.shape[0] if fixed else 32
+    return _in_batches(
+        images, batch, lambda part: session.run(None, {entry.name: part})[0], rest=not fixed
+    )
 
 
 def tflite_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
@@ -100,9 +103,13 @@ def open_interpreter(model: bytes, threads: int = 1) -> Any:
 
 
 def _in_batches(
-    images: Images, batch: int, run: Callable[[Images], NDArray[np.float32]]
+    images: Images,
+    batch: int,
+    run: Callable[[Images], NDArray[np.float32]],
+    rest: bool = False,
 ) -> NDArray[np.float32]:
-    if len(images) == 0 or len(images) % batch:
+    """All outputs; with `rest` the last batch may be smaller."""
+    if len(images) == 0 or (len(images) % batch and not rest):
         raise ExportError(
             f"the file takes {batch} images at a time: {len(images)} is no multiple of that."
         )

@@ -15,7 +15,7 @@ SEARCH_OPTIONS: Final = frozenset(
         *("data_root", "limit", "train_resolution", "batch_size", "holdout", "workers"),
         *("algorithm", "gradient_mode", "objective", "reward", "warmup_epochs", "epochs", "lr"),
         *("warmup_lr", "alpha_lr", "alpha_every", "rho", "eta", "finalists", "device"),
-        *("autocast", "threads", "seed", "verify", "tensorboard"),
+        *("autocast", "threads", "seed", "verify", "tensorboard", "max_broken"),
     )
 )
 """Settings that `search` takes as options of the same name; others go into a --config file."""
@@ -26,7 +26,7 @@ TRAIN_OPTIONS: Final = frozenset(
         *("data", "data_root", "limit", "train_resolution", "holdout", "workers", "weights"),
         *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
         *("dropout", "drop_path", "mixup", "cutmix", "cutout", "augment", "ema", "device"),
-        *("autocast", "threads", "seed", "checkpoint_minutes"),
+        *("autocast", "threads", "seed", "checkpoint_minutes", "max_broken"),
     )
 )
 """The same of `train`."""

@@ -237,6 +237,7 @@ def data_config(config: SearchConfig) -> DataConfig:
         holdout=config.holdout,
         seed=config.seed,
         workers=config.workers,
+        max_broken=config.max_broken,
     )
 
 

@@ -119,6 +119,7 @@ def data_config(config: TrainConfig) -> DataConfig:
         holdout=config.holdout,
         seed=config.seed,
         workers=config.workers,
+        max_broken=config.max_broken,
         augment=config.augment,
     )
 
