@@ -10,7 +10,7 @@ from typing import Final
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
-from proxyless_hw.predictors.costs import is_block
+from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
@@ -218,7 +218,7 @@ def network_of(
     return CalibrationNetwork(
         name=name,
         predicted_ms=table.latency_ms(arch),
-        blocks=sum(is_block(op) for op in arch.ops()),
+        blocks=count_blocks(arch),
         measured_ms=measured_ms,
     )
 

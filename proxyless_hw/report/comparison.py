@@ -82,13 +82,17 @@ def _results(runs: Sequence[RunData]) -> Table:
                 ms(run.number("target_ms")),
                 ms(run.number("predicted_ms")),
                 ms(run.number("measured_ms")),
+                run.verdict or DASH,
                 percent(run.accuracy),
                 parameters,
                 macs,
             )
         )
-    head = ("run", "device", "target", "predicted", "measured", "accuracy", "parameters", "MACs")
-    return Table(head=head, rows=rows, numeric=frozenset(range(2, 8)))
+    head = (
+        *("run", "device", "target", "predicted", "measured", "verdict"),
+        *("accuracy", "parameters", "MACs"),
+    )
+    return Table(head=head, rows=rows, numeric=frozenset((2, 3, 4, 6, 7, 8)))
 
 
 def _specialisation(runs: Sequence[RunData]) -> Block | None:
@@ -109,7 +113,10 @@ def _specialisation(runs: Sequence[RunData]) -> Block | None:
             gaps = gaps or cell == DASH
             cells.append(cell)
         rows.append((*cells, percent(run.accuracy)))
-    note = "Predicted from each device's table: the exact sum over the network's ops."
+    note = (
+        "Exact sums of each device's table over the network's ops, before any correction by a "
+        "measurement."
+    )
     if gaps:
         note += f" {DASH}: the table lacks ops of that network, and nothing is substituted."
     return Block(

@@ -15,8 +15,8 @@ from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.exports import export_rows, int8_ratio
 from proxyless_hw.report.preferences import Preferences, preferences
 from proxyless_hw.report.reproduce import reproduce
-from proxyless_hw.report.run_data import RunData
-from proxyless_hw.report.run_figures import alpha_frames, run_figures
+from proxyless_hw.report.run_data import RunData, Verdict
+from proxyless_hw.report.run_figures import alpha_frames, chosen_against_the_odds, run_figures
 from proxyless_hw.tables.summary import summarise
 from proxyless_hw.units import format_count, format_duration
 
@@ -30,6 +30,7 @@ class Card:
     name: str
     value: str
     note: str = ""
+    badge: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def run_page(run: RunData, prefix: str = "run") -> Page:
         _architecture(run, canvases, prefix),
         _search(run, canvases, prefix),
         _alpha(run, canvases, prefix),
-        _latency(canvases, prefix),
+        _latency(run, canvases, prefix),
         _front(run, canvases, prefix),
         _exports(run, prefix),
         _table(run, prefix),
@@ -127,6 +128,11 @@ def ms(value: float | None, interval: tuple[float, float] | None = None) -> str:
     return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
 
 
+def _between(interval: tuple[float, float]) -> str:
+    """Both bounds, kept on one line."""
+    return f"{interval[0]:.4g} to {interval[1]:.4g}".replace(" ", "\u00a0")
+
+
 def percent(value: float | None) -> str:
     """A fraction as a percentage; a dash where there is none."""
     return DASH if value is None else f"{value:.1%}"
@@ -139,11 +145,11 @@ def _cards(run: RunData) -> Iterator[Card]:
         yield Card(name="target", value=ms(target), note="asked for")
     if predicted is not None:
         bounds = run.interval("predicted_interval_ms")
-        note = "" if bounds is None else f"90% interval {bounds[0]:.4g} to {bounds[1]:.4g}"
+        note = "" if bounds is None else f"90% interval {_between(bounds)}"
         yield Card(name="predicted", value=ms(predicted), note=note)
     if measured is not None:
-        note = "" if interval is None else f"95% interval {interval[0]:.4g} to {interval[1]:.4g}"
-        yield Card(name="measured", value=ms(measured), note=note)
+        note = "" if interval is None else f"95% interval {_between(interval)}"
+        yield Card(name="measured", value=ms(measured), note=note, badge=run.verdict)
     accuracy = run.accuracy
     if accuracy is not None:
         data = run.settings.get("data", "the data")
@@ -230,8 +236,17 @@ def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         return None
     caption = (
         "A row per slot, from input to output. The stronger the colour, the more probable; "
-        "framed: chosen."
+        "framed: chosen at the end."
     )
+    elsewhere = [str(slot + 1) for slot in chosen_against_the_odds(run)]
+    if elsewhere:
+        *others, last = elsewhere
+        slots = f"slots {', '.join(others)} and {last}" if others else f"slot {last}"
+        caption += (
+            f" In {slots} the frame is not on the darkest cell: the network is chosen as a whole, "
+            "the most probable one that meets the target, and there the most probable candidate "
+            "did not fit."
+        )
     return Section(
         id=f"{prefix}-alpha",
         title="Choices over time",
@@ -245,12 +260,19 @@ def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     )
 
 
-def _latency(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+def _uncorrected(run: RunData) -> str:
+    """How the table relates to what is called predicted."""
+    if run.correction == 1:
+        return ""
+    return f" Predictions are sums of the table times {run.correction:.4g}, as measured."
+
+
+def _latency(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(
         canvases,
-        latency="Bars are intervals.",
-        agreement="On the dashed line prediction and measurement are equal.",
-        breakdown="In network order.",
+        latency="Bars are intervals; the expectation is the search's, from the table.",
+        agreement="On the dashed line both are equal.",
+        breakdown="From the table, in network order." + _uncorrected(run),
     )
     if not figures:
         return None
@@ -265,8 +287,7 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     rows = [
         (
             str(index + 1),
-            ms(row["predicted_ms"]),
-            ms(row.get("measured_ms")),
+            ms(row["predicted_ms"] * run.correction),
             percent(row.get("accuracy")),
         )
         for index, row in enumerate(finalists)
@@ -281,9 +302,9 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     ]
     table = Table(
         title="Finalists",
-        head=("", "predicted", "measured", "held-out accuracy"),
+        head=("", "predicted", "held-out accuracy"),
         rows=rows,
-        numeric=frozenset((1, 2, 3)),
+        numeric=frozenset((1, 2)),
         best=0,
     )
     return Section(
