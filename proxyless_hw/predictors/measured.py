@@ -66,6 +66,7 @@ def measuring_for(
     budget_s: float | None = None,
     goal: float = 0.01,
     progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Measuring:
     """How to measure what a table is to be compared with: its setting, beside its anchors.
 
@@ -77,6 +78,7 @@ def measuring_for(
         budget_s: seconds for everything that is measured; None until the goal is met.
         goal: half-width at which a network is done.
         progress: called after each round.
+        say: told of what takes longer than a few seconds before measuring starts.
 
     Raises:
         PredictorError: the device or setting is not the table's.
@@ -92,6 +94,7 @@ def measuring_for(
         timing=TimingConfig(goal=goal, budget_s=budget_s, spend=False),
         anchors=Anchors.of(table),
         progress=progress,
+        say=say,
     )
 
 

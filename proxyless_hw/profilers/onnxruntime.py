@@ -41,6 +41,7 @@ _DTYPES: Final = {
     "tensor(int8)": "int8",
 }
 """Types of the inputs of models that are written here."""
+MANY_NETWORKS = 4
 MOST_KEPT_BYTES = 2**30
 """Memory for the models of ops that later sessions open again without making them anew."""
 
@@ -80,6 +81,16 @@ class OnnxRuntimeProfiler:
             "fingerprint": fingerprint(),
             "cache": cache_line(self.settings),
         }
+
+    def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
+        """Writes the models of whole networks (see `PreparingProfiler`); ops are made with them."""
+        networks = [item for item in workloads if item.arch is not None]
+        missing = [item for item in networks if item.name not in self._models]
+        if len(missing) > MANY_NETWORKS:
+            say(f"writing {len(missing)} networks as ONNX; the budget counts from then on.")
+        for workload in missing:
+            self._kept_model(workload)
+        return bool(missing)
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
         """Builds and warms up one ONNX Runtime session per workload.

@@ -52,6 +52,7 @@ class MeasurementJob:
         progress: called after each round.
         clock: seconds, monotonic.
         started: clock reading from which the budget counts.
+        grace_s: seconds beyond the budget in which targets may still have their first visit.
         way_on: what to do when the budget was too short, for the message.
     """
 
@@ -67,6 +68,7 @@ class MeasurementJob:
     repeat: int = 1
     progress: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.perf_counter
+    grace_s: float = 0.0
     way_on: str = "Give more with --budget; what was measured is kept: --resume goes on."
 
     @property
@@ -154,7 +156,7 @@ def measure_sessions(
                     started=job.started,
                     part=repeat * job.parts + place,
                     targets=job.targets,
-                    hard_deadline=end,
+                    hard_deadline=end + job.grace_s,
                 )
             own = list(measured.rounds)
             # What is built first is made ready for the runtime too; profilers keep that.
