@@ -158,19 +158,20 @@ def judge_networks(record: ValidationRecord, name: str) -> Judgement:
     )
 
 
-def require_usable(table: LatencyTable, use: str) -> None:
+def require_usable(table: LatencyTable, use: str, *, networks: bool = True) -> None:
     """Refuses a table that is too poor to be used.
 
     Args:
         table: the table.
         use: what it is to be used for, as ``search``.
+        networks: whether what an earlier validation found counts as well as the intervals.
 
     Raises:
         PredictorError: its intervals are too wide, or its bias on whole networks is large and it
             has no calibration; the way on is named.
     """
     found = [judge_intervals(table)]
-    record = load_record(table)
+    record = load_record(table) if networks else None
     if record is not None and not (
         record.calibrated_mape is None and calibration_path(table.name).exists()
     ):

@@ -99,9 +99,12 @@ def measuring_for(
 
 
 def _completed(settings: ProfilerSettings, table: LatencyTable) -> ProfilerSettings:
-    """Settings with the table's device options where none were given."""
-    given = given_options(settings.options)
-    return replace(settings, options={**options_of(table.metadata), **given})
+    """Settings with the table's caches and delegate where they say nothing else."""
+    header = table.metadata
+    settings = with_caches_of(header.get("cache", ""), settings)
+    own = options_of(header)
+    rest = {name: value for name, value in own.items() if not name.startswith("cache")}
+    return replace(settings, options={**rest, **given_options(settings.options)})
 
 
 def measure_for(

@@ -14,20 +14,24 @@ caches as it finds them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
 
+from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.device_options import Cache, CpuOptions
-from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.profilers.options import given_options, parse_options
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
 
 DEFAULT_MEGABYTES: Final = 22.0
 """Memory read between two calls where no space says how much: what a mobile network moves."""
+
+LEAST_MEGABYTES, MOST_MEGABYTES = 0.01, 4096.0
+"""What `CpuOptions.cache_mb` may be; the smallest spaces move less, and it makes no difference."""
 
 LEAST_COLD_MEGABYTES: Final = 64.0
 BYTES: Final = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -108,6 +112,46 @@ def cache_options(line: str) -> dict[str, str]:
     return {"cache": mode} | ({"cache_mb": number} if number and mode != "hot" else {})
 
 
+def with_caches_of(line: str, settings: ProfilerSettings) -> ProfilerSettings:
+    """Settings that bring back the state of a table's header line, unless they ask for another."""
+    stated, given = cache_options(line), given_options(settings.options)
+    if not stated or "cache_mb" in given or given.get("cache", stated["cache"]) != stated["cache"]:
+        return settings
+    return replace(settings, options={**stated, **given})
+
+
+def with_caches_for(
+    space: SearchSpace,
+    resolution: int,
+    num_classes: int | None,
+    settings: ProfilerSettings,
+    say: Callable[[str], None],
+) -> ProfilerSettings:
+    """Settings with as much memory read as fits a space, unless they ask for another state.
+
+    Args:
+        space: where the networks come from.
+        resolution: input resolution in pixels.
+        num_classes: classes of the classifier; the space's own when None.
+        settings: as they were given.
+        say: told where a custom op does not count itself, so that the amount is not known.
+    """
+    given = given_options(settings.options)
+    if "cache_mb" in given or given.get("cache", "network") != "network":
+        return settings
+    try:
+        megabytes = space_megabytes(
+            space, resolution, num_classes, settings.precision, settings.batch_size
+        )
+    except ArchitectureError as error:
+        say(
+            f"{error} Without them {DEFAULT_MEGABYTES:g} MB are read before each call, as for a "
+            "mobile network; --option cache_mb=N says otherwise."
+        )
+        return settings
+    return replace(settings, options={**given, "cache_mb": f"{megabytes:.4g}"})
+
+
 def cold_megabytes(cache: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> float:
     """Memory that empties every cache of this machine: twice the last level."""
     sizes = []
@@ -138,7 +182,8 @@ def space_megabytes(
         present = [op for op in candidates if op is not None]
         weights += sum(map(_weights, present)) / len(candidates)
         maps += [max(map(_maps, present), default=0)]
-    return (weights + batch_size * max(maps)) * BYTES[precision] / 2**20
+    megabytes = (weights + batch_size * max(maps)) * BYTES[precision] / 2**20
+    return min(MOST_MEGABYTES, max(LEAST_MEGABYTES, megabytes))
 
 
 def _weights(op: OpSpec) -> int:

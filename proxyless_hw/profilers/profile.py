@@ -13,7 +13,7 @@ from proxyless_hw.errors import InterruptedRunError, ProfilingError, TableError
 from proxyless_hw.locks import exclusive_lock, lock_beside
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
-from proxyless_hw.profilers.conditioning import cache_options, space_megabytes
+from proxyless_hw.profilers.conditioning import with_caches_for, with_caches_of
 from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
@@ -31,6 +31,9 @@ from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.anchors import anchors_of, choose_anchors
 from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
+
+OPTION_KEYS: Final = ("cache", "delegate")
+"""Header lines of device options that change what an op costs."""
 
 FINISH_SECONDS: Final = 3.0
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
@@ -162,7 +165,7 @@ def _profile(
     if profiler is None:
         from proxyless_hw.profilers.registry import get_profiler, profiler_settings
 
-        settings = profiler_settings(config.device, _with_cache(config, space, base))
+        settings = profiler_settings(config.device, _with_cache(config, space, base, say))
         config = replace(config, settings=settings)
         profiler = get_profiler(config.device, settings)
     description = dict(profiler.describe())
@@ -172,7 +175,7 @@ def _profile(
         if not uses:
             base.save(config.output)
             return replace(base, name=str(config.output))
-    anchors = [] if base is None else list(anchors_of(base) or choose_anchors(base.entries))
+    anchors = [] if base is None else _anchors_in(base)
     workloads, reference = _workloads([*uses, *anchors], space.batch_norm, description)
     started += _prepare(profiler, workloads, clock, say)
     timing = fine_timing(_timing(config, started, clock), description)
@@ -213,23 +216,26 @@ def _profile(
     return table
 
 
+def _anchors_in(base: LatencyTable) -> list[OpSpec]:
+    """The anchors whose rows a table still has; others of its rows where it has none of them."""
+    return [op for op in anchors_of(base) if op in base] or list(choose_anchors(base.entries))
+
+
 def _with_cache(
-    config: ProfileConfig, space: SearchSpace, base: LatencyTable | None
+    config: ProfileConfig,
+    space: SearchSpace,
+    base: LatencyTable | None,
+    say: Callable[[str], None],
 ) -> ProfilerSettings:
-    """The settings with the caches' state that fits the space, where none is asked for."""
+    """The settings with the caches' state of the table, or the one that fits the space."""
     settings = config.settings
-    given = given_options(settings.options)
-    if config.device != "cpu" or settings.metric != "latency" or "cache_mb" in given:
+    if config.device != "cpu" or settings.metric != "latency":
         return settings
-    if given.get("cache", "network") != "network":
-        return settings
-    if base is not None and base.metadata.get("cache"):
-        return replace(settings, options={**cache_options(base.metadata["cache"]), **given})
-    sizes = config.resolutions or (space.resolution,)
-    megabytes = space_megabytes(
-        space, max(sizes), config.num_classes, settings.precision, settings.batch_size
-    )
-    return replace(settings, options={**given, "cache_mb": f"{megabytes:.3g}"})
+    stated = "" if base is None else base.metadata.get("cache", "")
+    if stated:
+        return with_caches_of(stated, settings)
+    side = max(config.resolutions or (space.resolution,))
+    return with_caches_for(space, side, config.num_classes, settings, say)
 
 
 def _prepare(
@@ -274,11 +280,13 @@ def _check_setting(base: LatencyTable, description: Mapping[str, str]) -> None:
             f"measured rows cannot be mixed with predicted ones: '{base.name}' is "
             f"{base.metadata.get('source', 'transferred')}. Profile into a new table."
         )
-    for key in SETTING_KEYS:
-        if base.metadata.get(key) != description.get(key):
+    for key in (*SETTING_KEYS, *OPTION_KEYS):
+        stated, now = base.metadata.get(key), description.get(key)
+        # Older tables do not tell their device options.
+        if stated != now and not (key in OPTION_KEYS and None in (stated, now)):
             raise TableError(
                 f"gaps can only be filled under the table's own setting: '{base.name}' has "
-                f"{key} {base.metadata.get(key)!r}, this run {description.get(key)!r}."
+                f"{key} {stated!r}, this run {now!r}."
             )
 
 

@@ -222,11 +222,17 @@ def middle_of(values: FloatArray, half_widths: FloatArray) -> tuple[float, float
         values: shape (n,), in logs.
         half_widths: their own 95% half-widths, shape (n,). How much the values scatter is drawn
             towards what these say.
+
+    Returns:
+        The median and its half-width; infinite where no value has a finite one.
     """
     count = len(values)
     middle = float(np.median(values))
+    known = half_widths[np.isfinite(half_widths)]
+    if not len(known):
+        return middle, float("inf")
     scatter = float(np.mean((values - middle) ** 2)) * count / max(1, count - 1)
-    stated = float(np.mean(half_widths[np.isfinite(half_widths)] ** 2)) / 4 if count else 0.0
+    stated = float(np.mean(known**2)) / 4
     freedom = POOLED_FREEDOM + count - 1
     variance = (POOLED_FREEDOM * stated + (count - 1) * max(scatter, stated)) / freedom
     efficiency = np.pi / 2 if count > 2 else 1.0

@@ -67,10 +67,10 @@ def anchors_of(table: LatencyTable) -> dict[OpSpec, float]:
             op, value = OpSpec.from_key(key), float(number)
         except ValueError:
             op, value = None, math.nan
-        if op is None or not math.isfinite(value) or value <= 0:
+        if op is None or op in anchors or not math.isfinite(value) or value <= 0:
             raise TableError(
-                f"'{table.name}': the header line {ANCHORS_KEY} reads KEY=VALUE; ... with positive "
-                f"values: received {item[:120]!r}."
+                f"'{table.name}': the header line {ANCHORS_KEY} reads KEY=VALUE; ... with one "
+                f"positive value per op: received {item[:120]!r}."
             )
         anchors[op] = value
     return anchors

@@ -103,8 +103,10 @@ def test_a_suffix_in_capitals_is_a_suffix(
         (["proxyless-mobile", "--input-shape", "1,3,64,64"], "are for model files"),
         ([TFLITE / "two_signatures.tflite"], "--signature prefill"),
         (
-            [TFLITE / "f15_dynamic_hw.tflite", "--resolution", "8", "--device", "command"]
-            + ["--command", "true {model}"],
+            [
+                *(TFLITE / "f15_dynamic_hw.tflite", "--resolution", "8"),
+                *("--device", "command", "--command", "true {model}"),
+            ],
             "runs a file as it is",
         ),
     ],

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import pytest
 from fake_host import FakeClock, FakeProfiler, cost_ms
 
 from proxyless_hw.errors import ProfilingError, TableError
+from proxyless_hw.predictors.judgement import judge_intervals
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.space import SearchSpace
+from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of
 from proxyless_hw.tables.table import LatencyTable
 
 TINY = """
@@ -58,7 +61,7 @@ def config_for(tiny: Path, **changes: object) -> ProfileConfig:
 def run(config: ProfileConfig, **more: object) -> tuple[LatencyTable, FakeProfiler, FakeClock]:
     clock = FakeClock()
     profiler = FakeProfiler(clock)
-    table = profile(config, profiler=profiler, clock=clock, sleep=clock.sleep, **more)  # type: ignore[arg-type]
+    table = profile(config, profiler=profiler, clock=clock, **more)  # type: ignore[arg-type]
     return table, profiler, clock
 
 
@@ -92,7 +95,9 @@ def test_the_header_says_how_the_table_was_made_and_how_good_it_is(tiny: Path) -
     assert float(header["session_overhead_ms"]) > 0
     assert header["reference_op"] == REFERENCE_OP.key
     assert header["created"].endswith("Z")
-    assert "rounds and sessions" in header["protocol"]
+    assert "visits and sessions" in header["protocol"]
+    assert header["quality_sessions"] == "1"
+    assert 0 <= float(header["quality_disturbed"]) <= 1
 
 
 def test_several_resolutions_and_classes_stand_in_one_table(tiny: Path) -> None:
@@ -139,7 +144,7 @@ def test_an_unwritable_output_is_refused_before_measuring(tiny: Path) -> None:
     profiler = FakeProfiler(clock)
     config = config_for(tiny, output=blocked / "t.csv")
     with pytest.raises(ProfilingError, match="cannot write"):
-        profile(config, profiler=profiler, clock=clock, sleep=clock.sleep)
+        profile(config, profiler=profiler, clock=clock)
     assert profiler.opened == []
 
 
@@ -153,7 +158,7 @@ class _Interrupted(Exception):
 
 
 def test_an_interrupted_measurement_goes_on_and_keeps_its_rounds(tiny: Path) -> None:
-    config = config_for(tiny, timing=TimingConfig(min_rounds=8, max_rounds=8))
+    config = config_for(tiny, timing=TimingConfig(min_rounds=16, max_rounds=16))
     rounds = 0
 
     def interrupt(progress: object) -> None:
@@ -162,15 +167,17 @@ def test_an_interrupted_measurement_goes_on_and_keeps_its_rounds(tiny: Path) -> 
         if rounds == 4:
             raise _Interrupted
 
+    clock = FakeClock()
     with pytest.raises(_Interrupted):
-        run(config, progress=interrupt)
+        profile(config, interrupt, profiler=FakeProfiler(clock, visit_s=0.1), clock=clock)
     assert not config.output.exists()
     written = journal_path(config.output).read_text().splitlines()
     assert len(written) == 1 + 4
-    run(replace(config, resume=True))
+    table, _, _ = run(replace(config, resume=True))
     lines = journal_path(config.output).read_text().splitlines()
     assert lines[:5] == written
-    assert len(lines) == 1 + 8
+    assert len(lines) > 5
+    assert {entry.rounds for entry in table.entries.values()} == {16}
 
 
 def test_resuming_under_another_setting_is_refused(tiny: Path) -> None:
@@ -194,9 +201,95 @@ def test_gaps_are_filled_and_the_rest_is_kept(tiny: Path) -> None:
     )
     space = SearchSpace.load(tiny)
     new = [op for op in space.ops(64) if op not in table]
-    assert set(profiler.opened[0]) == {op.key for op in new} | {REFERENCE_OP.key, IDENTITY.name}
+    beside = {op.key for op in anchors_of(table)} | {REFERENCE_OP.key, IDENTITY.name}
+    assert set(profiler.opened[0]) == {op.key for op in new} | beside
     assert filled.missing(space.ops(64) + space.ops(32)) == []
     assert all(filled.entries[op] == entry for op, entry in table.entries.items())
+
+
+def test_rows_join_at_the_tables_speed(tiny: Path) -> None:
+    """The machine is 1.5 times slower than when the table was made."""
+    first = config_for(tiny, sessions=3)
+    table, _, _ = run(first)
+    clock = FakeClock()
+    slower = FakeProfiler(clock, slowdown=lambda _: 1.5)
+    config = config_for(
+        tiny,
+        output=tiny.parent / "filled.csv",
+        missing_from=str(first.output),
+        resolutions=(32, 64),
+        sessions=3,
+    )
+    filled = profile(config, profiler=slower, clock=clock)
+    added = [op for op in filled.entries if op not in table]
+    assert len(added) > 3
+    for op in added:
+        entry = filled.entries[op]
+        assert entry.value == pytest.approx(cost_ms(Workload("x", op=op)), rel=0.01)
+        assert entry.ci_low is not None
+        assert entry.ci_high is not None
+        assert entry.p90 is not None
+        assert entry.min is not None
+        assert entry.ci_low < entry.value < entry.ci_high
+        assert entry.min <= entry.value <= entry.p90
+    assert "0.667" in filled.metadata["filled"]
+    assert filled.metadata[ANCHORS_KEY] == table.metadata[ANCHORS_KEY]
+
+
+def test_a_table_without_anchors_gives_some_of_its_rows(tiny: Path) -> None:
+    """An older table: rows of it are measured again, and stand in its header from now on."""
+    first = config_for(tiny, sessions=3)
+    table, _, _ = run(first)
+    header = {key: value for key, value in table.metadata.items() if key != ANCHORS_KEY}
+    older = tiny.parent / "older.csv"
+    LatencyTable(table.entries, header).save(older)
+    clock = FakeClock()
+    config = config_for(
+        tiny, output=tiny.parent / "f.csv", missing_from=str(older), num_classes=7, sessions=3
+    )
+    half_speed = FakeProfiler(clock, slowdown=lambda _: 2.0)
+    filled = profile(config, profiler=half_speed, clock=clock)
+    (added,) = (op for op in filled.entries if op not in table)
+    assert filled.entries[added].value == pytest.approx(cost_ms(Workload("x", op=added)), rel=0.01)
+    assert len(anchors_of(filled)) >= 5
+    assert set(anchors_of(filled)) <= set(table.entries)
+
+
+def test_an_anchor_that_the_table_has_lost_is_still_an_anchor(tiny: Path) -> None:
+    """Its row is gone, so it is measured as a gap; its cost then stands in the header."""
+    first = config_for(tiny, sessions=3)
+    table, _, _ = run(first)
+    lost = next(iter(anchors_of(table)))
+    entries = {op: entry for op, entry in table.entries.items() if op != lost}
+    LatencyTable(entries, table.metadata).save(tiny.parent / "lost.csv")
+    clock = FakeClock()
+    config = config_for(
+        tiny, output=tiny.parent / "f.csv", missing_from=str(tiny.parent / "lost.csv"), sessions=3
+    )
+    slower = FakeProfiler(clock, slowdown=lambda _: 1.5)
+    filled = profile(config, profiler=slower, clock=clock)
+    assert filled.entries[lost].value == pytest.approx(table.entries[lost].value, rel=0.01)
+
+
+def test_a_table_that_has_lost_all_its_anchors_gives_some_of_its_other_rows(tiny: Path) -> None:
+    first = config_for(tiny, sessions=3, resolutions=(32, 48))
+    table, _, _ = run(first)
+    lost = anchors_of(table)
+    entries = {op: entry for op, entry in table.entries.items() if op not in lost}
+    LatencyTable(entries, table.metadata).save(tiny.parent / "lost.csv")
+    assert entries
+    clock = FakeClock()
+    config = config_for(
+        tiny,
+        output=tiny.parent / "f.csv",
+        missing_from=str(tiny.parent / "lost.csv"),
+        resolutions=(32, 48),
+        sessions=3,
+    )
+    slower = FakeProfiler(clock, slowdown=lambda _: 1.5)
+    filled = profile(config, profiler=slower, clock=clock)
+    for op in lost:
+        assert filled.entries[op].value == pytest.approx(table.entries[op].value, rel=0.02)
 
 
 def test_a_table_may_be_filled_in_place(tiny: Path) -> None:
@@ -215,6 +308,19 @@ def test_gaps_are_not_filled_under_another_setting(tiny: Path) -> None:
     table.with_metadata(threads="4").save(other)
     with pytest.raises(TableError, match="threads"):
         run(config_for(tiny, output=tiny.parent / "n.csv", missing_from=str(other), num_classes=3))
+
+
+@pytest.mark.parametrize(("key", "now"), [("cache", "hot"), ("delegate", "none")])
+def test_gaps_are_not_filled_under_other_device_options(tiny: Path, key: str, now: str) -> None:
+    config = config_for(tiny)
+    table, _, _ = run(config)
+    other = tiny.parent / "other.csv"
+    table.with_metadata(**{key: "as it was"}).save(other)
+    clock = FakeClock()
+    gaps = config_for(tiny, output=tiny.parent / "n.csv", missing_from=str(other), num_classes=3)
+    with pytest.raises(TableError, match=f"{key} 'as it was', this run '{now}'"):
+        profile(gaps, profiler=FakeProfiler(clock, header={key: now}), clock=clock)
+    run(gaps)  # a device that does not tell
 
 
 def test_repeats_use_fresh_sessions_and_give_a_score(tiny: Path) -> None:
@@ -241,7 +347,7 @@ def test_sessions_share_a_budget(tiny: Path) -> None:
     timing = TimingConfig(budget_s=40.0, max_rounds=100_000)
     profiler = FakeProfiler(clock, visit_s=0.02)
     config = config_for(tiny, sessions=4, timing=timing)
-    profile(config, profiler=profiler, clock=clock, sleep=clock.sleep)
+    profile(config, profiler=profiler, clock=clock)
     assert len(profiler.opened) == 4
     assert 35.0 < clock.now <= 40.0
     with Journal(journal_path(config.output), _header(config), resume=True) as journal:
@@ -261,7 +367,7 @@ def test_a_budget_covers_everything_from_the_start(tiny: Path) -> None:
     clock.now = 3.0
     config = config_for(tiny, started=0.0, timing=TimingConfig(budget_s=12.0, max_rounds=10_000))
     profiler = FakeProfiler(clock, visit_s=0.02)
-    profile(config, profiler=profiler, clock=clock, sleep=clock.sleep)
+    profile(config, profiler=profiler, clock=clock)
     assert 8.0 < clock.now <= 12.0
 
 
@@ -270,22 +376,62 @@ def test_a_budget_that_is_over_before_it_begins_says_so(tiny: Path) -> None:
     clock.now = 30.0
     config = config_for(tiny, started=0.0, timing=TimingConfig(budget_s=12.0))
     with pytest.raises(ProfilingError, match="is over before measuring starts"):
-        profile(config, profiler=FakeProfiler(clock), clock=clock, sleep=clock.sleep)
+        profile(config, profiler=FakeProfiler(clock), clock=clock)
 
 
-def test_ops_visited_once_make_no_table_and_resume_goes_on(tiny: Path) -> None:
-    """Slow visits leave one round of the budget: kept in the journal, not sold as a measurement."""
+def test_a_budget_too_short_for_every_op_keeps_what_was_measured_and_resume_finishes(
+    tiny: Path,
+) -> None:
     clock = FakeClock()
-    slow = FakeProfiler(clock, visit_s=9.0)
-    config = config_for(tiny, sessions=1, timing=TimingConfig(budget_s=100.0))
-    with pytest.raises(ProfilingError, match=r"measured 3 times.*--resume"):
-        profile(config, profiler=slow, clock=clock, sleep=clock.sleep)
+    slow = FakeProfiler(clock, visit_s=4.0)
+    config = config_for(tiny, sessions=8, timing=TimingConfig(budget_s=40.0))
+    with pytest.raises(ProfilingError, match=r"not measured yet.*about \d+ s.*--resume"):
+        profile(config, profiler=slow, clock=clock)
+    assert clock.now <= 41
     assert not config.output.exists()
+    written = journal_path(config.output).read_text().splitlines()
+    assert len(written) > 1
     clock = FakeClock()
-    fast = FakeProfiler(clock, visit_s=0.02)
-    config = replace(config, resume=True)
-    table = profile(config, profiler=fast, clock=clock, sleep=clock.sleep)
-    assert min(entry.rounds for entry in table.entries.values()) >= 3
+    resumed = replace(config, resume=True)
+    table = profile(resumed, profiler=FakeProfiler(clock, visit_s=0.02), clock=clock)
+    assert clock.now <= 41
+    assert journal_path(config.output).read_text().splitlines()[: len(written)] == written
+    assert list(table.entries) == SearchSpace.load(tiny).ops(32)
+
+
+def test_ops_visited_once_are_known_from_zero_to_twice_and_the_table_is_poor(tiny: Path) -> None:
+    """Less time gives wider intervals, not a failure."""
+    table, _, _ = run(config_for(tiny, timing=TimingConfig(min_rounds=1, max_rounds=1)))
+    assert {entry.rounds for entry in table.entries.values()} == {1}
+    assert float(table.metadata["quality_median_half_width"]) > 0.5
+    assert judge_intervals(table).grade == "poor"
+
+
+class _Converting(FakeProfiler):
+    """Makes models for 30 s before anything can be opened, the first time."""
+
+    def __init__(self, clock: FakeClock, kept: bool) -> None:
+        super().__init__(clock, visit_s=0.02)
+        self.kept = kept
+
+    def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
+        if self.kept:
+            self.clock.now += 0.1
+            return False
+        say(f"converting {len(workloads)} models, about 30 s")
+        self.clock.now += 30.0
+        return True
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_conversion_comes_on_top_of_the_budget_and_is_announced(tiny: Path, kept: bool) -> None:
+    clock = FakeClock()
+    said: list[str] = []
+    config = config_for(tiny, sessions=4, started=0.0, timing=TimingConfig(budget_s=20.0))
+    table = profile(config, profiler=_Converting(clock, kept), clock=clock, say=said.append)
+    limit = 20.0 if kept else 50.0
+    assert limit - 8 < clock.now <= limit
+    assert said == ([] if kept else [f"converting {len(table) + 2} models, about 30 s"])
 
 
 def test_a_killed_profile_loses_at_most_the_round_in_flight(tiny: Path) -> None:
