@@ -14,7 +14,7 @@ from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.conditioning import cache_options
+from proxyless_hw.profilers.conditioning import cache_options, with_caches_of
 from proxyless_hw.profilers.measurement import Anchors, Measurement, Measuring
 from proxyless_hw.profilers.networks import (
     measure_files,
