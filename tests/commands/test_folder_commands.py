@@ -51,3 +51,22 @@ def test_a_limit_that_is_no_number_or_share_is_refused(
         main(["train", "mobilenet-v2-0.1", "--max-broken", value])
     assert ended.value.code == 2
     assert "a number such as 5, or a share such as 2%" in capsys.readouterr().err
+
+
+def test_a_run_that_met_too_many_broken_images_goes_on_with_another_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for index in range(12):
+            Image.new("RGB", (9, 9), (20 * index, 0, 0)).save(tmp_path / f"set/{name}/{index}.png")
+    (tmp_path / "set" / "b" / "broken.jpg").touch()
+    run = str(tmp_path / "run")
+    words = ["train", tiny_network(tmp_path), "--data", "folder", "--data-root", f"{tmp_path}/set"]
+    words += ["--train-resolution", "16", "--epochs", "1", "--batch-size", "4", "--output", run]
+    for options, code in ((["--max-broken", "0"], 1), (["--resume", "--max-broken", "0.1"], 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *options, "--quiet"])
+        assert (ended.value.code or 0) == code
+    assert "1 so far, at most 2." in capsys.readouterr().err
+    assert '"max_broken": 0.1' in (tmp_path / "run" / "config.json").read_text()

@@ -168,6 +168,39 @@ def test_a_cut_idx_file_is_refused(idx_folder):
         load_data(DataConfig(name="mnist", root=str(idx_folder)))
 
 
+def test_kaggles_names_of_the_idx_files_are_known(idx_folder):
+    for path in list(idx_folder.iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    for path in idx_folder.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert len(load_data(DataConfig(name="mnist", root=str(idx_folder))).test) == 20
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((20, 14, 14), "28 x 28 and 14 x 14"),
+        ((20, 0, 28), "must have pixels"),
+        ((19, 28, 28), "19 im"),
+    ],
+)
+def test_idx_files_that_contradict_each_other_are_refused(idx_folder, shape, text):
+    write_idx(idx_folder / "t10k-images-idx3-ubyte.gz", np.zeros(shape))
+    with pytest.raises(DataError, match=text):
+        load_data(DataConfig(name="mnist", root=str(idx_folder)))
+
+
+@pytest.mark.parametrize(
+    "announced", [(21, 28, 28), (20, 28, 27), (2**32 - 1, 2**32 - 1, 2**32 - 1)]
+)
+def test_an_idx_header_that_announces_another_size_is_refused(idx_folder, announced):
+    head = struct.pack(">BBBB3I", 0, 0, 8, 3, *announced)
+    (idx_folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + bytes(20 * 784)))
+    with pytest.raises(DataError, match="announces"):
+        load_data(DataConfig(name="mnist", root=str(idx_folder)))
+
+
 def test_absent_files_say_how_to_get_them(tmp_path):
     with pytest.raises(DataError, match=r"dataset-fashion-mnist.*nothing is downloaded"):
         load_data(DataConfig(name="fashion-mnist", root=str(tmp_path)))
@@ -200,6 +233,23 @@ def test_cifar_100_takes_the_fine_label(tmp_path):
     data = load_data(DataConfig(name="cifar100", root=str(tmp_path)))
     assert batches(data.test)[0][1].tolist() == [99]
     assert data.num_classes == 100
+    (tmp_path / "fine_label_names.txt").write_text("\n".join(f"n{n}" for n in range(100)) + "\n")
+    assert load_data(DataConfig(name="cifar100", root=str(tmp_path))).class_names[3] == "n3"
+    (tmp_path / "fine_label_names.txt").write_text("apple\nbear\n")
+    with pytest.raises(DataError, match="must hold 100 names: it has 2"):
+        load_data(DataConfig(name="cifar100", root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("change", [-1, 1, -3073 * 4, 3073 // 2])
+def test_cifar_files_of_another_size_are_refused(tmp_path, change):
+    for number in range(1, 6):
+        write_cifar(tmp_path / f"data_batch_{number}.bin", [number] * 4, seed=number)
+    write_cifar(tmp_path / "test_batch.bin", [0, 9])
+    path = tmp_path / "data_batch_3.bin"
+    content = path.read_bytes()
+    path.write_bytes(content[:change] if change < 0 else content + bytes(change))
+    with pytest.raises(DataError, match=r"data_batch_3\.bin must hold records of 3073 bytes"):
+        load_data(DataConfig(name="cifar10", root=str(tmp_path)))
 
 
 def test_pickled_cifar_is_never_opened(tmp_path):

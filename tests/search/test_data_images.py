@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from proxyless_hw.search.data import DataConfig, load_data
+from proxyless_hw.search.data_folder import IMAGENET_MEAN, IMAGENET_STD
 from proxyless_hw.search.data_images import UNREADABLE, explain, quiet_pillow, read_image
 
 # What stands where in the stored rows and columns, and how to see it upright (EXIF 2.3, tag 274).
@@ -255,3 +258,55 @@ def test_a_damaged_file_says_nothing_by_itself(
                 continue
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+@given(
+    forms=st.lists(st.sampled_from(FORMS), min_size=4, max_size=4),
+    orientations=st.lists(st.integers(1, 8), min_size=4, max_size=4),
+    size=st.tuples(st.integers(5, 40), st.integers(5, 40)),
+    broken=st.sets(st.integers(0, 2)),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_batch_holds_the_pictures_or_they_are_named(
+    tmp_path_factory: pytest.TempPathFactory,
+    forms: list[tuple[str, str]],
+    orientations: list[int],
+    size: tuple[int, int],
+    broken: set[int],
+    seed: int,
+) -> None:
+    root, draw = tmp_path_factory.mktemp("set"), np.random.default_rng(seed)
+    expected = []
+    for number, ((mode, file_format), turn) in enumerate(zip(forms, orientations, strict=True)):
+        image, seen = drawn(draw, mode, size)
+        options: dict[str, object] = {"lossless": True, "exact": True}
+        options = options if file_format == "WEBP" else {}
+        if "transparency" in image.info:
+            options["transparency"] = image.info["transparency"]
+        if file_format in TURNED:
+            options["exif"], seen = exif(turn), UPRIGHT[turn](seen)
+        for part in ("train", "val"):
+            path = root / part / "ab"[number // 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path, format=file_format, **options)
+        if number in broken:
+            path.write_bytes(path.read_bytes()[:20])
+        else:
+            expected.append(prepared(np.round(seen).astype(np.uint8)))
+    data = load_data(DataConfig(name="folder", root=str(root), resolution=16, holdout=0.0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ((images, _),) = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    assert {Path(str(item.message).split()[1]).stem for item in caught} == set(map(str, broken))
+    found = images.numpy().transpose(0, 2, 3, 1) * IMAGENET_STD + IMAGENET_MEAN
+    assert np.abs(255 * found - np.stack(expected)).max() <= 3  # blending, then scaling
+
+
+def prepared(seen: np.ndarray) -> np.ndarray:
+    """The central 16 pixels after the shorter side became 18, as docs/exporting.md says."""
+    image = Image.fromarray(seen)
+    width, height = (18 * side // min(image.size) for side in image.size)
+    left, top = round((width - 16) / 2), round((height - 16) / 2)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image.crop((left, top, left + 16, top + 16))).astype(float)
