@@ -74,7 +74,9 @@ def test_intervals_hold_whatever_some_probes_were_measured_on(kind: str) -> None
     if kind == "wild":
         assert named == [1.0] * 4
     elif kind == "device":
-        assert np.mean(named) > 0.6
+        # Not all: of the classifier and each convolution there is one probe, and an op without
+        # relatives may cost anything on a new device.
+        assert min(named) > 0
 
 
 def test_a_wild_probe_hardly_moves_the_predictions_and_is_said_how_far_off() -> None:
