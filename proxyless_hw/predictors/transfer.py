@@ -107,6 +107,8 @@ def transfer(sources: Sequence[LatencyTable], probes: LatencyTable) -> Transferr
 
 def _mape(estimate: LogCosts) -> float:
     trusted = estimate.disturbed <= SUSPICIOUS
+    if not trusted.any():
+        trusted[:] = True  # all under some doubt: the figure is of all
     return float(np.abs(np.expm1(estimate.held_out[trusted])).mean())
 
 

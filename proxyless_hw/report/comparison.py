@@ -11,10 +11,10 @@ from proxyless_hw.errors import MissingEntryError, TableError
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.charts import Level, Series, line_chart
+from proxyless_hw.report.page import DASH, Figure, Table, ms, percent
 from proxyless_hw.report.preferences import preferences
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import architecture_of
-from proxyless_hw.report.sections import DASH, Figure, Table, ms, percent
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_count
 

@@ -17,7 +17,7 @@ from proxyless_hw.predictors.transfer import transfer
 from proxyless_hw.profilers.op_list import read_op_list
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.merge import merge
-from proxyless_hw.tables.table import Entry, LatencyTable
+from proxyless_hw.tables.table import LatencyTable
 
 OPS = published_ops()
 SOURCE = table_of(OPS, noise=0.03, name="known")
@@ -188,114 +188,6 @@ def test_bad_inputs_are_refused_with_their_reason() -> None:
         transfer([table_of([])], probes)
 
 
-def another_device(op: OpSpec) -> float:
-    """A device with other rates again: dear calls, and no trouble with large kernels."""
-    return 0.8 + 2.0 * plain_cost(op) * (op.in_c / 100) ** 0.3
-
-
-def contaminated(kind: str, truth: LatencyTable, seed: int) -> tuple[LatencyTable, set[OpSpec]]:
-    """Fifteen probes, and those of them that were not measured on the target."""
-    draw = np.random.default_rng(seed)
-    chosen = choose_probes(SOURCE, 15)
-    wrong = [chosen[i] for i in draw.permutation(15)[: {"clean": 0, "wild": 1}.get(kind, 3)]]
-    entries = dict(probes_of(truth, chosen).entries)
-    for op in wrong:
-        value = {"device": another_device(op), "stale": 1.5 * entries[op].value}.get(kind)
-        entries[op] = Entry(value or 20 * entries[op].value, samples=20)
-    return LatencyTable(entries, truth.metadata, "probes"), set(wrong)
-
-
-@pytest.mark.parametrize("kind", ["clean", "device", "stale", "wild"])
-def test_intervals_hold_whatever_some_probes_were_measured_on(kind: str) -> None:
-    coverages, widths, named = [], [], []
-    for seed in range(4):
-        truth = target()
-        probes, wrong = contaminated(kind, truth, seed)
-        result = transfer([SOURCE], probes)
-        rest = [op for op in OPS if op not in probes]
-        entries = [result.table.entries[op] for op in rest]
-        inside = [
-            entry.ci_low <= truth.entries[op].value <= entry.ci_high  # type: ignore[operator]
-            for op, entry in zip(rest, entries, strict=True)
-        ]
-        coverages.append(np.mean(inside))
-        widths.append(result.half_width)
-        suspects = {suspect.op for suspect in result.suspects}
-        named.append(len(suspects & wrong) / max(1, len(wrong)))
-        assert not suspects - wrong
-    assert np.mean(coverages) >= 0.85
-    assert np.median(widths) < 1.0
-    if kind == "wild":
-        assert named == [1.0] * 4
-    elif kind == "device":
-        assert np.mean(named) > 0.6
-
-
-def test_a_wild_probe_hardly_moves_the_predictions_and_is_said_how_far_off() -> None:
-    truth = target()
-    chosen = choose_probes(SOURCE, 15)
-    wild = chosen[4]
-    probes = probes_of(truth, chosen)
-    entry = replace(probes.entries[wild], value=30 * truth.entries[wild].value)
-    spoilt = LatencyTable({**probes.entries, wild: entry}, probes.metadata, "probes")
-    result, clean = transfer([SOURCE], spoilt), transfer([SOURCE], probes)
-    (suspect,) = result.suspects
-    assert suspect.op == wild
-    assert suspect.ratio == pytest.approx(30, rel=0.5)
-    assert suspect.probability > 0.9
-    rest = [op for op in OPS if op not in probes]
-    moved = [np.log(result.table.entries[op].value / clean.table.entries[op].value) for op in rest]
-    assert np.median(np.abs(moved)) < 0.1
-    assert result.half_width >= 0.9 * clean.half_width
-
-
-def test_a_suspicious_probe_keeps_its_value_and_its_interval_holds_the_other_view() -> None:
-    truth = target()
-    chosen = choose_probes(SOURCE, 15)
-    probes = probes_of(truth, chosen)
-    wild = chosen[4]
-    spoilt = {**probes.entries, wild: Entry(30 * truth.entries[wild].value, samples=20)}
-    result = transfer([SOURCE], LatencyTable(spoilt, probes.metadata, "probes"))
-    entry = result.table.entries[wild]
-    assert entry.value == 30 * truth.entries[wild].value
-    assert entry.ci_low is not None
-    assert entry.ci_high is not None
-    assert entry.ci_low <= truth.entries[wild].value
-    assert entry.ci_high >= entry.value
-    assert result.table.metadata["suspicious_probes"] == wild.key
-
-
-def test_probes_that_agree_are_not_suspected() -> None:
-    result = transfer([SOURCE], probes_of(target(), choose_probes(SOURCE, 30)))
-    assert result.suspects == ()
-    assert "suspicious_probes" not in result.table.metadata
-
-
-def test_with_very_few_probes_nobody_is_suspected() -> None:
-    chosen = choose_probes(SOURCE, 5)
-    probes = probes_of(target(), chosen)
-    wild = Entry(100 * probes.entries[chosen[0]].value)
-    spoilt = LatencyTable({**probes.entries, chosen[0]: wild}, probes.metadata, "probes")
-    result = transfer([SOURCE], spoilt)
-    assert result.suspects == ()
-    assert result.half_width > transfer([SOURCE], probes).half_width
-
-
-def test_a_source_is_not_chosen_by_probes_that_do_not_belong() -> None:
-    truth = target()
-    similar = table_of(OPS, slow_seven, noise=0.03, seed=4, name="similar")
-    probes, _ = contaminated("device", truth, 1)
-    assert transfer([SOURCE, similar], probes).source == "similar"
-
-
-def test_the_order_of_the_probes_does_not_matter() -> None:
-    probes, _ = contaminated("device", target(), 2)
-    turned = LatencyTable(dict(reversed(probes.entries.items())), probes.metadata, "probes")
-    first, second = transfer([SOURCE], probes), transfer([SOURCE], turned)
-    assert {s.op for s in first.suspects} == {s.op for s in second.suspects}
-    assert np.allclose(np.log(values(first.table)), np.log(values(second.table)), atol=1e-3)
-
-
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
         main(list(arguments))
@@ -323,26 +215,6 @@ def test_the_commands_go_from_a_table_to_a_transferred_one(
     table = LatencyTable.load(output)
     assert table.metadata["statistic"] == "transferred"
     assert len(table) == len(OPS)
-
-
-def test_the_command_names_suspicious_probes_even_when_quiet(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    probes, wrong = contaminated("wild", target(), 0)
-    (wild,) = wrong
-    SOURCE.save(tmp_path / "known.csv")
-    probes.save(tmp_path / "probes.csv")
-    new = tmp_path / "new.csv"
-    arguments = ["--from", str(tmp_path / "known.csv"), "--probes", str(tmp_path / "probes.csv")]
-    command = ["table", "transfer", *arguments, "--output", str(new), "--json", "--quiet"]
-    assert run(*command) == 0
-    printed = capsys.readouterr()
-    assert "1 of 15 probes disagree with the others" in printed.err
-    assert f"  {wild.key}: " in printed.err
-    assert "Measure them again" in printed.err
-    (named,) = json.loads(printed.out)["suspicious_probes"]
-    assert named["op"] == wild.key
-    assert LatencyTable.load(new).metadata["suspicious_probes"] == wild.key
 
 
 def test_probes_are_printed_one_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
