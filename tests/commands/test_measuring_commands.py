@@ -40,7 +40,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def table(space: Path) -> Path:
     path = space.parent / "cpu.csv"
-    assert run("profile", "--space", space, "--output", path, "--goal", "0.2", "--quiet") == 0
+    assert run("profile", "--space", space, "--output", path, "--goal", "0.9", "--quiet") == 0
     return path
 
 
@@ -67,7 +67,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_profile_prints_one_json_object(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = space.parent / "json.csv"
     code = run(
-        "profile", "--space", space, "--output", output, "--goal", "0.3", "--json",
+        "profile", "--space", space, "--output", output, "--goal", "0.9", "--json",
         "--num-classes", 7,
     )  # fmt: skip
     document = printed(capsys)
@@ -79,7 +79,7 @@ def test_profile_prints_one_json_object(space: Path, capsys: pytest.CaptureFixtu
 
 def test_profile_says_what_to_do_next(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = space.parent / "next.csv"
-    assert run("profile", "--space", space, "--output", output, "--goal", "0.3") == 0
+    assert run("profile", "--space", space, "--output", output, "--goal", "0.9") == 0
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"proxyless-hw search --table {output}" in captured.err
@@ -133,7 +133,7 @@ def test_validate_prints_the_agreed_keys(
     plot = space.parent / "plot.png"
     code = run(
         "validate", "--table", table, "--space", space, "--device", "cpu", "--networks", 4,
-        "--spread", 3, "--seed", 0, "--goal", "0.2", "--plot", plot, "--json",
+        "--spread", 3, "--seed", 0, "--goal", "0.9", "--plot", plot, "--json",
     )  # fmt: skip
     document = printed(capsys)
     assert code == 0
@@ -152,7 +152,7 @@ def test_validate_keeps_a_calibration_when_asked(
     copy.write_bytes(table.read_bytes())
     code = run(
         "validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 4,
-        "--goal", "0.2", "--calibrate", "--json",
+        "--goal", "0.9", "--calibrate", "--json",
     )  # fmt: skip
     document = printed(capsys)
     assert code == 0
@@ -173,7 +173,7 @@ def test_validate_keeps_a_first_calibration_when_it_measured_enough(
 ) -> None:
     copy = space.parent / f"first-{networks}-{flag}.csv"
     copy.write_bytes(table.read_bytes())
-    arguments = ["--networks", networks, "--spread", 0, "--goal", "0.5", "--json"]
+    arguments = ["--networks", networks, "--spread", 0, "--goal", "0.9", "--json"]
     given = [] if flag is None else [flag]
     assert run("validate", "--table", copy, "--space", space, *arguments, *given) == 0
     document = printed(capsys)
@@ -191,7 +191,7 @@ def test_validate_refuses_a_table_of_another_device(
 def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
-    assert run("benchmark", path, "--device", "cpu", "--goal", "0.2", "--per-op", "--json") == 0
+    assert run("benchmark", path, "--device", "cpu", "--goal", "0.9", "--per-op", "--json") == 0
     document = printed(capsys)
     for key in ("median_ms", "ci_low_ms", "ci_high_ms", "p90_ms", "file_mb", "peak_memory_mb"):
         assert document[key] > 0

@@ -23,8 +23,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NoReturn
+
+import pytest
 
 PRELOADED = (
     *("torch", "torch.onnx", "onnx", "onnxruntime", "scipy.optimize", "sklearn.datasets", "rich"),
@@ -164,10 +167,13 @@ def run(
 
 
 def _context() -> Any:
-    """The fork server's context; the server starts with its first process and has one thread."""
-    os.environ.update(ONE_THREAD)
+    """The context of a fork server that has one thread; this process keeps its own environment."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ONE_THREAD.items():
+            patch.setenv(name, value)
+        forkserver.ensure_running()
     return context
 
 

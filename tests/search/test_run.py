@@ -135,8 +135,9 @@ def test_an_interrupted_search_ends_bit_for_bit_as_an_uninterrupted_one(
 def test_a_search_killed_outright_resumes_to_the_same_alpha(
     tiny_files: Files, tmp_path: Path
 ) -> None:
-    config = tiny(tiny_files, tmp_path / "killed", epochs=6)
-    run_search(tiny(tiny_files, tmp_path / "whole", epochs=6))
+    # Both processes with one thread: another number of threads adds up in another order.
+    config = tiny(tiny_files, tmp_path / "killed", epochs=6, threads=1)
+    run_search(tiny(tiny_files, tmp_path / "whole", epochs=6, threads=1))
     script = """
 import json, os, signal, sys
 from proxyless_hw.search.config import config_from
@@ -159,7 +160,7 @@ run_search(config_from(json.loads(sys.argv[1])), lambda constraints: KilledInThe
     assert process.returncode == -signal.SIGKILL
     assert len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()) == 2
     assert not (tmp_path / "killed" / "result.json").exists()
-    run_search(tiny(tiny_files, tmp_path / "killed", epochs=6, resume=True))
+    run_search(tiny(tiny_files, tmp_path / "killed", epochs=6, threads=1, resume=True))
     assert_same_state(checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "killed"))
 
 
@@ -204,15 +205,15 @@ def test_a_finished_run_is_measured_when_verify_is_asked_for_later(
     table = LatencyTable.load(tiny_files[1]).with_metadata(device=host_device())
     table.save(tmp_path / "here.csv")
     files = (tiny_files[0], tmp_path / "here.csv")
-    plain = run_search(tiny(files, tmp_path / "run"))
+    plain = run_search(tiny(files, tmp_path / "run", finalists=1))
     trained = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     assert plain.verified is None
-    measured = run_search(tiny(files, tmp_path / "run", resume=True, verify=True))
+    measured = run_search(tiny(files, tmp_path / "run", finalists=1, resume=True, verify=True))
     # The table is made up, milliseconds where microseconds are true: the loop has to say so.
     assert measured.verified is False
     assert measured.document["measured_ms"] < 0.5 * measured.document["target_ms"]
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == trained
-    again = run_search(tiny(files, tmp_path / "run", resume=True, verify=True))
+    again = run_search(tiny(files, tmp_path / "run", finalists=1, resume=True, verify=True))
     assert again.document == measured.document
 
 
