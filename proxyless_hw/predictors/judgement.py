@@ -8,6 +8,7 @@ what counts is what is left after the correction for it.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -118,18 +119,23 @@ def load_record(table: LatencyTable) -> ValidationRecord | None:
     if document.get("table_fingerprint") != table_fingerprint(table):
         return None
     return ValidationRecord(
-        networks=int(_number(document, "networks", path) or 0),
-        mape=_number(document, "mape", path) or 0.0,
-        bias=_number(document, "bias", path) or 0.0,
-        calibrated_mape=_number(document, "calibrated_mape", path),
+        networks=int(_number(document, "networks", path)),
+        mape=_number(document, "mape", path),
+        bias=_number(document, "bias", path),
+        calibrated_mape=None
+        if document.get("calibrated_mape") is None
+        else _number(document, "calibrated_mape", path),
     )
 
 
-def _number(document: dict[str, Any], key: str, path: Path) -> float | None:
+def _number(document: dict[str, Any], key: str, path: Path) -> float:
     value = document.get(key)
-    if value is not None and type(value) not in (int, float):
-        raise PredictorError(f"{path}: {key} must be a number: received {str(value)[:40]!r}.")
-    return None if value is None else float(value)
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise PredictorError(
+            f"{path}: {key} must be a number: received {str(value)[:40]!r}. Delete the file, or "
+            "validate again."
+        )
+    return float(value)
 
 
 def judge_networks(record: ValidationRecord, name: str) -> Judgement:

@@ -187,12 +187,11 @@ def verify_search(
     )
     first = _Round(1.0, [item.derived.costs[0] for item in some], measured)
     correction, low, high = first.ratio
-    failure = _failure(correction, low, high, problem)
-    certain = low > 1 or high < 1
+    certain = len(some) >= LEAST_FINALISTS and (low > 1 or high < 1)
+    failure = _failure(correction, low, high, problem) if certain else None
     if failure is None and certain and abs(correction - 1) > CLOSE_ENOUGH:
         observer.note(f"whole networks cost {correction:.3f} of the table's sum: deriving again")
-        again = _derive_corrected(state, problem, context, data, correction)
-        failure = _forgets(state, finalists[0].derived, again[0].derived)
+        again, failure = _derive_again(state, finalists, problem, context, data, correction)
         finalists = finalists if failure else again
     if failure is not None or not certain:
         correction = 1.0
@@ -256,6 +255,22 @@ def _forgets(state: SearchState, before: Derived, after: Derived) -> str | None:
         f"slots instead of {learned:.0%}: the search was for another range of latency. Search "
         "again now that the table is calibrated."
     )
+
+
+def _derive_again(
+    state: SearchState,
+    finalists: list[Finalist],
+    problem: Problem,
+    context: Context,
+    data: DataSplits,
+    correction: float,
+) -> tuple[list[Finalist], str | None]:
+    """Finalists for the corrected target, and why they are not taken; None where they are."""
+    try:
+        again = _derive_corrected(state, problem, context, data, correction)
+    except SearchError as error:  # the run is trained and keeps what it has found
+        return [], f"corrected by the measured factor {correction:.3f}, {error}"
+    return again, _forgets(state, finalists[0].derived, again[0].derived)
 
 
 def _derive_corrected(

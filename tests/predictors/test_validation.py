@@ -15,8 +15,7 @@ from proxyless_hw.errors import MissingEntryError, PredictorError
 from proxyless_hw.predictors import validation as module
 from proxyless_hw.predictors.validation import accuracy, kendall_tau, named_choices, validate
 from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
-from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.networks import Measured
+from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
@@ -34,33 +33,46 @@ def made_up_table() -> LatencyTable:
     )
 
 
-class _Device:
-    def __init__(self, **changes: str) -> None:
-        self.changes = changes
+HOW = Measuring()
 
-    def describe(self) -> dict[str, str]:
-        return {**HEADER, **self.changes}
+
+def device(table: LatencyTable, factor: float, speed: float | None = None) -> Any:
+    """Measures every network at the sum of its ops times a factor.
+
+    Args:
+        table: what ops cost.
+        factor: what whole networks cost over the sum.
+        speed: of the machine relative to the table's; None where the table has no anchors.
+    """
+
+    def measure(
+        _: LatencyTable, how: Measuring, *, archs: Sequence[Architecture], names: Sequence[str]
+    ) -> list[Measurement]:
+        found = []
+        for name, arch in zip(names, archs, strict=True):
+            value = table.latency_ms(arch) * factor
+            now = value / (speed or 1.0)
+            at_speed = None
+            if speed is not None:
+                at_speed = TableSpeed(
+                    median=value, ci_low=0.99 * value, ci_high=1.01 * value, machine_speed=speed
+                )
+            found.append(
+                Measurement(
+                    name=name, median=now, ci_low=0.99 * now, ci_high=1.01 * now, p90=now, min=now,
+                    unit="ms", rounds=5, samples=15, converged=True, table_speed=at_speed,
+                )
+            )  # fmt: skip
+        return found
+
+    return measure
 
 
 @pytest.fixture
 def five_percent_slower(monkeypatch: pytest.MonkeyPatch) -> LatencyTable:
     """Every network takes 5% longer than its ops."""
     table = made_up_table()
-
-    def measure(
-        archs: Sequence[Architecture], settings: Any, *, names: Sequence[str], **_: Any
-    ) -> list[Measured]:
-        values = [table.latency_ms(arch) * 1.05 for arch in archs]
-        return [
-            Measured(
-                name=name, median_ms=value, ci_low_ms=0.99 * value, ci_high_ms=1.01 * value,
-                p90_ms=value, min_ms=value, rounds=5, samples=15, converged=True,
-            )
-            for name, value in zip(names, values, strict=True)
-        ]  # fmt: skip
-
-    monkeypatch.setattr(module, "measure_networks", measure)
-    monkeypatch.setattr(module, "get_profiler", lambda *_: _Device())
+    monkeypatch.setattr(module, "measure_for", device(table, 1.05))
     return table
 
 
@@ -90,7 +102,7 @@ def test_ranks_of_a_constant_are_zero() -> None:
 def test_a_steady_bias_is_seen_and_does_not_disturb_the_ranks(
     five_percent_slower: LatencyTable,
 ) -> None:
-    found = validate(five_percent_slower, SPACE, ProfilerSettings(), networks=8, spread=6)
+    found = validate(five_percent_slower, SPACE, HOW, networks=8, spread=6)
     document = found.to_dict()
     assert document["networks"] == 8
     assert document["bias"] == pytest.approx(1 / 1.05 - 1)
@@ -106,7 +118,7 @@ def test_a_steady_bias_is_seen_and_does_not_disturb_the_ranks(
 
 
 def test_spread_networks_cover_the_range_evenly(five_percent_slower: LatencyTable) -> None:
-    found = validate(five_percent_slower, SPACE, ProfilerSettings(), networks=20, spread=20)
+    found = validate(five_percent_slower, SPACE, HOW, networks=20, spread=20)
     spread = np.sort([network.predicted_ms for network in found.of_kind("spread")])
     uniform = [network.predicted_ms for network in found.of_kind("uniform")]
     named = [network.predicted_ms for network in found.of_kind("named")]
@@ -134,7 +146,7 @@ def test_a_calibration_beside_the_table_is_reported_next_to_the_raw_figures(
     path = tmp_path / "t.csv"
     five_percent_slower.save(path)
     table = LatencyTable.load(path)
-    found = validate(table, SPACE, ProfilerSettings(), networks=8, spread=6)
+    found = validate(table, SPACE, HOW, networks=8, spread=6)
     networks = found.calibration_networks()
     save_calibration(
         path,
@@ -145,18 +157,21 @@ def test_a_calibration_beside_the_table_is_reported_next_to_the_raw_figures(
             [network.name for network in networks],
         ),
     )
-    again = validate(table, SPACE, ProfilerSettings(), networks=8, spread=6).to_dict()
+    again = validate(table, SPACE, HOW, networks=8, spread=6).to_dict()
     assert again["mape"] == pytest.approx(1 - 1 / 1.05)
     assert again["calibrated"]["mape"] < 1e-6
     assert again["spread"]["calibrated"]["mape"] < 1e-6
 
 
-def test_a_table_of_another_device_is_refused(
-    five_percent_slower: LatencyTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "get_profiler", lambda *_: _Device(threads="4"))
-    with pytest.raises(PredictorError, match="threads"):
-        validate(five_percent_slower, SPACE, ProfilerSettings(), networks=1)
+def test_a_machine_that_is_slower_today_is_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = made_up_table()
+    monkeypatch.setattr(module, "measure_for", device(table, 1.0, speed=0.5))
+    found = validate(table, SPACE, HOW, networks=4, spread=3)
+    assert found.to_dict()["bias"] == pytest.approx(0.0, abs=1e-9)
+    for network in found.networks:
+        assert network.measured_ms == pytest.approx(network.predicted_ms)
+        assert network.measured.median == pytest.approx(2 * network.predicted_ms)
+    assert found.calibration_networks()[0].measured_ms == found.networks[0].measured_ms
 
 
 def test_a_table_with_gaps_names_them(five_percent_slower: LatencyTable) -> None:
@@ -164,20 +179,20 @@ def test_a_table_with_gaps_names_them(five_percent_slower: LatencyTable) -> None
     gone = next(op for op in entries if op.kernel == 7)
     del entries[gone]
     with pytest.raises(MissingEntryError) as caught:
-        validate(LatencyTable(entries, HEADER), SPACE, ProfilerSettings(), networks=1)
+        validate(LatencyTable(entries, HEADER), SPACE, HOW, networks=1)
     assert caught.value.missing == (gone,)
 
 
 def test_nothing_to_validate_is_said(five_percent_slower: LatencyTable) -> None:
     with pytest.raises(PredictorError, match="both 0"):
-        validate(five_percent_slower, SPACE, ProfilerSettings(), networks=0, spread=0)
+        validate(five_percent_slower, SPACE, HOW, networks=0, spread=0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_the_plot_is_written(
     five_percent_slower: LatencyTable, tmp_path: Path, suffix: str
 ) -> None:
-    found = validate(five_percent_slower, SPACE, ProfilerSettings(), networks=3, spread=3)
+    found = validate(five_percent_slower, SPACE, HOW, networks=3, spread=3)
     path = tmp_path / f"plot{suffix}"
     plot_validation(found, "title", path)
     assert path.stat().st_size > 5000

@@ -167,8 +167,8 @@ def test_no_workloads_give_no_visits(session: Session) -> None:
 
 
 def test_the_protocol_drives_it(session: Session) -> None:
-    timing = TimingConfig(min_rounds=2, max_rounds=2, goal=0.5, max_repeats=0)
-    measured = measure(session, WORKLOADS, 0, timing, sleep=lambda _: None)
+    timing = TimingConfig(min_rounds=2, max_rounds=2, goal=0.5)
+    measured = measure(session, WORKLOADS, 0, timing)
     assert [estimate.name for estimate in measured.estimates] == [SMALL.key, LARGE.key]
     small, large = measured.estimates
     assert small.rounds == large.rounds == 2

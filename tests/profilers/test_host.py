@@ -12,7 +12,7 @@ from fake_host import FakeClock
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.conditioning import Conditioning, cache_line, network_conditioning
+from proxyless_hw.profilers.conditioning import Conditioning, network_conditioning
 from proxyless_hw.profilers.host import HostSession, Runner
 from proxyless_hw.profilers.scheduling import scheduled
 
@@ -76,7 +76,7 @@ def test_conditioning_comes_before_every_timed_call_and_is_not_timed() -> None:
     )
     (visit,) = opened.visit([0])
     assert visit.value == pytest.approx(0.4)
-    assert visit.calls == len(visit.samples) == len(touched) == idle.calls == 9
+    assert visit.calls == len(visit.samples) == len(touched) == idle.calls == 2
 
 
 def test_a_sample_is_taken_again_when_the_processor_was_taken_away() -> None:
@@ -162,15 +162,62 @@ def test_hot_means_no_conditioning() -> None:
     assert network_conditioning(ProfilerSettings()) is not None
 
 
-def test_cold_brings_nothing_back_before_a_call() -> None:
-    cold = network_conditioning(ProfilerSettings(options={"cache": "cold", "cache_mb": "1"}), print)
+def test_cold_brings_no_inputs_back_before_a_call() -> None:
+    cold = network_conditioning(ProfilerSettings(options={"cache": "cold", "cache_mb": "1"}))
     assert cold is not None
     assert cold.buffer.nbytes == 2**20
-    assert cold.idle_call is None
     called: list[str] = []
     cold.prepare(lambda: called.append("touched"))
     assert called == []
-    assert cache_line(ProfilerSettings(options={"cache": "cold"})) == "cold 256 MB"
+
+
+def whole(clock: FakeClock, seconds: float, conditioning: Conditioning | None) -> HostSession:
+    """A session over one whole network."""
+    return HostSession(
+        [Runner("net", Work(clock, seconds), whole=True)],
+        clock=clock,
+        meter=lambda: clock.now * 1e3,
+        preempted=lambda: 0,
+        conditioning=conditioning,
+    )
+
+
+def condition(clock: FakeClock, cold: bool = False) -> tuple[Conditioning, Work]:
+    idle = Work(clock, 0.0)
+    return Conditioning(np.ones(4, np.float32), idle, cold), idle
+
+
+def test_a_whole_network_is_called_again_and_again_after_an_untimed_call() -> None:
+    """As a camera calls it: its own calls leave the caches as it finds them."""
+    clock = FakeClock()
+    conditioning, idle = condition(clock)
+    opened = whole(clock, 0.004, conditioning)
+    before = opened.runners[0].call.calls  # type: ignore[attr-defined]
+    (visit,) = opened.visit([0])
+    assert visit.value == pytest.approx(4.0)
+    assert visit.calls == len(visit.samples) == 7
+    assert opened.runners[0].call.calls - before == 8  # type: ignore[attr-defined]
+    assert idle.calls == 0
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(1e-4, 12), (0.011, 2), (0.5, 1)])
+def test_a_visit_to_a_whole_network_is_short(seconds: float, samples: int) -> None:
+    clock = FakeClock()
+    (visit,) = whole(clock, seconds, condition(clock)[0]).visit([0])
+    assert visit.calls == samples
+
+
+def test_cold_conditions_whole_networks_too() -> None:
+    clock = FakeClock()
+    conditioning, idle = condition(clock, cold=True)
+    (visit,) = whole(clock, 0.004, conditioning).visit([0])
+    assert idle.calls == visit.calls
+
+
+def test_hot_calls_a_whole_network_in_a_loop() -> None:
+    clock = FakeClock()
+    (visit,) = whole(clock, 0.004, None).visit([0])
+    assert visit.value == pytest.approx(4.0)
 
 
 def test_pinning_holds_for_the_session_and_is_undone() -> None:

@@ -20,7 +20,7 @@ HEADER: Mapping[str, object] = {"setting": {"device": "x", "threads": "1"}, "wor
 
 def a_round(value: float) -> Round:
     visits = (Visit(value, value / 3, value * 1.1, 5, (value, value / 3)), Visit(0.1, 0.1, 0.1, 1))
-    return Round((Segment(("a", "b"), visits, 0.7, 0.71, 1), Segment(("b",), visits[1:])), part=2)
+    return Round((Segment(("a", "b"), visits, 0.7, 0.71), Segment(("b",), visits[1:])), part=2)
 
 
 def write(path: Path, *values: float) -> None:

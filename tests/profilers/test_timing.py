@@ -276,6 +276,14 @@ def test_a_measurement_goes_on_from_earlier_rounds() -> None:
     assert sum(len(order) for order in session.orders) < 6 * 28
 
 
+def test_going_on_gives_what_an_unbroken_measurement_gives() -> None:
+    clock = FakeClock()
+    config = TimingConfig(min_rounds=6, max_rounds=6)
+    unbroken = run(FakeSession(clock, COSTS), clock, config)
+    again = run(FakeSession(clock, COSTS), clock, config, earlier=unbroken.rounds[:2])
+    assert again.rounds == unbroken.rounds
+
+
 def test_progress_counts_up_and_time_left_runs_out() -> None:
     clock = FakeClock()
     seen: list[Progress] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from proxyless_hw.profilers import networks
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import build_module
 from proxyless_hw.profilers.inspection import peak_memory_mb
+from proxyless_hw.profilers.measurement import Measuring
 from proxyless_hw.profilers.networks import (
     measure_files,
     measure_in_fresh_process,
@@ -43,7 +45,7 @@ stages:
   - {width: 16, depth: 3, stride: 2}
 head: [{op: conv, width: 32}, {op: classifier}]
 """
-QUICK = TimingConfig(min_rounds=3, max_rounds=3, goal=0.5)
+QUICK = Measuring(timing=TimingConfig(min_rounds=3, max_rounds=3, goal=0.5), sessions=1)
 
 
 @pytest.fixture(scope="module")
@@ -68,37 +70,38 @@ def files(archs: list[Architecture], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_networks_are_measured_in_the_order_given(archs: list[Architecture]) -> None:
-    small, large = measure_networks(archs, timing=QUICK, names=["small", "large"])
+    small, large = measure_networks(archs, QUICK, names=["small", "large"])
     assert (small.name, large.name) == ("small", "large")
-    assert 0 < small.min_ms < large.min_ms
+    assert 0 < small.min < large.min
     for item in (small, large):
-        assert item.min_ms <= item.median_ms
-        assert item.ci_low_ms <= item.median_ms <= item.ci_high_ms
+        assert (item.unit, item.cache, item.table_speed) == ("ms", "network", None)
+        assert item.min <= item.median
+        assert item.ci_low <= item.median <= item.ci_high
         assert item.rounds == 3
 
 
 def test_files_choose_their_runtime_and_cost_what_their_network_costs(files: list[Path]) -> None:
-    small, large = measure_files(files, timing=QUICK)
+    small, large = measure_files(files, QUICK)
     assert small.name == str(files[0])
-    assert small.min_ms < large.min_ms
+    assert small.min < large.min
 
 
 def test_a_fresh_process_gives_the_same_fields(
     files: list[Path], archs: list[Architecture]
 ) -> None:
-    measured = measure_in_fresh_process(paths=files[:1], archs=archs[1:], timing=QUICK)
+    measured = measure_in_fresh_process(paths=files[:1], archs=archs[1:], how=QUICK)
     assert [item.name for item in measured] == [str(files[0]), "network 0"]
-    assert 0 < measured[0].min_ms < measured[1].min_ms
+    assert 0 < measured[0].min < measured[1].min
 
 
 def test_an_error_in_a_fresh_process_comes_back_as_itself(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     with pytest.raises(ProfilingError, match=r"broken\.onnx is not an ONNX model"):
-        measure_in_fresh_process(paths=[broken], timing=QUICK)
+        measure_in_fresh_process(paths=[broken], how=QUICK)
     with pytest.raises(BackendUnavailableError, match="fp16"):
         measure_in_fresh_process(
-            paths=[broken], settings=ProfilerSettings(precision="fp16"), timing=QUICK
+            paths=[broken], how=replace(QUICK, settings=ProfilerSettings(precision="fp16"))
         )
 
 
@@ -156,11 +159,35 @@ def test_many_networks_are_held_in_memory_a_few_at_a_time(archs: list[Architectu
     clock = FakeClock()
     profiler = _Counting(clock)
     workloads = [Workload(f"n{index}", arch=archs[0]) for index in range(90)]
-    measured = measure_workloads(
-        workloads, ProfilerSettings(), profiler=profiler, clock=clock, sleep=clock.sleep
-    )
+    measured = measure_workloads(workloads, Measuring(), profiler=profiler, clock=clock)
     assert profiler.opened == [41, 41, 11]
     assert [item.name for item in measured] == [workload.name for workload in workloads]
+
+
+def test_many_networks_share_one_budget(archs: list[Architecture]) -> None:
+    clock = FakeClock()
+    profiler = _Counting(clock)
+    workloads = [Workload(f"n{index}", arch=archs[0]) for index in range(90)]
+    timing = TimingConfig(goal=0.001, budget_s=60.0, spend=False)
+    measured = measure_workloads(
+        workloads, Measuring(timing=timing), profiler=profiler, clock=clock
+    )
+    assert len(measured) == 90
+    assert clock.now <= 60.1
+
+
+def test_a_budget_too_short_for_every_network_names_a_way_on_that_exists(
+    archs: list[Architecture],
+) -> None:
+    """Nothing of it is kept, so --resume is not offered."""
+    clock = FakeClock()
+    workloads = [Workload(f"n{index}", arch=archs[0]) for index in range(30)]
+    how = Measuring(timing=TimingConfig(budget_s=0.2, spend=False))
+    with pytest.raises(
+        ProfilingError, match=r"not measured yet.*--budget, or measure fewer"
+    ) as caught:
+        measure_workloads(workloads, how, profiler=_Counting(clock), clock=clock)
+    assert "--resume" not in str(caught.value)
 
 
 def test_names_must_tell_networks_apart(archs: list[Architecture]) -> None:

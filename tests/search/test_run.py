@@ -17,7 +17,7 @@ import torch
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, SearchError
 from proxyless_hw.profilers.environment import host_device
-from proxyless_hw.search import driver
+from proxyless_hw.search import driver, verify
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derived import load_derived_network
 from proxyless_hw.search.driver import run_search
@@ -200,20 +200,23 @@ def test_resuming_a_finished_run_gives_its_result(tiny_files: Files, tmp_path: P
 
 
 def test_a_finished_run_is_measured_when_verify_is_asked_for_later(
-    tiny_files: Files, tmp_path: Path
+    tiny_files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = LatencyTable.load(tiny_files[1]).with_metadata(device=host_device())
     table.save(tmp_path / "here.csv")
     files = (tiny_files[0], tmp_path / "here.csv")
     plain = run_search(tiny(files, tmp_path / "run", finalists=1))
     trained = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    assert plain.verified is None
-    measured = run_search(tiny(files, tmp_path / "run", finalists=1, resume=True, verify=True))
+    assert plain.verdict is None
     # The table is made up, milliseconds where microseconds are true: the loop has to say so.
-    assert measured.verified is False
+    monkeypatch.setattr(verify, "calibrate_first", lambda *_: False)
+    later = tiny(files, tmp_path / "run", resume=True, verify=True, verify_budget=12.0)
+    measured = run_search(later)
+    assert measured.verdict == "missed"
+    assert "times too slow for whole networks" in measured.document["verify"]["failure"]
     assert measured.document["measured_ms"] < 0.5 * measured.document["target_ms"]
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == trained
-    again = run_search(tiny(files, tmp_path / "run", finalists=1, resume=True, verify=True))
+    again = run_search(later)
     assert again.document == measured.document
 
 

@@ -1,0 +1,309 @@
+"""The closed loop after a search, on a device whose networks cost what each test says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TINY_YAML
+
+from proxyless_hw.architecture import Architecture
+from proxyless_hw.predictors.calibration import CalibrationNetwork, calibration_path
+from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
+from proxyless_hw.search import verify
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.derive import Derived
+from proxyless_hw.search.driver import SearchResult, run_search
+from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.space import SearchSpace
+from proxyless_hw.tables.table import Entry, LatencyTable
+
+Factor = Callable[[int], float]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search, not verified yet, with its table and space beside it."""
+    folder = tmp_path_factory.mktemp("verify")
+    (folder / "tiny.yaml").write_text(TINY_YAML)
+    space = SearchSpace.from_yaml(TINY_YAML)
+    entries = {
+        op: Entry(1.0 + 0.03 * index + 0.1 * op.kernel) for index, op in enumerate(space.ops())
+    }
+    header = {
+        "metric": "latency", "unit": "ms", "device": "made up", "device_kind": "cpu",
+        "runtime": "onnxruntime", "threads": "1", "batch_size": "1", "precision": "fp32",
+        "statistic": "median", "num_classes": "10",
+    }  # fmt: skip
+    LatencyTable(entries, header).save(folder / "tiny.csv")
+    run_search(config(folder))
+    return folder
+
+
+def config(folder: Path, **changes: Any) -> SearchConfig:
+    settings: dict[str, Any] = {
+        "space": str(folder / "tiny.yaml"),
+        "table": str(folder / "tiny.csv"),
+        "output": str(folder / "run"),
+        "limit": 64,
+        "train_resolution": 16,
+        "batch_size": 32,
+        "warmup_epochs": 1,
+        "epochs": 1,
+        "finalists": 3,
+        **changes,
+    }
+    return SearchConfig(**settings)
+
+
+class Device:
+    """Networks cost what the table says, times a factor by their place in the measurement."""
+
+    def __init__(self, table: LatencyTable, factor: Factor, speed: float) -> None:
+        self.table, self.factor, self.speed = table, factor, speed
+        self.asked: list[list[Architecture]] = []
+
+    def measure(
+        self, table: LatencyTable, how: Measuring, *, archs: Sequence[Architecture], fresh: bool
+    ) -> list[Measurement]:
+        assert fresh
+        self.asked.append(list(archs))
+        found = []
+        for place, arch in enumerate(archs):
+            value = self.table.latency_ms(arch) * self.factor(place)
+            now = value / self.speed
+            found.append(
+                Measurement(
+                    name=f"network {place}", median=now, ci_low=0.99 * now, ci_high=1.01 * now,
+                    p90=now, min=now, unit="ms", rounds=9, samples=90, converged=True,
+                    table_speed=TableSpeed(
+                        median=value, ci_low=0.99 * value, ci_high=1.01 * value,
+                        machine_speed=self.speed,
+                    ),
+                )
+            )  # fmt: skip
+        return found
+
+
+@pytest.fixture
+def verified(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[SearchResult, Device]]:
+    """Verifies a copy of the finished run; nothing is calibrated first."""
+
+    def run(factor: Factor, speed: float = 1.0, **changes: Any) -> tuple[SearchResult, Device]:
+        folder = tmp_path / "copy"
+        shutil.copytree(trained, folder)
+        settings = json.loads((folder / "run" / "config.json").read_text())
+        for key, value in changes.items():
+            settings["settings"][key] = value
+        (folder / "run" / "config.json").write_text(json.dumps(settings))
+        device = Device(LatencyTable.load(folder / "tiny.csv"), factor, speed)
+        monkeypatch.setattr(verify, "measure_for", device.measure)
+        monkeypatch.setattr(verify, "measuring_for", lambda *_, **__: Measuring())
+        monkeypatch.setattr(verify, "calibrate_first", lambda *_: False)
+        kept = settings["settings"]
+        chosen = config(folder, resume=True, verify=True, **changes)
+        return run_search(replace(chosen, table=kept["table"], space=kept["space"])), device
+
+    return run
+
+
+def test_networks_that_cost_what_the_table_says_agree_without_deriving_again(
+    verified: Callable[..., tuple[SearchResult, Device]],
+) -> None:
+    result, device = verified(lambda _: 1.002)
+    found = result.document["verify"]
+    assert (result.verdict, found["agrees"], found["failure"]) == ("agrees", True, None)
+    assert [len(archs) for archs in device.asked] == [3, 1]
+    assert found["correction"] == pytest.approx(1.002)
+    assert result.document["measured_ms"] == pytest.approx(found["table_ms"] * 1.002)
+
+
+def test_a_slower_machine_is_no_miss(
+    verified: Callable[..., tuple[SearchResult, Device]],
+) -> None:
+    """Everything takes twice as long as when the table was made, the anchors too."""
+    result, _ = verified(lambda _: 1.0, speed=0.5)
+    found = result.document["verify"]
+    assert result.verdict == "agrees"
+    assert found["raw_measured_ms"] == pytest.approx(2 * found["measured_ms"])
+    assert "50% slower" in found["sentence"]
+
+
+def test_what_several_finalists_show_together_corrects_the_prediction(
+    verified: Callable[..., tuple[SearchResult, Device]],
+) -> None:
+    result, device = verified(lambda _: 1.05)
+    found = result.document["verify"]
+    assert found["failure"] is None, found["failure"]
+    assert found["correction"] == pytest.approx(1.05)
+    assert result.document["predicted_ms"] == pytest.approx(1.05 * found["table_ms"])
+    assert result.document["predicted_ms"] <= 1.03 * result.document["target_ms"]
+    assert result.verdict == "agrees"
+    assert len(device.asked) == 2
+
+
+def test_one_disturbed_measurement_corrects_nothing(
+    verified: Callable[..., tuple[SearchResult, Device]],
+) -> None:
+    result, _ = verified(lambda place: 1.6 if place == 1 else 1.0)
+    found = result.document["verify"]
+    assert found["correction"] == pytest.approx(1.0)
+    assert found["failure"] is None
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(1.7, "1.7 times too fast"), (0.5, "2 times too slow")]
+)
+def test_a_large_correction_is_a_failure_that_says_so(
+    verified: Callable[..., tuple[SearchResult, Device]], factor: float, words: str
+) -> None:
+    result, device = verified(lambda _: factor)
+    found = result.document["verify"]
+    assert words in found["failure"]
+    assert "--calibrate" in found["failure"]
+    assert (result.verdict, found["verdict"], found["agrees"]) == ("missed", "missed", False)
+    assert found["correction"] == 1.0
+    assert verify.disagreement(found) == found["failure"]
+    assert device.asked[0][0] == device.asked[1][0]  # the winner is the one that was found
+
+
+def test_a_search_that_asked_for_one_finalist_is_judged_by_three(
+    verified: Callable[..., tuple[SearchResult, Device]],
+) -> None:
+    _, device = verified(lambda _: 1.0, finalists=1)
+    assert [len(archs) for archs in device.asked] == [3, 1]
+
+
+def test_fewer_than_three_networks_never_decide(
+    verified: Callable[..., tuple[SearchResult, Device]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window holds two networks only."""
+    several = verify._several
+    monkeypatch.setattr(verify, "_several", lambda *arguments: several(*arguments)[:2])
+    result, device = verified(lambda _: 1.06)
+    found = result.document["verify"]
+    assert found["failure"] is None
+    assert found["correction"] == 1.0
+    assert len(device.asked[0]) == 2
+
+
+def problem_of(target: float, low: float = 4.0, high: float = 10.0) -> Any:
+    costs = SimpleNamespace(range=(low, high))
+    return SimpleNamespace(
+        target_ms=target,
+        constraints=[SimpleNamespace(costs=costs)],
+        table=SimpleNamespace(name="mine.csv"),
+        space=SimpleNamespace(id="tiny"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "words"),
+    [
+        (7.0, 1.0, None),
+        (7.0, 1.09, None),
+        (7.0, 0.91, None),
+        (9.9, 0.95, "leaves what the space can reach (4 to 10 ms by the table)"),
+        (4.05, 1.05, "leaves what the space can reach"),
+        (7.0, 1.11, "1.11 times too fast for whole networks"),
+        (7.0, 0.6, "1.67 times too slow for whole networks"),
+    ],
+)
+def test_which_corrections_are_made(target: float, ratio: float, words: str | None) -> None:
+    found = verify._failure(ratio, problem_of(target))
+    if words is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert words in found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taken"),
+    [
+        ((0, 0, 0, 0), (0, 0, 0, 1), True),
+        ((0, 0, 0, 0), (0, 0, 1, 1), True),
+        ((0, 0, 0, 0), (0, 1, 1, 1), False),
+        ((1, 1, 1, 1), (2, 2, 2, 2), True),  # nothing was decided before either
+    ],
+)
+def test_deriving_again_may_not_give_up_what_was_learned(
+    before: tuple[int, ...], after: tuple[int, ...], taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Choice 0 is the most probable one in every slot."""
+    monkeypatch.setattr(verify, "log_p", lambda _: np.log([[0.6, 0.3, 0.1]] * 4))
+    state: Any = SimpleNamespace(supernet=None)
+    found = verify._forgets(state, Derived(before, 0.0, (7.0,)), Derived(after, 0.0, (6.5,)))
+    assert (found is None) == taken
+    if found is not None:
+        assert "25% of the slots instead of 100%" in found
+
+
+def test_a_corrected_window_without_a_network_does_not_lose_the_run(
+    verified: Callable[..., tuple[SearchResult, Device]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(*_: object) -> None:
+        raise verify.SearchError("no network costs between 6.6 and 6.7 ms.")
+
+    monkeypatch.setattr(verify, "_derive_corrected", empty)
+    result, _ = verified(lambda _: 1.06)
+    found = result.document["verify"]
+    assert "corrected by the measured factor 1.060, no network costs between" in found["failure"]
+    assert result.verdict == "missed"
+    assert (result.folder / "result.json").exists()
+
+
+class Notes(SearchObserver):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
+
+
+def test_a_table_is_calibrated_once_before_a_search_that_is_verified(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    budgets: list[float] = []
+    calls: list[dict[str, Any]] = []
+
+    def measuring(table: LatencyTable, **settings: Any) -> Measuring:
+        budgets.append(settings["budget_s"])
+        return Measuring()
+
+    def networks(*_: object, **settings: Any) -> list[CalibrationNetwork]:
+        calls.append(settings)
+        return [
+            CalibrationNetwork(name=str(n), predicted_ms=float(n), blocks=3, measured_ms=1.7 * n)
+            for n in range(4, 20)
+        ]
+
+    monkeypatch.setattr(verify, "measuring_for", measuring)
+    monkeypatch.setattr(verify, "measure_calibration_networks", networks)
+    notes = Notes()
+    chosen = config(folder, verify=True, verify_budget=50.0)
+    assert verify.calibrate_first(chosen, notes) is True
+    sidecar = calibration_path(folder / "tiny.csv")
+    written = sidecar.read_bytes()
+    assert budgets == [20.0]
+    assert calls[0]["networks"] == 16
+    assert calls[0]["fresh"]
+    assert "up to 20 s" in notes.said[0]
+    assert verify.calibrate_first(chosen, notes) is False
+    assert sidecar.read_bytes() == written
+    assert len(calls) == 1
+
+
+def test_a_shipped_table_is_not_calibrated(trained: Path) -> None:
+    assert verify.calibrate_first(SearchConfig(table="pixel1"), Notes()) is False
