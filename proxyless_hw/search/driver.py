@@ -191,6 +191,7 @@ def _search(
             folder.write_json(folder.config, _config_document(config, problem, data))
             folder.keep_metrics(state.epoch)
         _train(state, context, data, folder, observer, problem, check_held)
+        world.barrier()  # nobody leaves while another is in its last exchange
         if not world.is_main:
             return SearchResult(folder.path, _placeholder(problem), {}, None)
         observer.note(
