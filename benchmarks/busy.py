@@ -1,6 +1,6 @@
 """Runs a command while other work comes and goes on the same processors.
 
-usage: python benchmarks/busy.py [--seed N] [--hogs 2] [--on 0.8] [--off 1.2] [--cpus 1.5] -- COMMAND
+usage: python benchmarks/busy.py [--seed N] [--hogs 2] [--on 0.8] [--off 1.2] [--cpus 1.5] -- ...
 
 Each hog computes for an exponentially distributed time, then sleeps. With --cpus the command's
 process group is stopped for a share of every tenth of a second, as under a container's limit.

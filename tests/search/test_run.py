@@ -205,7 +205,7 @@ def test_a_finished_run_is_measured_when_verify_is_asked_for_later(
     table = LatencyTable.load(tiny_files[1]).with_metadata(device=host_device())
     table.save(tmp_path / "here.csv")
     files = (tiny_files[0], tmp_path / "here.csv")
-    plain = run_search(tiny(files, tmp_path / "run", finalists=1))
+    plain = run_search(tiny(files, tmp_path / "run"))
     trained = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     assert plain.verdict is None
     # The table is made up, milliseconds where microseconds are true: the loop has to say so.
