@@ -3,16 +3,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COMMA := ,
 
 .PHONY: setup demo test test-slow test-matrix lint format bench dist clean
+
+# One step of the set-up: says what it does, runs it with its output in LOG, shows that where it fails.
+LOG := $(VENV)/set-up.log
+define step
+@echo "set-up: $(1)"; mkdir -p $(VENV); $(2) > $(LOG) 2>&1 & \
+	child=$$!; trap 'kill $$child; exit 130' INT TERM; seconds=0; \
+	while kill -0 $$child 2> /dev/null; do \
+		sleep 1; seconds=$$((seconds + 1)); \
+		if [ $$((seconds % 20)) = 0 ]; then echo "set-up: still at it after $$seconds s"; fi; \
+	done; \
+	wait $$child || { \
+		cat $(LOG); \
+		echo "error: the set-up failed; the output above says why. Run make setup again to go on."; \
+		exit 1; \
+	}
+endef
 
 # Rebuilt only when what it is made from has changed.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or newer is needed; $(PYTHON) is older. Try: make PYTHON=python3.12 setup"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[tflite,tensorboard,test,dev]'
+	$(call step,1 of 3: a Python environment in $(VENV) (seconds),$(PYTHON) -m venv $(VENV))
+	$(call step,2 of 3: the newest pip (seconds),$(BIN)/python -m pip install --upgrade pip)
+	$(call step,3 of 3: torch$(COMMA) ONNX Runtime$(COMMA) LiteRT$(COMMA) tools and this package (about 7 GB; two minutes or more),\
+		$(BIN)/python -m pip install -c constraints.txt -e '.[tflite$(COMMA)tensorboard$(COMMA)test$(COMMA)dev]')
+	@echo "set-up: done"
 	@touch $@
 
 setup: $(STAMP)

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from proxyless_hw.predictors.adaptation import adapt
 from proxyless_hw.predictors.device_map import log_values, log_work
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.regression import CostModel
 from proxyless_hw.predictors.scores import score, spearman
-from proxyless_hw.predictors.transfer import adapt, transfer
+from proxyless_hw.predictors.transfer import transfer
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 

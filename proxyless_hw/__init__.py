@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from proxyless_hw import threads as _threads  # settles how threads wait: before torch loads
 from proxyless_hw._version import __version__
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import click
 from proxyless_hw._version import __version__
 from proxyless_hw.commands._lazy_group import LazyGroup
 from proxyless_hw.errors import ProxylessHwError
+from proxyless_hw.notices import notices_as_lines
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module in proxyless_hw.commands, one line of help)
@@ -63,7 +64,8 @@ def main(args: list[str] | None = None) -> Any:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return cli.main(args=argv, prog_name="proxyless-hw")
+        with notices_as_lines():
+            return cli.main(args=argv, prog_name="proxyless-hw")
     except ProxylessHwError as error:
         if "--debug" in argv:
             raise

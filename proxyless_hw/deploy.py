@@ -22,8 +22,9 @@ from proxyless_hw.export.export import (
     export_network,
     random_data,
     whole_set,
-    write_manifest,
 )
+from proxyless_hw.export.manifest import write_manifest
+from proxyless_hw.export.preparation import as_given
 from proxyless_hw.network.network import Network, build_network
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def load_images(config: DataConfig, network: Network) -> ExportData:
         std=splits.std,
         class_names=splits.class_names if fits else None,
         source=f"the test set of {splits.name} at {resolution} px{part}",
+        preparation=as_given() if splits.preparation is None else splits.preparation.to_dict(),
     )
 
 

@@ -40,7 +40,7 @@ def exclusive_lock(
     descriptor = _acquire(path, error, what)
 
     def check() -> None:
-        if not _is_file_at(descriptor, path):
+        if not is_file_at(descriptor, path):
             raise error(
                 f"{what} was removed or replaced while this process was writing it. Nothing more "
                 "is written there: start again, and leave the folder in place."
@@ -52,7 +52,7 @@ def exclusive_lock(
         # Removed while it is held: nobody else can hold this file, and whoever has opened it
         # meanwhile finds that it is gone and makes another.
         with contextlib.suppress(OSError):
-            if _is_file_at(descriptor, path):
+            if is_file_at(descriptor, path):
                 path.unlink()
         os.close(descriptor)
 
@@ -69,7 +69,7 @@ def _acquire(path: Path, error: type[ProxylessHwError], what: str) -> int:
             ) from cause
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file_at(descriptor, path):
+            if is_file_at(descriptor, path):
                 return descriptor
         except BlockingIOError as cause:
             os.close(descriptor)
@@ -83,7 +83,7 @@ def _acquire(path: Path, error: type[ProxylessHwError], what: str) -> int:
         os.close(descriptor)
 
 
-def _is_file_at(descriptor: int, path: Path) -> bool:
+def is_file_at(descriptor: int, path: Path) -> bool:
     """Whether an open file is still the one that the path names."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))

@@ -115,6 +115,8 @@ def prepare(root: Path) -> Workspace:
         workspace.tool(
             f"export mobilenet-v2 --format onnx --resolution 64 --output {name}.onnx --no-verify"
         )
+    for name, case in (("detector", "m02_dynamic_hw"), ("text", "m04_int64_tokens")):
+        shutil.copyfile(ROOT / "tests/cases/onnx" / f"{case}.onnx", root / f"{name}.onnx")
     return workspace
 
 

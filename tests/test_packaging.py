@@ -176,7 +176,8 @@ def test_onnx_export_and_the_report_need_no_extra(call: Call) -> None:
     ],
 )
 def test_what_needs_tflite_says_what_to_install(command: str, built: Path, call: Call) -> None:
-    (built / "folder" / "made-up.tflite").write_bytes(b"no model")
+    case = ROOT / "tests/cases/tflite/f06_int16.tflite"
+    (built / "folder" / "made-up.tflite").write_bytes(case.read_bytes())
     told = call(*command.split())
     assert told.returncode == 1
     assert INSTALL_TFLITE in told.stderr

@@ -93,32 +93,41 @@ def _cpus(text: str | None) -> tuple[int, ...] | None:
 
 @contextmanager
 def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A progress bar with time left on stderr; None when quiet."""
+    """A measurement's progress on stderr: a bar on a terminal, lines elsewhere; None when quiet."""
     if quiet:
         yield None
         return
-    from rich.console import Console
+    from proxyless_hw.progress import is_live, phase, stderr_console
+
+    console = stderr_console()
+    if not is_live(console):
+        with phase(title) as say:
+            say("building")
+            yield lambda progress: say(_state(progress))
+        return
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
     bar = Bar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[state]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,  # a pipe would get an empty line
     )
     with bar:
         task = bar.add_task(title, total=1.0, state="building")
 
         def show(progress: Progress) -> None:
             whole = progress.elapsed_s + progress.left_s
-            state = (
-                f"{progress.done}/{progress.total} at the goal, round {progress.rounds}, "
-                f"±{progress.median_half_width:.1%}, {format_duration(progress.left_s)} left"
-            )
-            bar.update(task, completed=progress.elapsed_s / max(whole, 1e-9), state=state)
+            completed = progress.elapsed_s / max(whole, 1e-9)
+            bar.update(task, completed=completed, state=_state(progress))
 
         yield show
+
+
+def _state(progress: Progress) -> str:
+    return (
+        f"{progress.done}/{progress.total} at the goal, round {progress.rounds}, "
+        f"±{progress.median_half_width:.1%}, {format_duration(progress.left_s)} left"
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -21,6 +23,33 @@ def output_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+def max_broken_option(function: Function) -> Function:
+    """Adds --max-broken, for every command that reads a folder of images."""
+    return click.option(
+        "--max-broken",
+        metavar="N|SHARE",
+        callback=_number_or_share,
+        help="Unreadable images of a folder that are passed over: 20 or 2%; 1%, at least 10, else.",
+    )(function)
+
+
+def _number_or_share(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | float | None:
+    """``5`` is a whole number (int), ``0.02`` and ``2%`` are shares (float)."""
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return int(value)
+    number = re.fullmatch(r"([0-9]{0,9}\.?[0-9]{1,9}(?:e-?[0-9]{1,2})?)(%?)", value)
+    share = float(number[1]) / (100 if number[2] else 1) if number else math.inf
+    if share > 1:
+        raise click.BadParameter(
+            f"a number such as 5, or a share such as 2%: received {value[:40]!r}."
+        )
+    return share
 
 
 def echo_json(document: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
@@ -84,11 +85,12 @@ def command(ctx: click.Context, /, **values: Any) -> None:
         progress = stack.enter_context(progress_bar("benchmark", quiet))
         how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
         measured = measure_workloads(_as_run(workloads, file_settings, device, stack), how)
-    results = [
-        _result(workload, item, settings, device, values["per_op"])
-        | _stated(workload, file_settings.get(workload.name), settings, device)
-        for workload, item in zip(workloads, measured, strict=True)
-    ]
+    with phase("benchmark: memory and nodes", quiet):
+        results = [
+            _result(workload, item, settings, device, values["per_op"])
+            | _stated(workload, file_settings.get(workload.name), settings, device)
+            for workload, item in zip(workloads, measured, strict=True)
+        ]
     if values["as_json"]:
         echo_json(results[0] if len(results) == 1 else {"results": results})
     else:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.progress import phase
 
 
 @click.command()
@@ -36,13 +37,16 @@ def command(**values: Any) -> None:
     from proxyless_hw.search.rederive import load_search_data, open_search, rederive, save_derived
 
     started = time.perf_counter()
-    searched = open_search(values["run"], values["table"])
-    data = load_search_data(searched)
+    quiet = values["quiet"]
+    with phase("reading the search and its data", quiet):
+        searched = open_search(values["run"], values["table"])
+        data = load_search_data(searched)
     root = values["output"] or values["run"] / "derived"
     networks = []
     for target in values["targets"]:
         begun = time.perf_counter()
-        derived = rederive(searched, target, data)
+        with phase(f"deriving for {target:g} ms", quiet):
+            derived = rederive(searched, target, data)
         folder = root / f"{searched.problem.constraints[0].name}-{target:g}ms"
         save_derived(folder, derived)
         derived.pop("network")
@@ -52,7 +56,7 @@ def command(**values: Any) -> None:
         log(
             f"target {target:g} ms: predicted {derived['predicted_ms']:.4g} ms, accuracy with the "
             f"supernet's weights {derived['accuracy']:.1%}: {folder / 'architecture.json'}",
-            values["quiet"],
+            quiet,
         )
     if values["as_json"]:
         first = networks[0] if len(networks) == 1 else {}

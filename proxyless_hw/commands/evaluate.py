@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
 from proxyless_hw.errors import DataError, TrainingError
+from proxyless_hw.progress import phase
 
 
 @click.command()
@@ -18,6 +19,7 @@ from proxyless_hw.errors import DataError, TrainingError
 @click.option("--train-resolution", type=click.IntRange(8, 1024), help="Resolution of the images.")
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
+@max_broken_option
 @click.option("--device", metavar="DEVICE", default="cpu", show_default=True)
 @output_options
 def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
@@ -42,9 +44,11 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
         "resolution": values["train_resolution"],
         "batch_size": values["batch_size"],
         "workers": values["workers"],
+        "max_broken": values["max_broken"],
     }
     config = replace(config, **{key: value for key, value in changes.items() if value is not None})
-    data = load_data(config)
+    with phase("loading the data", quiet):
+        data = load_data(config)
     classes = network.arch.num_classes
     if data.num_classes != classes:
         raise DataError(
@@ -52,7 +56,8 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
             "Choose the data set it was trained on: --data NAME."
         )
     device = choose_device(values["device"])
-    score = test_score(network.to(device), data, device)
+    with phase("evaluating", quiet):
+        score = test_score(network.to(device), data, device)
     if as_json:
         echo_json({**score.to_dict(), "data": data.name, "resolution": data.resolution})
     log(

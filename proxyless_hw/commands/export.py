@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
+from proxyless_hw.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.deploy import Source
@@ -46,6 +47,7 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 )
 @click.option("--data", help="Data set for calibration and checking; a run brings its own.")
 @click.option("--data-root", help="Its folder, where it needs one.")
+@max_broken_option
 @click.option("--resolution", type=click.IntRange(8, 8192), help="The deployment's by default.")
 @click.option("--num-classes", type=click.IntRange(1, 65536), help="For a bare architecture.")
 @click.option("--training-shape", is_flag=True, help="The shape it was trained at.")
@@ -127,19 +129,24 @@ def _format(values: dict[str, Any]) -> str:
 
 
 def _images(source: Source, values: dict[str, Any], quiet: bool) -> ExportData:
+    from dataclasses import replace
+
     from proxyless_hw.deploy import default_data, load_images
 
+    max_broken = values["max_broken"]
     if values["data"] is not None:
         from proxyless_hw.search.data import DataConfig
 
-        data_config = DataConfig(name=values["data"], root=values["data_root"])
+        data_config = DataConfig(
+            name=values["data"], root=values["data_root"], max_broken=max_broken
+        )
         return load_images(data_config, source.network)
+    if source.data is not None and max_broken is not None:
+        source = replace(source, data=replace(source.data, max_broken=max_broken))
     data = default_data(source)
     if source.data is None:
         if not source.weights.startswith("random"):
             # Ranges from noise would spoil real weights: int8 then asks for images.
-            from dataclasses import replace
-
             data = replace(data, calibration=None)
         log("no data: files are checked on seeded noise. Give --data NAME for images.", quiet)
     return data
@@ -156,7 +163,8 @@ def _export_one(
         folder = Path() if source.folder is None else source.folder / EXPORT_FOLDER
         output = folder / f"{source.name}-{values['precision']}.{file_format}"
     target = Target(file_format, values["precision"], output)
-    (written,) = export_network(source.network, [target], config, data)
+    with phase(f"writing and checking {output.name}", values["quiet"]):
+        (written,) = export_network(source.network, [target], config, data)
     if values["as_json"]:
         echo_json({**written.to_dict(), "file": str(output), "seconds": round(written.seconds, 2)})
     log(f"{output}: {written.size / 2**20:.2f} MiB", values["quiet"])
@@ -173,14 +181,15 @@ def _export_all(
     folder = values["output"]
     if folder is None:
         folder = (Path() if source.folder is None else source.folder) / EXPORT_FOLDER
-    manifest = export_all(
-        source,
-        folder,
-        config,
-        data,
-        measure=values["measure"],
-        report=lambda message: log(message, quiet),
-    )
+    with phase(f"exporting to {folder}", quiet):
+        manifest = export_all(
+            source,
+            folder,
+            config,
+            data,
+            measure=values["measure"],
+            report=lambda message: log(message, quiet),
+        )
     ratio = int8_ratio(manifest)
     if values["as_json"]:
         echo_json({"folder": str(folder), **manifest, "int8_over_fp32": ratio})
@@ -198,18 +207,25 @@ def _show(manifest: dict[str, Any], folder: Path, ratio: float | None) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for file in manifest["files"]:
         check, latency = file["verification"] or {}, file["latency"] or {}
-        before, after = check.get("accuracy_before"), check.get("accuracy_after")
+        accuracy = check.get("accuracy_after")
         table.add_row(
             file["file"],
             f"{file['bytes'] / 2**20:.2f}",
             f"{check['max_difference']:.2g}" if check else "–",
             f"{check['top1_agreement']:.1%}" if check else "–",
-            "–" if before is None else f"{before:.1%} → {after:.1%}",
+            "–" if accuracy is None else f"{accuracy:.1%}",
             f"{latency['median_ms']:.4g} ms" if latency else "–",
         )
     console = Console(stderr=True)
     if not console.is_terminal:
         console.width = max(console.width, 120)
     console.print(table)
+    baseline = manifest["baseline"]
+    if baseline is not None:
+        console.print(
+            f"The network in torch (float32) has {baseline['accuracy']:.1%} on the same "
+            f"{baseline['images']} images: {baseline['source']}.",
+            highlight=False,
+        )
     if ratio is not None:
         console.print(f"TFLite int8 takes {ratio:.2f} times as long as fp32 on this machine.")

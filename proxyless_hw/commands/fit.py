@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxyless_hw.commands._options import echo_json, output_options
+from proxyless_hw.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.fit import Kind
@@ -39,8 +40,9 @@ def command(table: str, kind: Kind, seed: int, as_json: bool, quiet: bool) -> No
     from proxyless_hw.tables.table import LatencyTable
 
     loaded = LatencyTable.load(table)
-    predictor = fit_predictor(loaded, kind, seed=seed)
-    scores = None if kind == "lookup" else predictor.regression.scores
+    with phase(f"fitting {loaded.name}", quiet):
+        predictor = fit_predictor(loaded, kind, seed=seed)
+        scores = None if kind == "lookup" else predictor.regression.scores
     calibration = predictor.calibration
     if as_json:
         echo_json(

@@ -37,11 +37,14 @@ def command(file: Path, arch: str | None, output: Path | None, as_json: bool, qu
     """
     from proxyless_hw.architecture import Architecture
     from proxyless_hw.network.counting import count_parameters
-    from proxyless_hw.network.published import load_published_weights, read_published
+    from proxyless_hw.network.network import build_network
+    from proxyless_hw.network.published import fill_from_published, read_published
     from proxyless_hw.train.load import save_imported
 
-    name = arch or _matching_network(read_published(file), file)
-    network = load_published_weights(Architecture.load(name), file)
+    tensors = read_published(file)
+    name = arch or _matching_network(tensors, file)
+    network = build_network(Architecture.load(name))
+    fill_from_published(network, tensors, str(file))
     parameters = count_parameters(network.arch)
     if output is not None:
         save_imported(network, output, {"source": file.name, "arch": name})

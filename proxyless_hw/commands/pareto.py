@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from proxyless_hw.commands._options import echo_json, output_options
+from proxyless_hw.progress import phase
 
 
 @click.command()
@@ -24,8 +25,9 @@ def command(**values: Any) -> None:
     """  # fmt: skip
     from proxyless_hw.search.rederive import front, open_search
 
-    searched = open_search(values["run"], values["table"])
-    points = front(searched, values["points"])
+    with phase(f"deriving at {values['points']} budgets", values["quiet"]):
+        searched = open_search(values["run"], values["table"])
+        points = front(searched, values["points"])
     if values["as_json"]:
         echo_json({"points": points})
         return

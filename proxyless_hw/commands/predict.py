@@ -161,8 +161,19 @@ def _print_matrix(
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     console.print(grid)
-    if any(cell and cell.regressed_ops for row in rows for cell in row):
-        console.print("* with ops that the table lacks, regressed")
+    meaning = _star([cell for row in rows for cell in row if cell])
+    if meaning:
+        console.print(f"* {meaning}", soft_wrap=True)
+
+
+def _star(cells: Sequence[Forecast]) -> str:
+    """What the stars of a matrix stand for; empty where there are none."""
+    reasons = []
+    if any(cell.regressed_ops for cell in cells):
+        reasons.append("ops that the table lacks, regressed")
+    if any(cell.transferred_ops for cell in cells):
+        reasons.append("ops whose rows are predictions from another device's table")
+    return f"with {'; or with '.join(reasons)}" if reasons else ""
 
 
 def _print(network: str, arch: Architecture, result: Forecast, breakdown: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.search.driver import SearchResult
@@ -55,6 +55,7 @@ _COMMAND_ONLY = frozenset(
 @click.option("--batch-size", type=click.IntRange(1), help="Images per step.")
 @click.option("--holdout", type=float, help="Share of the training set that moves alpha.")
 @click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
+@max_broken_option
 @click.option("--algorithm", type=click.Choice(["gradient", "reinforce", "darts"]))
 @click.option("--gradient-mode", type=click.Choice(["full", "two-path"]))
 @click.option("--objective", type=click.Choice(["constraint", "mul-log", "add-linear", "none"]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
-from proxyless_hw.commands._options import echo_json, output_options
+from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.calibration import CalibrationNetwork
@@ -122,6 +122,7 @@ def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
                 settings=settings,
                 budget_s=values["budget"] or SECONDS_A_NETWORK * values["networks"],
                 progress=progress,
+                say=lambda message: log(message, values["quiet"]),
             ),
             networks=values["networks"],
             seed=values["seed"],

@@ -16,23 +16,31 @@ if TYPE_CHECKING:
 @click.argument("before")
 @click.argument("after")
 @click.option("--force", is_flag=True, help="Compare although the settings differ.")
+@click.option(
+    "--speed",
+    default="raw",
+    show_default=True,
+    type=click.Choice(["raw", "table"]),
+    help="table: the second table's values at the speed that the machine had for the first.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Also the ops that did not change.")
 @output_options
 def command(
-    before: str, after: str, force: bool, show_all: bool, as_json: bool, quiet: bool
+    before: str, after: str, force: bool, speed: str, show_all: bool, as_json: bool, quiet: bool
 ) -> None:
     """Compare two tables op by op; a change counts when it exceeds both intervals' noise.
 
     \b
     Example:
       proxyless-hw table diff tables/cpu-monday.csv tables/cpu-friday.csv
+      proxyless-hw table diff tables/cpu-monday.csv tables/cpu-friday.csv --speed table
       proxyless-hw table diff pixel1 note10 --force
     """
     from proxyless_hw.tables.diff import compare, settings_text
     from proxyless_hw.tables.table import LatencyTable
 
     first, second = LatencyTable.load(before), LatencyTable.load(after)
-    diff = compare(first, second, force=force)
+    diff = compare(first, second, force=force, at_table_speed=speed == "table")
     if diff.settings:
         log(f"the settings differ: {settings_text(diff.settings)}", quiet)
     if as_json:
@@ -41,6 +49,7 @@ def command(
                 "compared": len(diff.changes),
                 "median_absolute_change": diff.median_absolute_change,
                 "settings": {key: list(texts) for key, texts in diff.settings.items()},
+                "machine_speed": diff.machine_speed,
                 "only_before": [op.key for op in diff.only_before],
                 "only_after": [op.key for op in diff.only_after],
                 "changes": [
@@ -93,6 +102,12 @@ def _print(diff: TableDiff, unit: str, show_all: bool) -> None:
         f"{diff.median_absolute_change or 0:.2%}",
         highlight=False,
     )
+    if diff.machine_speed is not None:
+        console.print(
+            f"at the speed of the first table; for the second the machine ran at "
+            f"{diff.machine_speed:.3f} of it",
+            highlight=False,
+        )
     for ops, side in ((diff.only_before, "first"), (diff.only_after, "second")):
         if ops:
             console.print(f"only in the {side}: {len(ops)} ops", highlight=False)

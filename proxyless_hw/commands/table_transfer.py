@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.progress import phase
+
+if TYPE_CHECKING:
+    from proxyless_hw.predictors.transfer import Transferred
 
 
 @click.command()
@@ -27,7 +32,8 @@ def command(
 ) -> None:
     """Predict the table of a new device from a known table and a few ops measured on the device.
 
-    The result's header says that it is transferred, from what, and by which probes.
+    The result's header says that it is transferred, from what, and by which probes. Probes that
+    disagree with the others (measured elsewhere, or long ago) are named, and intervals widen.
 
     \b
     Example:
@@ -43,7 +49,9 @@ def command(
     with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
         if output.exists() and not force:
             raise TableError(f"{output} exists already. Choose another --output, or give --force.")
-        result = transfer([LatencyTable.load(name) for name in sources], LatencyTable.load(probes))
+        tables = [LatencyTable.load(name) for name in sources]
+        with phase("transferring", quiet):
+            result = transfer(tables, LatencyTable.load(probes))
         result.table.save(output)
     if as_json:
         echo_json(
@@ -54,6 +62,15 @@ def command(
                 "probes": result.probes,
                 "rank_correlation": result.rank_correlation,
                 "held_out_mape": result.held_out_mape,
+                "median_half_width": result.half_width,
+                "suspicious_probes": [
+                    {
+                        "op": suspect.op.key,
+                        "ratio": suspect.ratio,
+                        "probability": suspect.probability,
+                    }
+                    for suspect in result.suspects
+                ],
             }
         )
     for name, correlation in result.rank_correlation.items():
@@ -61,6 +78,27 @@ def command(
         log(f"{name}: rank correlation with the probes {correlation:.3f}{used}", quiet)
     log(
         f"{output}: {len(result.table)} ops, {result.probes} of them measured. Each probe told "
-        f"from the others is off by {result.held_out_mape:.1%} on average.",
+        f"from the others is off by {result.held_out_mape:.1%} on average; half of the 95% "
+        f"intervals reach less than {result.half_width:.0%} up.",
         quiet,
     )
+    if result.suspects:
+        log(_warning(result))
+
+
+def _warning(result: Transferred) -> str:
+    """What the user should do about probes that disagree."""
+    lines = [
+        f"warning: {len(result.suspects)} of {result.probes} probes disagree with the others. Were "
+        "they measured on another device, under another setting, or long ago?"
+    ]
+    lines += [
+        f"  {suspect.op.key}: {suspect.ratio:.2f} times what the others say "
+        f"({suspect.probability:.0%} sure)"
+        for suspect in result.suspects
+    ]
+    lines.append(
+        "They count little, and the intervals are wider for the doubt. Measure them again on the "
+        "new device (proxyless-hw profile --only), then transfer again."
+    )
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.units import format_count, format_duration
 
@@ -25,6 +25,7 @@ _COMMAND_ONLY = frozenset(("preset", "config_file", "as_json", "quiet"))
 @click.option("--train-resolution", type=click.IntRange(8, 1024), help="Training resolution.")
 @click.option("--holdout", type=float, help="Share kept for validation; it chooses the best epoch.")
 @click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
+@max_broken_option
 @click.option("--weights", metavar="FILE|RUN", help="Start from these weights (fine-tuning).")
 @click.option(
     "--start",

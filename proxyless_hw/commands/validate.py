@@ -106,6 +106,7 @@ def command(**values: Any) -> None:
             budget_s=budget,
             goal=values["goal"],
             progress=progress,
+            say=lambda message: log(message, quiet),
         )
         if how.anchors is None:
             log(NO_ANCHORS, quiet)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_model
 from proxyless_hw.export.onnx_file import onnx_bytes
+from proxyless_hw.export.preparation import unknown
 from proxyless_hw.export.prepare import DeployedNetwork
 from proxyless_hw.export.quantise import FilePrecision, quantise_onnx, quantise_tflite
 from proxyless_hw.export.runtimes import Images
@@ -27,10 +28,9 @@ from proxyless_hw.export.verify import (
     torch_outputs,
     verify_bytes,
 )
-from proxyless_hw.files import atomic_path, write_text_atomically
+from proxyless_hw.files import atomic_path
 from proxyless_hw.network.network import Network
 
-MANIFEST_SCHEMA: Final = "proxyless-hw-manifest/1"
 WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
     ("onnx", "fp32"),
     ("tflite", "fp32"),
@@ -41,7 +41,8 @@ WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
 """What `export --all` writes."""
 
 FLOAT_IMAGES: Final = 64
-"""Images on which a float file is compared: its error is rounding, the same on every image."""
+"""Images without labels on which a float file is compared: its error is rounding, the same on every
+image. With labels every file is run on all images, so that accuracies can be compared."""
 
 CALIBRATION_IMAGES: Final = 256
 
@@ -78,6 +79,7 @@ class ExportData:
         mean, std: their normalisation, per channel of values from 0 to 1.
         class_names: in output order; None when unknown.
         source: what `images` are.
+        preparation: how they got their shape, for the metadata (`Preparation.to_dict`).
     """
 
     images: Images
@@ -87,6 +89,7 @@ class ExportData:
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
     source: str
+    preparation: dict[str, Any] = field(default_factory=unknown)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class ExportedFile:
         size: bytes.
         sha256: hash of its content, in hexadecimal.
         verification: the comparison with torch; None when it was not asked for.
+        document: what the file says about itself (`describe_model`).
         seconds: time from the float model to the written file.
     """
 
@@ -114,6 +118,7 @@ class ExportedFile:
     size: int
     sha256: str
     verification: Verification | None
+    document: dict[str, Any]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,6 +129,8 @@ class ExportedFile:
             "precision": self.target.precision,
             "bytes": self.size,
             "sha256": self.sha256,
+            "input": self.document["input"],
+            "output": self.document["output"],
             "verification": None if self.verification is None else self.verification.to_dict(),
         }
 
@@ -178,41 +185,6 @@ def whole_set(folder: Path, stem: str) -> list[Target]:
     ]
 
 
-def write_manifest(
-    path: Path,
-    files: Sequence[ExportedFile],
-    network: Network,
-    config: ExportConfig,
-    latencies: Mapping[str, Mapping[str, Any]] | None = None,
-) -> None:
-    """Writes what a set of files consists of, with hashes, as JSON.
-
-    Args:
-        path: where it goes.
-        files: the files.
-        network: what they were made from.
-        config: their shape and ends.
-        latencies: measured latency by file name, where there is one.
-
-    Raises:
-        ExportError: the place cannot be written.
-    """
-    document = {
-        "schema": MANIFEST_SCHEMA,
-        "resolution": config.resolution,
-        "num_classes": network.arch.num_classes,
-        "batch_size": config.batch_size,
-        "include_softmax": config.include_softmax,
-        "normalise_in_graph": config.normalise_in_graph,
-        "weights": config.weights,
-        "files": [
-            {**file.to_dict(), "latency": (latencies or {}).get(file.target.path.name)}
-            for file in files
-        ],
-    }
-    write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n", ExportError)
-
-
 class _Exporter:
     """One network on its way into several files; conversions and torch's outputs are kept."""
 
@@ -236,13 +208,14 @@ class _Exporter:
     def write(self, target: Target) -> ExportedFile:
         model = self._float_model(target.file_format)
         started = time.perf_counter()
+        document = self._document(target)
         calibration = self._calibration(target) if target.precision == "int8" else None
         if target.file_format == "onnx":
             model = quantise_onnx(model, target.precision, calibration)
-            model = add_to_onnx(model, self._document(target))
+            model = add_to_onnx(model, document)
         else:
             model = quantise_tflite(model, target.precision, calibration)
-            model = add_to_tflite(model, self._document(target))
+            model = add_to_tflite(model, document)
         verification = self._verify(model, target) if self.config.verify else None
         with atomic_path(target.path, ExportError) as temporary:
             temporary.write_bytes(model)
@@ -251,6 +224,7 @@ class _Exporter:
             size=len(model),
             sha256=hashlib.sha256(model).hexdigest(),
             verification=verification,
+            document=document,
             seconds=time.perf_counter() - started,
         )
 
@@ -281,6 +255,7 @@ class _Exporter:
             softmax=self.config.include_softmax,
             mean=data.mean,
             std=data.std,
+            preparation=data.preparation,
             normalise_in_graph=self.config.normalise_in_graph,
             labels=data.class_names,
             weights=self.config.weights,
@@ -288,11 +263,11 @@ class _Exporter:
         )
 
     def _verify(self, model: bytes, target: Target) -> Verification:
+        labels = self.data.labels
         count = len(self.images)
-        if target.precision in ("fp32", "fp16"):
+        if labels is None and target.precision in ("fp32", "fp16"):
             count = min(count, FLOAT_IMAGES)
         count -= count % (self.config.batch_size or 1)
-        labels = self.data.labels
         result = verify_bytes(
             model,
             target.file_format,

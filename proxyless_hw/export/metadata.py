@@ -33,6 +33,7 @@ def describe_model(
     softmax: bool,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
+    preparation: dict[str, Any],
     normalise_in_graph: bool,
     labels: Sequence[str] | None,
     weights: str,
@@ -47,11 +48,13 @@ def describe_model(
         num_classes: width of its output.
         softmax: whether the output is probabilities.
         mean, std: normalisation per channel of RGB values from 0 to 1; None when unknown.
+        preparation: how a picture gets the input's shape (`Preparation.to_dict`).
         normalise_in_graph: whether the file normalises by itself, from RGB 0 to 255.
         labels: class names in output order; None when unknown.
         weights: where the weights come from, in words.
         architecture: the architecture document.
     """
+    whole = file_format == "tflite" and precision == "int8"
     return {
         "schema": METADATA_SCHEMA,
         "generator": f"proxyless-hw {__version__}",
@@ -60,8 +63,10 @@ def describe_model(
         "input": {
             "name": "input" if file_format == "onnx" else "args_0",
             "shape": list(input_shape),
+            "dtype": "int8" if whole else "float32",
             "layout": "NCHW" if file_format == "onnx" else "NHWC",
             "colours": "RGB",
+            **preparation,
             "values": "0 to 255" if normalise_in_graph else "(value / 255 - mean) / std",
             "mean": None if mean is None else list(mean),
             "std": None if std is None else list(std),
@@ -69,6 +74,7 @@ def describe_model(
         "output": {
             "name": "output" if file_format == "onnx" else "output_0",
             "shape": [input_shape[0], num_classes],
+            "dtype": "int8" if whole else "float32",
             "values": "probabilities" if softmax else "logits",
             "labels": None if labels is None else list(labels),
         },

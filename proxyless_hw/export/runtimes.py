@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.quiet import quiet_native_output
+from proxyless_hw.threads import ORT_SPINNING
 
 Images = NDArray[np.float32]
 
@@ -32,6 +33,7 @@ def onnx_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry(ORT_SPINNING, "0")  # nothing is timed here
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except (
@@ -43,8 +45,11 @@ def onnx_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
     ) as e:
         raise ExportError(f"ONNX Runtime cannot load the exported file: {e}") from e
     entry = session.get_inputs()[0]
-    batch = entry.shape[0] if isinstance(entry.shape[0], int) else min(len(images), 32)
-    return _in_batches(images, batch, lambda part: session.run(None, {entry.name: part})[0])
+    fixed = isinstance(entry.shape[0], int)
+    batch = entry.shape[0] if fixed else 32
+    return _in_batches(
+        images, batch, lambda part: session.run(None, {entry.name: part})[0], rest=not fixed
+    )
 
 
 def tflite_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
@@ -98,9 +103,13 @@ def open_interpreter(model: bytes, threads: int = 1) -> Any:
 
 
 def _in_batches(
-    images: Images, batch: int, run: Callable[[Images], NDArray[np.float32]]
+    images: Images,
+    batch: int,
+    run: Callable[[Images], NDArray[np.float32]],
+    rest: bool = False,
 ) -> NDArray[np.float32]:
-    if len(images) == 0 or len(images) % batch:
+    """All outputs; with `rest` the last batch may be smaller."""
+    if len(images) == 0 or (len(images) % batch and not rest):
         raise ExportError(
             f"the file takes {batch} images at a time: {len(images)} is no multiple of that."
         )

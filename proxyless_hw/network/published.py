@@ -19,6 +19,7 @@ from torch import Tensor
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.network.state_dicts import choose_state_dict
 from proxyless_hw.specs import op_variant
 from proxyless_hw.tensor_files import is_plain, load_tensors
 from proxyless_hw.wiring import Node, TreeBlock
@@ -37,8 +38,8 @@ _LISTED: Final = 8
 def load_published_weights(arch: Architecture, path: str | Path) -> Network:
     """Builds a network and fills it from a published checkpoint.
 
-    The file is a dict of tensors, or holds one under ``state_dict``. It is read with
-    ``weights_only=True``: nothing in it is executed.
+    The file is a dict of tensors, or holds some (`choose_state_dict`: averaged weights first). It
+    is read with ``weights_only=True``: nothing in it is executed.
 
     Args:
         arch: the architecture the checkpoint belongs to.
@@ -63,17 +64,23 @@ def read_published(path: str | Path) -> dict[str, Tensor]:
         ArchitectureError: unreadable, unsafe, or no dict of tensors.
     """
     document = load_tensors(Path(path), ArchitectureError, "published checkpoint")
-    tensors = document.get("state_dict", document)
-    if not isinstance(tensors, dict) or not tensors:
-        raise ArchitectureError(f"{path}: state_dict must be a dict of tensors.")
+    return published_tensors(choose_state_dict(document, str(path)), str(path))
+
+
+def published_tensors(tensors: dict[Any, Any], source: str) -> dict[str, Tensor]:
+    """Checks that what a checkpoint holds are named tensors.
+
+    Raises:
+        ArchitectureError: something else is among them, or there is nothing.
+    """
+    if not tensors:
+        raise ArchitectureError(f"{source}: state_dict must be a dict of tensors.")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ArchitectureError(
-                f"{path} must hold tensors only: '{str(name)[:80]}' is a {type(tensor).__name__}."
+                f"{source} must hold tensors only: '{str(name)[:80]}' is a {type(tensor).__name__}."
             )
-    if all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return dict(tensors)
+    return tensors
 
 
 def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source: str) -> None:

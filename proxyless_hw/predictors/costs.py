@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.calibration import IDENTITY, Calibration
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
@@ -54,11 +55,18 @@ def space_costs(
         mask[row, : len(ops)] = True
         slot_ms[row, : len(ops)] = [0.0 if op is None else b * price[op] + c for op in ops]
     fixed = space.fixed_ops(resolution, num_classes)
-    fixed_blocks = sum(is_block(op) for op in fixed)
+    fixed_blocks = sum(
+        not position.is_slot and not position.candidates[0].is_free for position in space.positions
+    )
     fixed_ms = a + b * sum(price[op] for op in fixed) + c * fixed_blocks
     return SpaceCosts(fixed_ms, slot_ms, mask)
 
 
-def is_block(op: OpSpec) -> bool:
-    """Whether an op counts as a block in the calibration's ``c blocks`` term."""
-    return op.op not in ("conv", "conv_nobn", "pool", "classifier")
+def count_blocks(arch: Architecture) -> int:
+    """How often the calibration's ``c blocks`` term applies to a network.
+
+    A block is what stands between stem and head and runs, whatever its op: the place decides, so
+    that a network counts as many blocks as `space_costs` charges for its choices. Removed blocks
+    and plain identities cost nothing and do not count; in a tree every op counts.
+    """
+    return sum(not layer.is_free for layer in arch.blocks)

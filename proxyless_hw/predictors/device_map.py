@@ -75,27 +75,31 @@ class OpKernel:
         shapes = shape_features(ops)[:, _SMOOTH_COLUMNS]
         distance = ((shapes[:, None] - shapes[None]) ** 2).sum(2)
         near = np.exp(-distance / (2 * 1.5**2))
-        self.terms = (
-            np.ones((len(ops), len(ops))),
-            np.outer(centred, centred),
-            np.outer(rates, rates),
-            _same(names),
-            kernels,
-            kernels * np.outer(depthwise, depthwise),
-            _same([(op.op, op.stride) for op in ops]),
-            _same([family(op) for op in ops]),
-            near,
-            kernels * near,
+        self.terms = np.array(
+            (
+                np.ones((len(ops), len(ops))),
+                np.outer(centred, centred),
+                np.outer(rates, rates),
+                _same(names),
+                kernels,
+                kernels * np.outer(depthwise, depthwise),
+                _same([(op.op, op.stride) for op in ops]),
+                _same([family(op) for op in ops]),
+                near,
+                kernels * near,
+            )
         )
         self.size = len(ops)
 
-    def covariance(self, spread: Spread) -> FloatArray:
-        """(n, n), without the noise."""
-        deviations = astuple(spread)[: len(self.terms)]
-        total = np.zeros((self.size, self.size))
-        for deviation, term in zip(deviations, self.terms, strict=True):
-            total += deviation**2 * term
-        return total
+    def covariance(self, spread: Spread, at: NDArray[np.intp] | None = None) -> FloatArray:
+        """(n, n) without the noise; (k, k) of the ops `at`."""
+        terms = self.terms if at is None else self.among(at)
+        deviations = np.array(astuple(spread)[: len(terms)])
+        return np.tensordot(deviations**2, terms, 1)
+
+    def among(self, at: NDArray[np.intp]) -> FloatArray:
+        """The terms between the ops `at`, (terms, k, k)."""
+        return self.terms[:, at[:, None], at]
 
 
 def _same(labels: Sequence[object]) -> FloatArray:
@@ -113,52 +117,81 @@ def log_work(ops: Sequence[OpSpec]) -> FloatArray:
     return log_values([op_macs(op) + op_bytes(op) / FLOAT32_BYTES for op in ops])
 
 
-def fit_spread(covariances: OpKernel, at: NDArray[np.intp], log_ratio: FloatArray) -> Spread:
+def fit_spread(
+    covariances: OpKernel,
+    at: NDArray[np.intp],
+    log_ratio: FloatArray,
+    disturbance: FloatArray | None = None,
+) -> tuple[Spread, float]:
     """Chooses the spread by marginal likelihood, kept near the default by a log-normal prior.
 
     Args:
         covariances: prior terms over all ops.
         at: which ops were measured on the target, (k,).
         log_ratio: log target minus log source there, (k,).
+        disturbance: covariance of what disturbed single measurements, (k, k); None for nothing.
+
+    Returns:
+        The spread, and the logarithm of its posterior density up to a constant.
     """
     from scipy.optimize import minimize
 
     start = np.log(astuple(Spread()))
-    terms = np.array([term[np.ix_(at, at)] for term in covariances.terms])
+    size = len(at)
+    noise = np.eye(size)
+    terms = np.concatenate([covariances.among(at), noise[None]])
+    fixed = 1e-9 * noise + (0.0 if disturbance is None else disturbance)
 
-    def cost(logs: FloatArray) -> float:
+    def cost(logs: FloatArray) -> tuple[float, FloatArray]:
         scales = np.exp(2 * logs)
-        matrix = np.tensordot(scales[:-1], terms, 1) + scales[-1] * np.eye(len(at))
-        factor = np.linalg.cholesky(matrix + 1e-9 * np.eye(len(at)))
-        white = np.linalg.solve(factor, log_ratio)
-        likelihood = 0.5 * white @ white + np.log(np.diag(factor)).sum()
-        return float(likelihood + 0.5 * (((logs - start) / 1.0) ** 2).sum())
+        factor = np.linalg.cholesky(np.tensordot(scales, terms, 1) + fixed)
+        inverse = np.linalg.inv(factor)
+        inverse = inverse.T @ inverse
+        weights = inverse @ log_ratio
+        value = 0.5 * log_ratio @ weights + np.log(np.diag(factor)).sum()
+        slope = scales * np.tensordot(terms, inverse - np.outer(weights, weights), 2)
+        away = logs - start
+        return float(value + 0.5 * away @ away), slope + away
 
     bounds = [(value - 3, value + 3) for value in start]
-    best = minimize(cost, start, method="L-BFGS-B", bounds=bounds)
-    return Spread(*np.exp(best.x))
+    best = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return Spread(*np.exp(best.x)), -float(best.fun)
 
 
 def condition(
-    covariances: OpKernel, spread: Spread, at: NDArray[np.intp], log_ratio: FloatArray
+    covariances: OpKernel,
+    spread: Spread,
+    at: NDArray[np.intp],
+    log_ratio: FloatArray,
+    disturbance: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Log ratio of all ops given that of some: (mean, standard deviation), each (n,)."""
     prior = covariances.covariance(spread)
-    gram = prior[np.ix_(at, at)] + (spread.noise**2 + 1e-9) * np.eye(len(at))
-    weights = np.linalg.solve(gram, prior[at])
+    weights = np.linalg.solve(_gram(prior, spread, at, disturbance), prior[at])
     mean = weights.T @ log_ratio
     variance = np.diag(prior) - np.einsum("kn,kn->n", prior[at], weights) + spread.noise**2
     return mean, np.sqrt(np.maximum(variance, 1e-12))
 
 
 def leave_one_out(
-    covariances: OpKernel, spread: Spread, at: NDArray[np.intp], log_ratio: FloatArray
+    covariances: OpKernel,
+    spread: Spread,
+    at: NDArray[np.intp],
+    log_ratio: FloatArray,
+    disturbance: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """(error, standard deviation) of each measured op, predicted from the others, (k,) each."""
-    prior = covariances.covariance(spread)[np.ix_(at, at)]
-    inverse = np.linalg.inv(prior + (spread.noise**2 + 1e-9) * np.eye(len(at)))
+    inverse = np.linalg.inv(_gram(covariances.covariance(spread), spread, at, disturbance))
     diagonal = np.diag(inverse)
     return (inverse @ log_ratio) / diagonal, np.sqrt(1 / diagonal)
+
+
+def _gram(
+    prior: FloatArray, spread: Spread, at: NDArray[np.intp], disturbance: FloatArray | None
+) -> FloatArray:
+    """Covariance of the measured log ratios, (k, k)."""
+    own: FloatArray = (spread.noise**2 + 1e-9) * np.eye(len(at))
+    return prior[np.ix_(at, at)] + own + (0.0 if disturbance is None else disturbance)
 
 
 def log_values(values: Sequence[float]) -> FloatArray:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError, did_you_mean
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
-from proxyless_hw.predictors.costs import SpaceCosts, is_block, space_costs
+from proxyless_hw.predictors.costs import SpaceCosts, count_blocks, space_costs
 from proxyless_hw.predictors.lookup import (
     OpPrices,
     check_coverage,
@@ -199,8 +199,7 @@ class Predictor:
         return space_costs(space, self.op_ms, self.calibration, resolution, num_classes)
 
     def _sum(self, arch: Architecture) -> tuple[float, int]:
-        ops = arch.ops()
-        return float(sum(self.op_ms(ops).tolist())), sum(is_block(op) for op in ops)
+        return float(sum(self.op_ms(arch.ops()).tolist())), count_blocks(arch)
 
     def _half_width(self, ops: Sequence[OpSpec], coverage: float, table_too: bool) -> float:
         distinct = list(dict.fromkeys(ops))

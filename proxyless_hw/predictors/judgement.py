@@ -130,12 +130,13 @@ def load_record(table: LatencyTable) -> ValidationRecord | None:
 
 def _number(document: dict[str, Any], key: str, path: Path) -> float:
     value = document.get(key)
-    if type(value) not in (int, float) or not math.isfinite(value):
+    number = float(value) if type(value) in (int, float) and value is not None else math.nan
+    if not math.isfinite(number):
         raise PredictorError(
             f"{path}: {key} must be a number: received {str(value)[:40]!r}. Delete the file, or "
             "validate again."
         )
-    return float(value)
+    return number
 
 
 def judge_networks(record: ValidationRecord, name: str) -> Judgement:

@@ -10,7 +10,7 @@ from typing import Final
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
-from proxyless_hw.predictors.costs import is_block
+from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
@@ -21,6 +21,7 @@ from proxyless_hw.profilers.networks import (
     measure_in_fresh_process,
     measure_networks,
 )
+from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.profilers.timing import Progress, TimingConfig
 from proxyless_hw.space import SearchSpace
@@ -65,24 +66,26 @@ def measuring_for(
     budget_s: float | None = None,
     goal: float = 0.01,
     progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Measuring:
     """How to measure what a table is to be compared with: its setting, beside its anchors.
 
     Args:
         table: the table.
         device: device kind; the table's own when None.
-        settings: how it is measured; the table's own setting when None. The caches are as the
-            table has them where the settings do not say otherwise.
+        settings: how it is measured, device options as in the table where they are not given;
+            the table's own setting when None.
         budget_s: seconds for everything that is measured; None until the goal is met.
         goal: half-width at which a network is done.
         progress: called after each round.
+        say: told of what takes longer than a few seconds before measuring starts.
 
     Raises:
         PredictorError: the device or setting is not the table's.
         TableError: the anchors in the header cannot be read.
     """
     own_kind, own = settings_of(table)
-    chosen = own if settings is None else with_caches_of(table.metadata.get("cache", ""), settings)
+    chosen = own if settings is None else _completed(settings, table)
     kind = own_kind if device is None else device
     require_same_setting(table, get_profiler(kind, chosen).describe())
     return Measuring(
@@ -91,7 +94,17 @@ def measuring_for(
         timing=TimingConfig(goal=goal, budget_s=budget_s, spend=False),
         anchors=Anchors.of(table),
         progress=progress,
+        say=say,
     )
+
+
+def _completed(settings: ProfilerSettings, table: LatencyTable) -> ProfilerSettings:
+    """Settings with the table's caches and delegate where they say nothing else."""
+    header = table.metadata
+    settings = with_caches_of(header.get("cache", ""), settings)
+    own = options_of(header)
+    rest = {name: value for name, value in own.items() if not name.startswith("cache")}
+    return replace(settings, options={**rest, **given_options(settings.options)})
 
 
 def measure_for(
@@ -211,7 +224,7 @@ def network_of(
     return CalibrationNetwork(
         name=name,
         predicted_ms=table.latency_ms(arch),
-        blocks=sum(is_block(op) for op in arch.ops()),
+        blocks=count_blocks(arch),
         measured_ms=measured_ms,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,17 +11,9 @@ from numpy.typing import NDArray
 
 from proxyless_hw._version import __version__
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.predictors.device_map import (
-    OpKernel,
-    Spread,
-    condition,
-    fit_spread,
-    leave_one_out,
-    log_values,
-    log_work,
-)
+from proxyless_hw.predictors.adaptation import LogCosts, estimate_log_costs
+from proxyless_hw.predictors.device_map import log_values
 from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
-from proxyless_hw.predictors.regression import CostModel
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
@@ -29,14 +21,23 @@ from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 FloatArray = NDArray[np.float64]
 
 MIN_PROBES: Final = 3
-MIN_PROBES_TO_TUNE: Final = 8
-"""With fewer probes the terms keep their default spread: there is too little to choose it by."""
+SUSPICIOUS: Final = 0.3
+"""A probe is named from this probability on that it does not belong to the others."""
 
-MIN_PROBES_FOR_RATES: Final = 5
-"""With fewer probes the rates of the baseline are hardly determined."""
 
-NORMAL_95: Final = 1.959964
-"""Half-width of a 95% interval in standard deviations."""
+@dataclass(frozen=True)
+class Suspect:
+    """A probe that disagrees with the others.
+
+    Attributes:
+        op: the probe.
+        ratio: its measurement over what the other probes say of it.
+        probability: that it does not belong to them.
+    """
+
+    op: OpSpec
+    ratio: float
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ class Transferred:
         rank_correlation: by source name, Spearman between the probes and what the source, adapted
             to all other probes, says of each.
         held_out_mape: each probe predicted from the others by leave-one-out; mean absolute
-            relative error.
+            relative error over the probes that are not suspicious.
         probes: how many ops were measured.
+        suspects: probes that disagree with the others, the most improbable first. They hardly
+            move the predictions, and all intervals are as wide as the doubt about them asks.
+        half_width: median relative half-width of the 95% intervals of the ops not probed; 0 when
+            all were.
     """
 
     table: LatencyTable
@@ -59,6 +64,8 @@ class Transferred:
     rank_correlation: dict[str, float]
     held_out_mape: float
     probes: int
+    suspects: tuple[Suspect, ...]
+    half_width: float
 
 
 def transfer(sources: Sequence[LatencyTable], probes: LatencyTable) -> Transferred:
@@ -82,122 +89,48 @@ def transfer(sources: Sequence[LatencyTable], probes: LatencyTable) -> Transferr
     estimates = [estimate_log_costs(source, ops, log_target) for source in sources]
     correlations = [spearman(log_target + each.held_out_source, log_target) for each in estimates]
     # Adapted sources rank a few probes nearly alike: of equals, the one that misses them least.
-    misses = [float(np.abs(each.held_out_source).mean()) for each in estimates]
+    # By the median, so that probes which do not belong here do not choose the source.
+    misses = [float(np.median(np.abs(each.held_out_source))) for each in estimates]
     best = max(range(len(sources)), key=lambda i: (round(correlations[i], 2), -misses[i]))
     names = [source.name for source in sources]
+    suspects = _suspects(sources[best], probes, estimates[best])
     return Transferred(
-        table=_table(sources[best], probes, estimates[best]),
+        table=_table(sources[best], probes, estimates[best], suspects),
         source=names[best],
         rank_correlation=dict(zip(names, correlations, strict=True)),
         held_out_mape=_mape(estimates[best]),
         probes=len(ops),
+        suspects=suspects,
+        half_width=_half_width(sources[best], probes, estimates[best]),
     )
-
-
-@dataclass(frozen=True)
-class LogCosts:
-    """Log cost on the target of every op of a source.
-
-    Attributes:
-        mean: (n,).
-        deviation: standard deviations, (n,).
-        held_out: predicted minus measured log cost of each probe, from the other probes, (k,).
-        held_out_source: the same where only the source is adapted, (k,).
-    """
-
-    mean: FloatArray
-    deviation: FloatArray
-    held_out: FloatArray
-    held_out_source: FloatArray
-
-
-def estimate_log_costs(
-    source: LatencyTable, probes: Sequence[OpSpec], log_target: FloatArray
-) -> LogCosts:
-    """Adapts a source's costs to the target's probes.
-
-    The mean of three estimates: one starts from the source's costs, one from the work that ops
-    do, and one is the regression's baseline fitted to the probes (for the ops it can tell). The
-    first knows how devices treat sizes and channels, the others do not inherit what only the
-    source does, and the last is hardly moved by a single wrong probe.
-
-    Args:
-        source: holds every probe.
-        probes: distinct ops, at least 3.
-        log_target: their log cost on the target, (k,).
-    """
-    ops = list(source.entries)
-    log_source = log_values([entry.value for entry in source.entries.values()])
-    row = {op: number for number, op in enumerate(ops)}
-    at = np.array([row[op] for op in probes], dtype=np.intp)
-    from_source = adapt(ops, log_source, at, log_target)
-    from_work = adapt(ops, log_work(ops), at, log_target)
-    others = (from_source.mean + from_work.mean) / 2
-    from_rates = _rates(probes, log_target, ops, others)
-    held_out = (from_source.held_out + from_work.held_out) / 2
-    estimates = np.array([from_source.mean, from_work.mean, from_rates])
-    own = (from_source.deviation**2 + from_work.deviation**2) / 2
-    return LogCosts(
-        estimates.mean(0),
-        # A mixture's variance: that of its parts, and how far they disagree.
-        np.sqrt(own + estimates.var(0)),
-        (2 * held_out + _held_out_rates(probes, log_target, held_out)) / 3,
-        from_source.held_out,
-    )
-
-
-def _rates(
-    probes: Sequence[OpSpec], log_target: FloatArray, ops: Sequence[OpSpec], others: FloatArray
-) -> FloatArray:
-    """Log cost by rates fitted to the probes; `others` for what they do not determine."""
-    if len(probes) < MIN_PROBES_FOR_RATES:
-        return others
-    model = CostModel("baseline").fit(probes, np.exp(log_target))
-    told = np.array([i for i, op in enumerate(ops) if model.can_tell(op)], dtype=np.intp)
-    estimate = others.copy()
-    if len(told):
-        estimate[told] = model.predict_log([ops[i] for i in told])[0]
-    return estimate
-
-
-def _held_out_rates(
-    probes: Sequence[OpSpec], log_target: FloatArray, others: FloatArray
-) -> FloatArray:
-    """As `LogCosts.held_out`, for the rates; each probe from the rest."""
-    errors = np.empty(len(probes))
-    for left_out, op in enumerate(probes):
-        kept = [probe for number, probe in enumerate(probes) if number != left_out]
-        other = others[[left_out]] + log_target[left_out]
-        estimate = _rates(kept, np.delete(log_target, left_out), [op], other)
-        errors[left_out] = estimate[0] - log_target[left_out]
-    return errors
-
-
-def adapt(
-    ops: Sequence[OpSpec], log_start: FloatArray, at: NDArray[np.intp], log_target: FloatArray
-) -> LogCosts:
-    """Adapts a first guess of log costs to measured ones, by families of ops.
-
-    Args:
-        ops: the ops, (n,).
-        log_start: the first guess, (n,).
-        at: which ops were measured, (k,).
-        log_target: their log cost, (k,).
-    """
-    log_ratio = log_target - log_start[at]
-    kernel = OpKernel(ops, log_start)
-    spread = Spread()
-    if len(at) >= MIN_PROBES_TO_TUNE:
-        spread = fit_spread(kernel, at, log_ratio)
-    mean, deviation = condition(kernel, spread, at, log_ratio)
-    error, expected = leave_one_out(kernel, spread, at, log_ratio)
-    # Never surer than the probes allow when each is predicted from the others.
-    surprise = max(1.0, float(np.sqrt(np.mean((error / expected) ** 2))))
-    return LogCosts(log_start + mean, surprise * deviation, -error, -error)
 
 
 def _mape(estimate: LogCosts) -> float:
-    return float(np.abs(np.expm1(estimate.held_out)).mean())
+    trusted = estimate.disturbed <= SUSPICIOUS
+    if not trusted.any():
+        trusted[:] = True  # all under some doubt: the figure is of all
+    return float(np.abs(np.expm1(estimate.held_out[trusted])).mean())
+
+
+def _suspects(
+    source: LatencyTable, probes: LatencyTable, estimate: LogCosts
+) -> tuple[Suspect, ...]:
+    predicted = dict(zip(source.entries, np.exp(estimate.mean).tolist(), strict=True))
+    found = [
+        Suspect(op, entry.value / predicted[op], float(probability))
+        for (op, entry), probability in zip(probes.entries.items(), estimate.disturbed, strict=True)
+        if probability > SUSPICIOUS
+    ]
+    return tuple(sorted(found, key=lambda suspect: -suspect.probability))
+
+
+def _half_width(source: LatencyTable, probes: LatencyTable, estimate: LogCosts) -> float:
+    reach = [
+        half
+        for op, half in zip(source.entries, estimate.reach, strict=True)
+        if op not in probes.entries
+    ]
+    return float(np.expm1(np.median(reach))) if reach else 0.0
 
 
 def _check(source: LatencyTable, probes: LatencyTable) -> None:
@@ -233,12 +166,21 @@ def _check(source: LatencyTable, probes: LatencyTable) -> None:
         )
 
 
-def _table(source: LatencyTable, probes: LatencyTable, estimate: LogCosts) -> LatencyTable:
+def _table(
+    source: LatencyTable,
+    probes: LatencyTable,
+    estimate: LogCosts,
+    suspects: Sequence[Suspect],
+) -> LatencyTable:
+    doubtful = {suspect.op for suspect in suspects}
     entries: dict[OpSpec, Entry] = {}
-    for op, mean, deviation in zip(source.entries, estimate.mean, estimate.deviation, strict=True):
-        reach = NORMAL_95 * deviation
+    for op, mean, reach in zip(source.entries, estimate.mean, estimate.reach, strict=True):
         low, value, high = (float(np.exp(mean + shift)) for shift in (-reach, 0.0, reach))
-        entries[op] = probes.entries.get(op, Entry(value, ci_low=low, ci_high=high))
+        probe = probes.entries.get(op)
+        if probe is None:
+            entries[op] = Entry(value, ci_low=low, ci_high=high)
+        else:
+            entries[op] = _with_doubt(probe, low, high) if op in doubtful else probe
     metadata = {
         key: probes.metadata[key]
         for key in (*SETTING_KEYS, "unit", "device_kind", "runtime_version", "fingerprint")
@@ -258,4 +200,13 @@ def _table(source: LatencyTable, probes: LatencyTable, estimate: LogCosts) -> La
     metadata["probes"] = " ".join(op.key for op in probes.entries)
     metadata["transferred_from"] = source.name
     metadata["probes_held_out_mape"] = f"{_mape(estimate):.4f}"
+    if suspects:
+        metadata["suspicious_probes"] = " ".join(suspect.op.key for suspect in suspects)
     return LatencyTable(entries, metadata, f"{probes.name} from {source.name}")
+
+
+def _with_doubt(probe: Entry, low: float, high: float) -> Entry:
+    """A suspicious measurement, with an interval that holds what the other probes say as well."""
+    bounds = [probe.value, low, high]
+    bounds += [bound for bound in (probe.ci_low, probe.ci_high) if bound is not None]
+    return replace(probe, ci_low=min(bounds), ci_high=max(bounds))

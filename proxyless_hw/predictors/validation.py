@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
-from proxyless_hw.predictors.costs import is_block
+from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.measured import at_table_speed, measure_for
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
@@ -282,7 +282,7 @@ def _validated(
         predicted_ms=raw.predict_ms(arch),
         calibrated_ms=None if calibrated.calibration is None else calibrated.predict_ms(arch),
         measured=measured,
-        blocks=sum(is_block(op) for op in arch.ops()),
+        blocks=count_blocks(arch),
     )
 
 

@@ -127,8 +127,6 @@ def file_setting(path: Path, shape: FileShape | None, batch_size: int = 1) -> Fi
     """
     wanted = shape or FileShape(batch=None if batch_size == 1 else batch_size)
     model = read_model(path, wanted.signature)
-    for item in model.inputs:
-        check_type(item, str(path))
     filled = fill_shapes(model.inputs, wanted, str(path))
     return FileSetting(
         inputs=model.inputs,
@@ -193,21 +191,6 @@ def check_runs_as_it_is(path: Path, setting: FileSetting, device: str) -> None:
                 f"not run with {setting.input_shape}. Write these sizes into the file, or use "
                 "--device cpu, which resizes it."
             )
-
-
-def check_type(item: ModelInput, source: str) -> None:
-    """Refuses an input of a type that no random values can be made for.
-
-    Raises:
-        ProfilingError: names the input and its type.
-    """
-    from proxyless_hw.profilers.random_inputs import DTYPES
-
-    if item.dtype not in DTYPES:
-        raise ProfilingError(
-            f"{source} has the input '{item.name}' of type {item.dtype}, for which no values can "
-            "be made. Floats, integers and booleans can: bring the part of the model behind it."
-        )
 
 
 def _refuse_pointer(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A line of JSON holds a record and its checksum. The first record names the setting and the
 workloads; each later one is a round with its raw samples. A process that dies while it writes
-leaves a torn last line, which is dropped; a damaged line elsewhere is an error.
+leaves a torn last line, which is dropped; a damaged line elsewhere is an error. A journal without
+rounds holds nothing that was measured: it hinders no new start, and is removed when it is closed.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any, Self
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.files import append_to_open_file
+from proxyless_hw.locks import is_file_at
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.drift import Round, Segment
+from proxyless_hw.profilers.setting_differences import setting_differences
 
 SCHEMA = "proxyless-hw-journal/1"
+LINE_START = b'{"crc":'
 
 
 def journal_path(output: Path) -> Path:
@@ -43,15 +47,18 @@ class Journal:
         Args:
             path: the file.
             header: setting and workloads of this measurement.
-            resume: whether an existing journal is gone on from; otherwise it is refused.
+            resume: whether the rounds of an existing journal are gone on from; otherwise a journal
+                that has rounds is refused.
 
         Raises:
             ProfilingError: the place cannot be written, another process holds the journal, it
-                exists without `resume`, it is damaged, or it belongs to another setting.
+                holds rounds and `resume` is not given, it is damaged, its rounds belong to another
+                setting, or the file is no journal.
         """
         self.path = path
         self.header = dict(header)
         self.rounds: list[Round] = []
+        self._holds_rounds = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(
@@ -74,22 +81,32 @@ class Journal:
             raise ProfilingError(
                 f"another process is writing {self.path}. Wait for it, or choose another --output."
             ) from cause
-        content = self._read()
-        records, sound_bytes = _parse(content, self.path)
-        if records and not resume:
+        if not is_file_at(self._descriptor, self.path):
+            raise ProfilingError(
+                f"{self.path} was removed while it was being opened. Start again, or choose "
+                "another --output."
+            )
+        records, sound_bytes = _parse(self._read(), self.path)
+        header = {"schema": SCHEMA, **self.header}
+        self._holds_rounds = len(records) > 1
+        if not self._holds_rounds:
+            self._truncate(0)
+            self._append(header)
+            return
+        if not resume:
             raise ProfilingError(
                 f"{self.path} holds {len(records) - 1} rounds of an earlier measurement. Go on "
                 "with --resume, delete it to start anew, or choose another --output."
             )
+        _check_same(records[0], header, self.path)
+        self.rounds = [_round_from(record, self.path) for record in records[1:]]
+        self._truncate(sound_bytes)
+
+    def _truncate(self, size: int) -> None:
         try:
-            os.ftruncate(self._descriptor, sound_bytes)
+            os.ftruncate(self._descriptor, size)
         except OSError as cause:
             raise ProfilingError(f"cannot write {self.path}: {cause.strerror}.") from cause
-        if not records:
-            self._append({"schema": SCHEMA, **self.header})
-            return
-        _check_same(records[0], {"schema": SCHEMA, **self.header}, self.path)
-        self.rounds = [_round_from(record, self.path) for record in records[1:]]
 
     def _read(self) -> bytes:
         chunks = []
@@ -106,6 +123,7 @@ class Journal:
             ProfilingError: the disk is full or fails; the rounds before it stay.
         """
         self._append(_round_to(record))
+        self._holds_rounds = True
 
     def _append(self, record: Mapping[str, Any]) -> None:
         body = json.dumps(record, allow_nan=False, separators=(",", ":"))
@@ -119,8 +137,10 @@ class Journal:
             ) from cause
 
     def close(self) -> None:
-        """Releases the lock; the file stays: it holds the raw samples."""
+        """Releases the lock. The file stays, with its raw samples; without rounds it goes."""
         if self._descriptor >= 0:
+            if not self._holds_rounds and is_file_at(self._descriptor, self.path):
+                self.path.unlink()
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -141,6 +161,11 @@ def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
             continue
         record = _record(line) if number < len(lines) else None
         if record is None:
+            if not records and not _may_be_torn(line):
+                raise ProfilingError(
+                    f"{path} is no journal, and is not overwritten. Move it away, or choose "
+                    "another --output."
+                )
             if number >= len(lines) - 1:
                 break
             raise ProfilingError(
@@ -150,6 +175,11 @@ def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
         records.append(record)
         sound += len(line) + 1
     return records, sound
+
+
+def _may_be_torn(line: bytes) -> bool:
+    """Whether a first line may be what is left of a journal's: its beginning, or a lost block."""
+    return LINE_START.startswith(line[: len(LINE_START)]) or not line.strip(b"\0")
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -165,21 +195,12 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    plain = json.loads(json.dumps(wanted))
-    for key in plain.keys() | found.keys():
-        if found.get(key) != plain.get(key):
-            raise ProfilingError(
-                f"{path} was begun with another {key}: {_short(found.get(key))}, now "
-                f"{_short(plain.get(key))}. Use the same options with --resume, or another "
-                "--output."
-            )
-
-
-def _short(value: object) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} entries"
-    text = str(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    differences = setting_differences(found, json.loads(json.dumps(wanted)))
+    if differences:
+        raise ProfilingError(
+            f"{path} was begun with another setting: {differences}. Use the same options with "
+            "--resume, or another --output."
+        )
 
 
 def _round_to(record: Round) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class Measuring:
         sessions: times the runners are built; 8 on a CPU and 1 elsewhere when None.
         anchors: of the table at whose speed values are given too; None for raw values only.
         progress: called after each round.
+        say: told of what takes longer than a few seconds before measuring starts.
     """
 
     settings: ProfilerSettings = ProfilerSettings()
@@ -149,9 +150,10 @@ class Measuring:
     sessions: int | None = None
     anchors: Anchors | None = None
     progress: Callable[[Progress], None] | None = None
+    say: Callable[[str], None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A form for another process; progress stays behind."""
+        """A form for another process; progress and say stay behind."""
         return {
             "settings": {
                 **asdict(replace(self.settings, options={})),

@@ -150,7 +150,7 @@ def shape_text(shapes: Mapping[str, Shape]) -> str:
 
 
 def declared_text(item: ModelInput) -> str:
-    """An input as the file declares it: ``x:batchx3xheightxwidth``, with spaces around sizes."""
+    """An input as the file declares it: ``x: batch x 3 x height x width``."""
     if item.sizes is None:
         return f"{item.name}: unknown"
     return f"{item.name}: {' x '.join(map(str, item.sizes)) or 'scalar'}"

@@ -73,7 +73,7 @@ def cut_out(model: bytes, name: str, *, first: bool, last: bool, threads: int) -
     original = onnx.load_from_string(model)
     with scratch_folder(ProfilingError) as folder:
         path = folder / "optimised.onnx"
-        make_session(model, threads, name, save_to=path)
+        make_session(model, threads, name, spin=False, save_to=path)
         optimised = onnx.load(path)
     graph = optimised.graph
     start = graph.input[0].name if first else _after_first_convolution(graph, name)
@@ -124,7 +124,7 @@ def _value_at(optimised: Any, tensor: str, original: Any, name: str, threads: in
     del probe.graph.output[:]
     probe.graph.output.append(onnx.ValueInfoProto(name=tensor))
     _keep_needed(probe.graph, {tensor}, set())
-    session = make_session(probe.SerializeToString(), threads, name, optimise=False)
+    session = make_session(probe.SerializeToString(), threads, name, optimise=False, spin=False)
     return session.run([tensor], {optimised.graph.input[0].name: image})[0]
 
 

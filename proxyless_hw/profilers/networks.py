@@ -19,7 +19,7 @@ import numpy as np
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Workload
+from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.conditioning import cache_options
 from proxyless_hw.profilers.measurement import (
@@ -36,6 +36,12 @@ from proxyless_hw.profilers.timing import Estimate, estimates
 
 NETWORKS_PER_SESSION: Final = 40
 """Networks held in memory at once."""
+
+SAID_S: Final = 3.0
+"""Seconds that nothing has to be said of."""
+
+LEAST_GRACE_S: Final = 10.0
+"""A budget is exceeded by so much, or by itself, before a target stays without any measurement."""
 
 
 def measure_files(paths: Sequence[str | Path], how: Measuring | None = None) -> list[Measurement]:
@@ -107,7 +113,13 @@ def measure_workloads(
         from proxyless_hw.profilers.registry import get_profiler
 
         profiler = get_profiler(how.device, how.settings)
+    begin = clock()
+    if isinstance(profiler, PreparingProfiler):
+        profiler.prepare(workloads, how.say or _silent)
+    # What is converted first comes on top of the budget, as for a profile.
     started = clock()
+    if how.say is not None and started - begin > SAID_S:
+        how.say(f"made {len(workloads)} models in {started - begin:.0f} s")
     results: list[Measurement] = []
     for first in range(0, len(workloads), NETWORKS_PER_SESSION):
         chunk = list(workloads[first : first + NETWORKS_PER_SESSION])
@@ -117,6 +129,10 @@ def measure_workloads(
         timing = replace(how.timing, budget_s=budget)
         results += _measure_chunk(chunk, replace(how, timing=timing), profiler, clock, started)
     return results
+
+
+def _silent(message: str) -> None:
+    """Says nothing."""
 
 
 def _measure_chunk(
@@ -140,6 +156,7 @@ def _measure_chunk(
         started=started,
         progress=how.progress,
         clock=clock,
+        grace_s=max(LEAST_GRACE_S, timing.budget_s or 0.0),
         way_on="Give more with --budget, or measure fewer at once.",
     )
     rounds = measure_sessions(job)

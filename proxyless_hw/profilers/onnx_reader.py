@@ -47,7 +47,7 @@ def read_onnx(path: Path) -> OnnxInterface:
     """Reads a file's inputs and outputs; weights kept outside it are not needed.
 
     Raises:
-        ProfilingError: it cannot be read, or is not an ONNX model.
+        ProfilingError: it cannot be read, is not an ONNX model, or takes more than tensors.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -64,17 +64,22 @@ def read_onnx(path: Path) -> OnnxInterface:
     given |= {tensor.values.name for tensor in graph.sparse_initializer}
     return OnnxInterface(
         inputs=tuple(
-            _input(item, ranges.get(item.name)) for item in graph.input if item.name not in given
+            _input(item, ranges.get(item.name), path)
+            for item in graph.input
+            if item.name not in given
         ),
         outputs=tuple(_sizes(item.type.tensor_type) for item in graph.output),
         weights=tuple(dict.fromkeys(_outside(model))),
     )
 
 
-def _input(item: Any, bounds: tuple[int, int] | None) -> ModelInput:
+def _input(item: Any, bounds: tuple[int, int] | None, path: Path) -> ModelInput:
     kind = item.type.WhichOneof("value")
     if kind != "tensor_type":
-        return ModelInput(name=item.name, sizes=(), dtype=(kind or "nothing").removesuffix("_type"))
+        raise ProfilingError(
+            f"{path} has the input '{item.name}', which is not a tensor but "
+            f"{(kind or 'nothing').removesuffix('_type')}: it has no shape that could be stated."
+        )
     tensor = item.type.tensor_type
     dtype = _DTYPES.get(tensor.elem_type, f"type {tensor.elem_type}")
     low, high = integer_range(dtype, bounds)
@@ -139,7 +144,8 @@ def _outside(model: Any) -> Iterator[str]:
         for node in graph.node:
             graphs += _bodies(node)
         tensors = list(graph.initializer)
-        tensors += [attribute.t for node in graph.node for attribute in node.attribute]
+        attributes = [attribute for node in graph.node for attribute in node.attribute]
+        tensors += [tensor for item in attributes for tensor in (item.t, *item.tensors)]
         for sparse in graph.sparse_initializer:
             tensors += [sparse.values, sparse.indices]
         for tensor in tensors:

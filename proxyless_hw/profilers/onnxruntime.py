@@ -29,6 +29,7 @@ from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.random_inputs import random_arrays
 from proxyless_hw.profilers.scheduling import scheduled
 from proxyless_hw.profilers.shape_filling import fill_shapes
+from proxyless_hw.threads import ORT_SPINNING
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,6 +41,7 @@ _DTYPES: Final = {
     "tensor(int8)": "int8",
 }
 """Types of the inputs of models that are written here."""
+MANY_NETWORKS = 4
 MOST_KEPT_BYTES = 2**30
 """Memory for the models of ops that later sessions open again without making them anew."""
 
@@ -79,6 +81,16 @@ class OnnxRuntimeProfiler:
             "fingerprint": fingerprint(),
             "cache": cache_line(self.settings),
         }
+
+    def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
+        """Writes the models of whole networks (see `PreparingProfiler`); ops are made with them."""
+        networks = [item for item in workloads if item.arch is not None]
+        missing = [item for item in networks if item.name not in self._models]
+        if len(missing) > MANY_NETWORKS:
+            say(f"writing {len(missing)} networks as ONNX; the budget counts from then on.")
+        for workload in missing:
+            self._kept_model(workload)
+        return bool(missing)
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
         """Builds and warms up one ONNX Runtime session per workload.
@@ -226,6 +238,7 @@ def make_session(
     name: str,
     *,
     optimise: bool = True,
+    spin: bool = True,
     save_to: Path | None = None,
     profile_to: Path | None = None,
 ) -> Any:
@@ -236,6 +249,7 @@ def make_session(
         threads: intra-op threads.
         name: what it is called in messages.
         optimise: all graph optimisations, or none for a model that had them already.
+        spin: whether idle threads may spin; what is timed keeps this default, as apps do.
         save_to: where the optimised model is written.
         profile_to: beginning of the path of ONNX Runtime's own profile.
 
@@ -249,6 +263,8 @@ def make_session(
     options.log_severity_level = 3
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not spin:
+        options.add_session_config_entry(ORT_SPINNING, "0")
     if save_to is not None:
         options.optimized_model_filepath = str(save_to)
     if profile_to is not None:

@@ -19,7 +19,13 @@ from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.profiled_table import profiled_table
-from proxyless_hw.profilers.sessions import SESSIONS, MeasurementJob, fine_timing, measure_sessions
+from proxyless_hw.profilers.sessions import (
+    MOST_SESSIONS,
+    SESSIONS,
+    MeasurementJob,
+    fine_timing,
+    measure_sessions,
+)
 from proxyless_hw.profilers.timing import Progress, TimingConfig
 from proxyless_hw.space import BatchNormSpec, SearchSpace
 from proxyless_hw.specs import OpSpec
@@ -182,6 +188,7 @@ def _profile(
         importance=[*uses.values(), *[1.0] * len(anchors), *[0.0] * (IDENTITY in workloads)],
         timing=timing,
         sessions=config.sessions or (SESSIONS if _in_process(description) else 1),
+        most_sessions=MOST_SESSIONS if config.sessions is None and _in_process(description) else 0,
         repeat=config.repeat,
         progress=progress,
         clock=clock,
@@ -328,7 +335,7 @@ def _journal_header(
     return {
         "setting": {**description, "options": given_options(config.settings.options)},
         "cpus": config.settings.cpus,
-        "sessions": job.sessions,
+        "sessions": job.parts,
         "repeat": job.repeat,
         "workloads": [workload.name for workload in job.workloads],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,8 +19,14 @@ from proxyless_hw.profilers.statistics import middle_of
 from proxyless_hw.profilers.timing import Estimate, TimingConfig, estimates
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.specs import OpSpec
-from proxyless_hw.tables.anchors import ANCHORS_KEY, choose_anchors, format_anchors
+from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of, choose_anchors, format_anchors
 from proxyless_hw.tables.table import Entry, LatencyTable
+
+OVERHEAD_KEY: Final = "call_overhead_ms"
+"""Header: the runtime's cost of a call, as a model that does nothing shows it."""
+
+LEAST_SHARE: Final = 0.1
+"""Share of an op's time that stays whatever a call costs."""
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.profile import ProfileConfig
@@ -49,9 +55,11 @@ def profiled_table(
     timing = job.timing
     found = {item.name: item for item in estimates(rounds, job.targets, timing)}
     measured = [found[op.key] for op in ops]
-    repeats = repeat_agreement(rounds, [op.key for op in ops], timing, job.sessions)
+    repeats = repeat_agreement(rounds, [op.key for op in ops], timing, job.parts)
     resolutions = config.resolutions or (space.resolution,)
-    entries = {op: entry_of(item) for op, item in zip(ops, measured, strict=True)}
+    called = {op: entry_of(item) for op, item in zip(ops, measured, strict=True)}
+    overhead = _call_overhead(found.get(IDENTITY.name), base)
+    entries = {op: _within_network(op, entry, overhead) for op, entry in called.items()}
     metadata = {} if base is None else dict(base.metadata)
     metadata.update(description)
     metadata.update(
@@ -70,13 +78,16 @@ def profiled_table(
             **quality_block(measured, rounds, found.get(IDENTITY.name), repeats, timing),
         }
     )
+    if overhead and base is None:
+        metadata[OVERHEAD_KEY] = f"{overhead:.6f} taken off every op but the classifier"
     if base is None:
-        metadata[ANCHORS_KEY] = format_anchors(choose_anchors(entries))
+        metadata[ANCHORS_KEY] = format_anchors(choose_anchors(called))
         return LatencyTable(entries, metadata, str(config.output))
-    level, _ = _level_of(base, found, ops)
+    then = anchors_of(base) or choose_anchors(base.entries)
+    level, _ = _level_of(then, found)
     added = {op: _scaled(entry, float(np.exp(-level))) for op, entry in entries.items()}
     joined = {**base.entries, **added}
-    metadata.setdefault(ANCHORS_KEY, format_anchors(choose_anchors(base.entries)))
+    metadata.setdefault(ANCHORS_KEY, format_anchors(then))
     metadata["filled"] = (
         f"{len(added)} ops added at the table's speed, measured when the machine ran at "
         f"{np.exp(-level):.3f} of it; the quality block is theirs"
@@ -84,14 +95,29 @@ def profiled_table(
     return LatencyTable(joined, metadata, str(config.output))
 
 
-def _level_of(
-    base: LatencyTable, found: Mapping[str, Estimate], ops: Sequence[OpSpec]
-) -> tuple[float, float]:
+def _level_of(then: Mapping[OpSpec, float], found: Mapping[str, Estimate]) -> tuple[float, float]:
     """Log of what the anchors of a table cost now to what they cost then, with its half-width."""
-    anchors = [op for op in base.entries if op.key in found and op not in set(ops)]
-    now = np.array([np.log(found[op.key].interval.estimate) for op in anchors])
-    then = np.log([base.entries[op].value for op in anchors])
-    return middle_of(now - then, np.array([found[op.key].own for op in anchors]))
+    items = [found[op.key] for op in then]
+    now = np.array([np.log(item.interval.estimate) for item in items])
+    return middle_of(now - np.log(list(then.values())), np.array([item.own for item in items]))
+
+
+def _call_overhead(identity: Estimate | None, base: LatencyTable | None) -> float:
+    """What a call of the runtime costs, where it is taken off: 0 where a base table keeps it."""
+    if identity is None or (base is not None and OVERHEAD_KEY not in base.metadata):
+        return 0.0
+    return identity.interval.estimate
+
+
+def _within_network(op: OpSpec, entry: Entry, overhead: float) -> Entry:
+    """A row as the op adds to a network, which is called once: its last layer keeps the call."""
+    if op.op == "classifier":
+        return entry
+    taken = min(overhead, (1 - LEAST_SHARE) * min(entry.value, entry.min or entry.value))
+    names = ("value", "ci_low", "ci_high", "p90", "min")
+    values = {name: getattr(entry, name) for name in names}
+    shifted = {name: max(0.0, value - taken) for name, value in values.items() if value is not None}
+    return replace(entry, **shifted)
 
 
 def _scaled(entry: Entry, factor: float) -> Entry:

@@ -27,12 +27,12 @@ def random_arrays(
     """One array per input.
 
     Args:
-        inputs: types and ranges; every type one of `DTYPES`.
+        inputs: types and ranges.
         shapes: shape of every input.
         source: what the inputs are for, in messages.
 
     Raises:
-        ProfilingError: an input is larger than the memory.
+        ProfilingError: an input has a type other than `DTYPES`, or is larger than the memory.
     """
     generator = np.random.default_rng(INPUT_SEED)
     try:
@@ -44,6 +44,11 @@ def random_arrays(
 
 
 def _array(item: ModelInput, shape: Shape, generator: Any, source: str) -> NDArray[Any]:
+    if item.dtype not in DTYPES:
+        raise ProfilingError(
+            f"{source} has the input '{item.name}' of type {item.dtype}, for which no values can "
+            "be made. Floats, integers and booleans can: bring the part of the model behind it."
+        )
     kind = np.dtype(item.dtype)
     size = kind.itemsize
     for length in shape:

@@ -16,8 +16,14 @@ from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.stopping import visit_counts
 from proxyless_hw.profilers.timing import Progress, TimingConfig, estimates, measure
 
-MOST_BUILDING: Final = 0.5
+MOST_BUILDING: Final = 1 / 3
 """Share of the remaining time that building runners may take before there are fewer sessions."""
+
+SESSION_S: Final = 2.5
+"""Least seconds of a session while there are more of them than planned."""
+
+MOST_SESSIONS: Final = 24
+"""Sessions where building is quick and the budget large: they narrow intervals most."""
 
 FIRST_BUILDING: Final = 0.35
 """Share of the first building that building again takes, until that was measured."""
@@ -40,11 +46,13 @@ class MeasurementJob:
         reference: place of the workload that shows the machine's speed; None corrects nothing.
         importance: how often each target is used; equal when None.
         timing: the protocol; its budget is that of the whole measurement.
-        sessions: times the runners are built.
+        sessions: times the runners are built at least, as far as the budget allows.
+        most_sessions: times they may be built where building is quick; as `sessions` when None.
         repeat: whole measurements.
         progress: called after each round.
         clock: seconds, monotonic.
         started: clock reading from which the budget counts.
+        grace_s: seconds beyond the budget in which targets may still have their first visit.
         way_on: what to do when the budget was too short, for the message.
     """
 
@@ -55,11 +63,18 @@ class MeasurementJob:
     timing: TimingConfig
     sessions: int
     started: float
+    most_sessions: int | None = None
     importance: Sequence[float] | None = None
     repeat: int = 1
     progress: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.perf_counter
+    grace_s: float = 0.0
     way_on: str = "Give more with --budget; what was measured is kept: --resume goes on."
+
+    @property
+    def parts(self) -> int:
+        """Numbers that the sessions of one repeat take."""
+        return max(self.sessions, self.most_sessions or 0)
 
     @property
     def deadline(self) -> float:
@@ -117,13 +132,13 @@ def measure_sessions(
     rounds = list(earlier)
     first = max((record.part for record in rounds), default=0)
     built_s = 0.0
-    for repeat in range(first // job.sessions, job.repeat):
-        place = first % job.sessions if repeat == first // job.sessions else 0
-        left = job.sessions - place
+    for repeat in range(first // job.parts, job.repeat):
+        place = first % job.parts if repeat == first // job.parts else 0
+        left = max(1, job.sessions - place)
         end = job.clock() + (job.deadline - job.clock()) / (job.repeat - repeat)
         start = job.clock()
-        own: list[Round] = [r for r in rounds if r.part // job.sessions == repeat]
-        before = [record for record in rounds if record.part // job.sessions != repeat]
+        own: list[Round] = [r for r in rounds if r.part // job.parts == repeat]
+        before = [record for record in rounds if record.part // job.parts != repeat]
         while left > 0:
             begin = job.clock()
             with job.profiler.open(job.workloads) as session:
@@ -139,15 +154,15 @@ def measure_sessions(
                     earlier=own,
                     on_round=keep,
                     started=job.started,
-                    part=repeat * job.sessions + place,
+                    part=repeat * job.parts + place,
                     targets=job.targets,
-                    hard_deadline=end,
+                    hard_deadline=end + job.grace_s,
                 )
             own = list(measured.rounds)
             # What is built first is made ready for the runtime too; profilers keep that.
             built_s *= FIRST_BUILDING if place == 0 else 1.0
             place += 1
-            left = _affordable(job.sessions - place, built_s, end - job.clock())
+            left = _affordable(job, place, built_s, end - job.clock())
             if place >= min(LEAST_SESSIONS, job.sessions) and _reached(job, own):
                 break
         _check_complete(job, own, job.clock() - start)
@@ -179,8 +194,14 @@ def _check_complete(job: MeasurementJob, rounds: Sequence[Round], seconds: float
         )
 
 
-def _affordable(planned: int, built_s: float, remaining_s: float) -> int:
-    """How many more sessions leave most of the remaining time for measuring."""
-    if built_s <= 0 or remaining_s == float("inf"):
-        return planned
-    return max(0, min(planned, int(MOST_BUILDING * remaining_s / built_s)))
+def _affordable(job: MeasurementJob, done: int, built_s: float, remaining_s: float) -> int:
+    """How many more sessions leave most of the remaining time for measuring.
+
+    Without a budget as many as planned; with one more where building is quick, since sessions
+    differ by more than the visits within one.
+    """
+    if remaining_s == float("inf"):
+        return job.sessions - done
+    fitting = int(remaining_s * MOST_BUILDING / max(built_s, 1e-9))
+    more = min(job.parts - done, int(remaining_s / SESSION_S))
+    return max(0, min(fitting, max(job.sessions - done, more)))

@@ -63,8 +63,15 @@ class _Filling:
         return ProfilingError(f"{self.source} {reason}.")
 
     def take_whole_shapes(self, shapes: Mapping[str, Shape]) -> None:
+        names: dict[str, str] = {}
         for name, shape in shapes.items():
             item = self._find(name)
+            if item.name in names:
+                self.fail(
+                    f"knows one input as '{names[item.name]}' and as '{name}', and --input-shape "
+                    "names both. Give it once"
+                )
+            names[item.name] = name
             declared = item.sizes
             if declared is not None and not _agrees(declared, shape):
                 self.fail(

@@ -32,7 +32,7 @@ class TimingConfig:
     budget_s: float | None = None
     spend: bool = True
     min_rounds: int = 5
-    max_rounds: int = 1000
+    max_rounds: int = 100_000
     segment: int = 10
     neighbours: int = 1
     round_s: float = 0.0

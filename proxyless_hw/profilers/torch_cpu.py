@@ -15,6 +15,7 @@ from proxyless_hw.profilers.environment import fingerprint, host_device, package
 from proxyless_hw.profilers.host import HostSession, Runner
 from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.scheduling import scheduled
+from proxyless_hw.threads import WAITING
 
 INPUT_SEED = 0
 
@@ -32,7 +33,7 @@ class TorchCpuProfiler:
             BackendUnavailableError: torch has no kernels for the precision.
         """
         check_settings(self.settings)
-        return {
+        description = {
             "device": host_device(),
             "device_kind": "cpu",
             "runtime": "torch",
@@ -46,6 +47,9 @@ class TorchCpuProfiler:
             "fingerprint": fingerprint(),
             "cache": cache_line(self.settings),
         }
+        if self.settings.threads > 1:
+            description["waiting"] = WAITING
+        return description
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
         """Builds and warms up one module per workload; torch's threads are set meanwhile.

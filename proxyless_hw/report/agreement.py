@@ -15,14 +15,13 @@ Points = list[tuple[float, float]]
 
 
 def verified(run: RunData) -> Points:
-    """(predicted, measured) in ms of the networks that `--verify` measured.
+    """(sum of the table, measured) in ms of the networks that `--verify` measured.
 
     Raises:
         ReportError: result.json holds something else there.
     """
-    verify = (run.result or {}).get("verify") or {}
     where = f"{run.path / 'result.json'}: verify"
-    rounds = verify.get("rounds", []) if isinstance(verify, dict) else None
+    rounds = run.verify.get("rounds", [])
     if not isinstance(rounds, list) or not all(isinstance(item, dict) for item in rounds):
         raise ReportError(f"{where} must be an object with a list of rounds.")
     return [
@@ -33,7 +32,7 @@ def verified(run: RunData) -> Points:
 
 
 def calibrated_on(run: RunData) -> Points:
-    """(predicted, measured) in ms of the networks in the table's calibration file; [] without one.
+    """(sum of the table, measured) in ms of the networks of the table's calibration, if any.
 
     Raises:
         ReportError: the file is malformed.
@@ -53,7 +52,7 @@ def calibrated_on(run: RunData) -> Points:
 
 
 def agreement_figure(run: RunData) -> Canvas | None:
-    """Measured against predicted, with the line on which they are equal; None without any."""
+    """Measured against the table's sum, with the line on which they are equal; None without any."""
     groups = (
         ("this search", verified(run)),
         ("calibration of the table", calibrated_on(run)),
@@ -66,7 +65,7 @@ def agreement_figure(run: RunData) -> Canvas | None:
     if not series:
         return None
     return scatter_chart(
-        "Measured against predicted (sum of the table), ms", series, x_label="predicted, ms"
+        "Measured against the sum of the table, ms", series, x_label="sum of the table, ms"
     )
 
 

@@ -148,6 +148,18 @@ class Canvas:
             figure.savefig(temporary, format="png")
 
 
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """About how wide a text is in the widest of the fonts that a page may get, in pixels."""
+    return len(text) * size * (0.69 if bold else 0.62)
+
+
+def shortened(text: str, size: float, room: float, bold: bool = False) -> str:
+    """The text, or as much of its beginning as fits, with an ellipsis."""
+    while text and text_width(text, size, bold) > room:
+        text = text.removesuffix("…")[:-1].rstrip() + "…" if len(text) > 1 else ""
+    return text
+
+
 def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 

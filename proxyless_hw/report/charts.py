@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from proxyless_hw.report.canvas import Canvas, Circle, Line, Polygon, Rect, Text
+from proxyless_hw.report.canvas import (
+    Canvas,
+    Circle,
+    Line,
+    Polygon,
+    Rect,
+    Text,
+    shortened,
+    text_width,
+)
 
 WIDTH: Final = 460
 HEIGHT: Final = 250
@@ -15,6 +24,9 @@ LEFT: Final = 52
 RIGHT: Final = 14
 TOP: Final = 34
 BOTTOM: Final = 36
+MAX_NAME: Final = 200
+"""Widest name beside a bar, in pixels."""
+
 SERIES_COLOURS: Final = ("accent", "second", "third", "kx")
 
 
@@ -105,18 +117,21 @@ def scatter_chart(title: str, series: Sequence[Series], *, x_label: str) -> Canv
 
 def bar_chart(title: str, bars: Sequence[tuple[str, float]], unit: str) -> Canvas:
     """Horizontal bars, one row each, longest to the full width; values are written out."""
-    row, name_width = 19, 150
+    row = 19
     canvas = Canvas(WIDTH, TOP + row * len(bars) + 8, title)
-    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    canvas.add(_title(title))
     longest = max(value for _, value in bars)
-    room = WIDTH - name_width - 62
-    for index, (name, value) in enumerate(bars):
+    written = [f"{value:.3g} {unit}" for _, value in bars]
+    names = [shortened(name, 11, MAX_NAME) for name, _ in bars]
+    name_width = max(text_width(name, 11) for name in names) + 8
+    room = WIDTH - name_width - 5 - max(text_width(text, 10.5) for text in written)
+    for index, (name, text, (_, value)) in enumerate(zip(names, written, bars, strict=True)):
         y = TOP + index * row
-        length = max(1.0, room * value / longest)
+        length = max(1.0, room * value / longest) if longest > 0 else 1.0
         canvas.add(
             Text(x=name_width - 8, y=y + 12, text=name, size=11, anchor="end"),
             Rect(x=name_width, y=y + 2, width=length, height=row - 5, fill="accent", radius=2),
-            Text(x=name_width + length + 5, y=y + 12, text=f"{value:.3g} {unit}", size=10.5),
+            Text(x=name_width + length + 5, y=y + 12, text=text, size=10.5),
         )
     return canvas
 
@@ -137,7 +152,7 @@ def interval_chart(
     def x(value: float) -> float:
         return left + (WIDTH - RIGHT - 24 - left) * (value - low) / (high - low)
 
-    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    canvas.add(_title(title))
     bottom = TOP + step * len(rows)
     for tick in _ticks(low, high, 4):
         canvas.add(
@@ -171,10 +186,14 @@ def heat_map(
 
     Cells have the keys ``row-column``, so that a script can show another moment.
     """
-    cell, height, left, top = 46, 19, 62, 52
+    height, top = 19, 52
     columns = max(len(row) for row in rows)
+    # Names have two lines, parted at the first space.
+    widest = max(text_width(part, 10) for name in column_names for part in name.split(" ", 1))
+    cell = max(46.0, widest + 4)
+    left = max(text_width(name, 10.5) for name in row_names) + 8
     canvas = Canvas(max(left + cell * columns + 8, 300), top + height * len(rows) + 6, title)
-    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    canvas.add(_title(title))
     for column, name in enumerate(column_names):
         first, _, second = name.partition(" ")
         centre = left + cell * column + cell / 2
@@ -241,12 +260,12 @@ class _Axis:
 
 
 def _draw_frame(canvas: Canvas, axis: _Axis, title: str, x_label: str) -> None:
-    canvas.add(Text(x=0, y=16, text=title, size=13, bold=True))
+    canvas.add(_title(title))
     for tick in _ticks(axis.low_y, axis.high_y, 5):
         y = axis.y(tick)
         canvas.add(
             Line(points=[(LEFT, y), (WIDTH - RIGHT, y)], stroke="grid"),
-            Text(x=LEFT - 7, y=y + 4, text=f"{tick:.6g}", size=11, fill="muted", anchor="end"),
+            _tick_name(y, f"{tick:.6g}"),
         )
     whole = x_label == "epoch"
     for tick in _ticks(axis.low_x, axis.high_x, 6, least=1.0 if whole else 0.0):
@@ -266,6 +285,17 @@ def _draw_frame(canvas: Canvas, axis: _Axis, title: str, x_label: str) -> None:
         Line(points=[(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], stroke="muted"),
         Text(x=WIDTH - RIGHT, y=HEIGHT - 4, text=x_label, size=11, fill="muted", anchor="end"),
     )
+
+
+def _tick_name(y: float, name: str) -> Text:
+    """The name of a tick left of the frame, smaller where it is long."""
+    size = min(11.0, 11 * (LEFT - 8) / text_width(name, 11))
+    return Text(x=LEFT - 7, y=y + 4, text=name, size=size, fill="muted", anchor="end")
+
+
+def _title(title: str) -> Text:
+    text = shortened(title, 13, WIDTH, bold=True)
+    return Text(x=0, y=16, text=text, size=13, bold=True)
 
 
 def _beside(x: float, name: str) -> Text:
@@ -293,10 +323,16 @@ def _draw_curve(canvas: Canvas, axis: _Axis, curve: Series, colour: str) -> None
 
 def _draw_names(canvas: Canvas, names: Sequence[str]) -> None:
     x = float(LEFT)
+    room = (WIDTH - LEFT) / len(names) - 24
+    names = [shortened(name, 10.5, room) for name in names] if _too_wide(names) else names
     for name, colour in zip(names, _cycle(len(names)), strict=True):
         square = [(x, 22), (x + 10, 22), (x + 10, 30), (x, 30)]
         canvas.add(Polygon(points=square, fill=colour), Text(x=x + 14, y=30, text=name, size=10.5))
-        x += 6.1 * len(name) + 30
+        x += text_width(name, 10.5) + 24
+
+
+def _too_wide(names: Sequence[str]) -> bool:
+    return sum(text_width(name, 10.5) + 24 for name in names) > WIDTH - LEFT
 
 
 def _cycle(count: int) -> list[str]:

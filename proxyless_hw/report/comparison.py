@@ -11,10 +11,10 @@ from proxyless_hw.errors import MissingEntryError, TableError
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.charts import Level, Series, line_chart
+from proxyless_hw.report.page import DASH, Figure, Table, ms, percent
 from proxyless_hw.report.preferences import preferences
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import architecture_of
-from proxyless_hw.report.sections import DASH, Figure, Table, ms, percent
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_count
 
@@ -82,13 +82,17 @@ def _results(runs: Sequence[RunData]) -> Table:
                 ms(run.number("target_ms")),
                 ms(run.number("predicted_ms")),
                 ms(run.number("measured_ms")),
+                run.verdict or DASH,
                 percent(run.accuracy),
                 parameters,
                 macs,
             )
         )
-    head = ("run", "device", "target", "predicted", "measured", "accuracy", "parameters", "MACs")
-    return Table(head=head, rows=rows, numeric=frozenset(range(2, 8)))
+    head = (
+        *("run", "device", "target", "predicted", "measured", "verdict"),
+        *("accuracy", "parameters", "MACs"),
+    )
+    return Table(head=head, rows=rows, numeric=frozenset((2, 3, 4, 6, 7, 8)))
 
 
 def _specialisation(runs: Sequence[RunData]) -> Block | None:
@@ -109,7 +113,10 @@ def _specialisation(runs: Sequence[RunData]) -> Block | None:
             gaps = gaps or cell == DASH
             cells.append(cell)
         rows.append((*cells, percent(run.accuracy)))
-    note = "Predicted from each device's table: the exact sum over the network's ops."
+    note = (
+        "Exact sums of each device's table over the network's ops, before any correction by a "
+        "measurement."
+    )
     if gaps:
         note += f" {DASH}: the table lacks ops of that network, and nothing is substituted."
     return Block(

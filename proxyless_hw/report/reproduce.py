@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -15,7 +16,8 @@ SEARCH_OPTIONS: Final = frozenset(
         *("data_root", "limit", "train_resolution", "batch_size", "holdout", "workers"),
         *("algorithm", "gradient_mode", "objective", "reward", "warmup_epochs", "epochs", "lr"),
         *("warmup_lr", "alpha_lr", "alpha_every", "rho", "eta", "finalists", "device"),
-        *("autocast", "threads", "seed", "verify", "tensorboard"),
+        *("autocast", "threads", "seed", "verify", "verify_budget", "tensorboard"),
+        *("max_broken", "force"),
     )
 )
 """Settings that `search` takes as options of the same name; others go into a --config file."""
@@ -26,7 +28,7 @@ TRAIN_OPTIONS: Final = frozenset(
         *("data", "data_root", "limit", "train_resolution", "holdout", "workers", "weights"),
         *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
         *("dropout", "drop_path", "mixup", "cutmix", "cutout", "augment", "ema", "device"),
-        *("autocast", "threads", "seed", "checkpoint_minutes"),
+        *("autocast", "threads", "seed", "checkpoint_minutes", "start", "max_broken"),
     )
 )
 """The same of `train`."""
@@ -35,14 +37,14 @@ TRAIN_OPTIONS: Final = frozenset(
 def reproduce(run: RunData) -> str:
     """The commands that make this run again, one a line.
 
-    Settings that differ from the defaults are given as options; those without an option stand
-    in a comment, as the lines of a --config file.
+    Settings that differ from the defaults are given as options; those without an option go into
+    a --config file, which the first command writes.
     """
     folder = str(run.path)
     words, rest = _train(run) if run.kind == "train" else _search(run)
     text = []
     if rest:
-        text.append("# settings.yaml: " + ", ".join(f"{k}: {v}" for k, v in rest.items()))
+        text.append(f"echo {shlex.quote(_yaml(rest))} > settings.yaml")
         words += ["--config", "settings.yaml"]
     text.append(shlex.join([*words, "--output", folder]))
     text.append(shlex.join(["proxyless-hw", "export", folder, "--all"]))
@@ -57,6 +59,14 @@ def _search(run: RunData) -> tuple[list[str], dict[str, Any]]:
     words = ["proxyless-hw", "search"]
     for entry in changed.pop("constraints", []):
         words += ["--constraint", str(entry)]
+    rows = run.rows("resolutions", ["resolution"])
+    if rows:
+        # The settings are those of the resolution that won; what was asked for is all of them.
+        changed.pop("resolution", None)
+        largest = max(rows, key=lambda row: row["resolution"])
+        changed["train_resolution"] = largest.get("train_resolution")
+        for row in rows:
+            words += ["--resolution", str(row["resolution"])]
     return _options(words, changed, SEARCH_OPTIONS)
 
 
@@ -74,11 +84,21 @@ def _options(
     """The words with an option for every known setting, and the settings that have none."""
     rest: dict[str, Any] = {}
     for name, value in changed.items():
-        if name in known:
+        # None, where it is not the default, has no form on the command line.
+        if name in known and value is not None:
             words += _option(name, value)
         else:
             rest[name] = value
     return words, rest
+
+
+def _yaml(settings: Mapping[str, Any]) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(
+        dict(settings), default_flow_style=True, sort_keys=False, width=math.inf
+    )
+    return text.strip()
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -92,9 +112,9 @@ def _changed(settings: Mapping[str, Any], config: type, always: str) -> dict[str
     """Settings that are not the defaults of a config class, in its order; `always` in any case."""
     changed = {}
     for item in fields(config):
-        value = settings.get(item.name)
-        if item.name in ("output", "resume") or value is None:
+        if item.name in ("output", "resume") or item.name not in settings:
             continue
+        value = settings[item.name]
         default = None if item.default is MISSING else item.default
         default = list(default) if isinstance(default, tuple) else default
         if item.name == always or value != default:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.documents import parse_json, read_text
@@ -15,6 +15,9 @@ from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 MANIFEST = Path("exports") / "manifest.json"
+
+Verdict = Literal["agrees", "undecided", "missed"]
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,56 @@ class RunData:
             ReportError: it is no number.
         """
         return self.number("top1" if self.kind == "train" else "accuracy")
+
+    @property
+    def verify(self) -> dict[str, Any]:
+        """What `--verify` found; empty where the network was not measured.
+
+        Raises:
+            ReportError: it is no object.
+        """
+        found = (self.result or {}).get("verify") or {}
+        if not isinstance(found, dict):
+            raise ReportError(
+                f"{self.path / 'result.json'}: verify must be an object with a list of rounds: "
+                f"received {str(found)[:60]!r}."
+            )
+        return found
+
+    @property
+    def correction(self) -> float:
+        """What `--verify` multiplies sums of the table by to predict; 1 without it.
+
+        Raises:
+            ReportError: it is no number.
+        """
+        where = f"{self.path / 'result.json'}: verify"
+        found = number_of(self.verify, "correction", where)
+        return 1.0 if found is None else found
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the measurement agrees with the target; None where nothing was verified.
+
+        Older runs only say whether it agrees.
+
+        Raises:
+            ReportError: it is none of the known words.
+        """
+        where = f"{self.path / 'result.json'}: verify"
+        word, agrees = self.verify.get("verdict"), self.verify.get("agrees")
+        if word is None:
+            if agrees is not None and not isinstance(agrees, bool):
+                raise ReportError(
+                    f"{where}.agrees must be true or false: received {str(agrees)[:60]!r}."
+                )
+            return None if agrees is None else "agrees" if agrees else "missed"
+        for known in VERDICTS:
+            if word == known:
+                return known
+        raise ReportError(
+            f"{where}.verdict must be one of {', '.join(VERDICTS)}: received {str(word)[:60]!r}."
+        )
 
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""

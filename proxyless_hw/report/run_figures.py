@@ -190,6 +190,21 @@ def _chosen(run: RunData, slots: int) -> list[int | None]:
     return [None] * slots
 
 
+def chosen_against_the_odds(run: RunData) -> list[int]:
+    """Slots whose chosen candidate is not the most probable one at the end."""
+    frames = alpha_frames(run)
+    if not frames:
+        return []
+    rows = frames[-1]["alpha"]
+    return [
+        slot
+        for slot, (row, choice) in enumerate(zip(rows, _chosen(run, len(rows)), strict=True))
+        if choice is not None
+        and choice < len(row)
+        and (row[choice] or 0.0) < max(value for value in row if value is not None)
+    ]
+
+
 def _margins(run: RunData) -> Canvas | None:
     """How far the best candidate of each slot is ahead of the second."""
     margins = (run.result or {}).get("margins")
@@ -231,12 +246,15 @@ def _pareto(run: RunData) -> Canvas | None:
     marks = [] if target is None else [(target, "target")]
     curve = Series(
         name="optimum",
-        x=[row["latency_ms"] for row in ordered],
+        x=[row["latency_ms"] * run.correction for row in ordered],
         y=[row["log_probability"] for row in ordered],
         dots=True,
     )
     return line_chart(
-        "Best log probability within a latency budget", [curve], x_label="latency, ms", marks=marks
+        "Best log probability within a latency budget",
+        [curve],
+        x_label="predicted latency, ms",
+        marks=marks,
     )
 
 

@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from markupsafe import Markup
 
-from proxyless_hw.network.counting import count_macs, count_parameters
-from proxyless_hw.report.agreement import gap_sentence, trained_accuracy
+from proxyless_hw.report.agreement import gap_sentence
 from proxyless_hw.report.canvas import Canvas
+from proxyless_hw.report.cards import cards
 from proxyless_hw.report.exports import export_rows, int8_ratio
+from proxyless_hw.report.page import DASH, Figure, Page, Section, Table, ms, percent
 from proxyless_hw.report.preferences import Preferences, preferences
 from proxyless_hw.report.reproduce import reproduce
 from proxyless_hw.report.run_data import RunData
-from proxyless_hw.report.run_figures import alpha_frames, run_figures
+from proxyless_hw.report.run_figures import alpha_frames, chosen_against_the_odds, run_figures
 from proxyless_hw.tables.summary import summarise
-from proxyless_hw.units import format_count, format_duration
-
-DASH: Final = "–"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """One figure at the top of the page."""
-
-    name: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A picture and what to say under it."""
-
-    svg: Markup
-    caption: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows of text; columns in `numeric` are set to the right, row `best` stands out."""
-
-    head: tuple[str, ...] = ()
-    rows: Sequence[tuple[str, ...]]
-    numeric: frozenset[int] = frozenset()
-    title: str = ""
-    best: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One part of the page. `wide` figures scroll sideways; `frames` feed the scrubber."""
-
-    id: str
-    title: str
-    paragraphs: list[str] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    code: str = ""
-    note: str = ""
-    wide: bool = False
-    frames: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Everything about one run."""
-
-    id: str
-    name: str
-    cards: list[Card]
-    sections: list[Section]
-    absent: list[str]
 
 
 def run_page(run: RunData, prefix: str = "run") -> Page:
@@ -93,7 +36,7 @@ def run_page(run: RunData, prefix: str = "run") -> Page:
         _architecture(run, canvases, prefix),
         _search(run, canvases, prefix),
         _alpha(run, canvases, prefix),
-        _latency(canvases, prefix),
+        _latency(run, canvases, prefix),
         _front(run, canvases, prefix),
         _exports(run, prefix),
         _table(run, prefix),
@@ -105,7 +48,7 @@ def run_page(run: RunData, prefix: str = "run") -> Page:
     return Page(
         id=prefix,
         name=run.name,
-        cards=list(_cards(run)),
+        cards=list(cards(run)),
         sections=[section for section in makers if section is not None],
         absent=absent,
     )
@@ -117,51 +60,6 @@ def _figures(canvases: Mapping[str, Canvas], **captions: str) -> list[Figure]:
         for name, caption in captions.items()
         if name in canvases
     ]
-
-
-def ms(value: float | None, interval: tuple[float, float] | None = None) -> str:
-    """A latency with its interval for a table cell; a dash where there is none."""
-    if value is None:
-        return DASH
-    text = f"{value:.4g} ms"
-    return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage; a dash where there is none."""
-    return DASH if value is None else f"{value:.1%}"
-
-
-def _cards(run: RunData) -> Iterator[Card]:
-    target, predicted = run.number("target_ms"), run.number("predicted_ms")
-    measured, interval = run.number("measured_ms"), run.interval("measured_interval_ms")
-    if target is not None:
-        yield Card(name="target", value=ms(target), note="asked for")
-    if predicted is not None:
-        bounds = run.interval("predicted_interval_ms")
-        note = "" if bounds is None else f"90% interval {bounds[0]:.4g} to {bounds[1]:.4g}"
-        yield Card(name="predicted", value=ms(predicted), note=note)
-    if measured is not None:
-        note = "" if interval is None else f"95% interval {interval[0]:.4g} to {interval[1]:.4g}"
-        yield Card(name="measured", value=ms(measured), note=note)
-    accuracy = run.accuracy
-    if accuracy is not None:
-        data = run.settings.get("data", "the data")
-        yield Card(name="accuracy", value=percent(accuracy), note=f"test images of {data}")
-    if run.arch is not None:
-        note = f"{run.arch.num_classes} classes"
-        value = format_count(count_parameters(run.arch))
-        yield Card(name="parameters", value=value, note=note)
-        note = f"at {run.arch.resolution} px, per image"
-        value = format_count(count_macs(run.arch))
-        yield Card(name="MACs", value=value, note=note)
-    trained = trained_accuracy(run)
-    if trained is not None:
-        yield Card(name="trained", value=percent(trained), note="test images, weights of its own")
-    seconds = run.number("seconds")
-    if seconds is not None:
-        note = "training" if run.kind == "train" else "search, in all"
-        yield Card(name="time", value=format_duration(seconds), note=note)
 
 
 def _architecture(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
@@ -230,8 +128,17 @@ def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         return None
     caption = (
         "A row per slot, from input to output. The stronger the colour, the more probable; "
-        "framed: chosen."
+        "framed: chosen at the end."
     )
+    elsewhere = [str(slot + 1) for slot in chosen_against_the_odds(run)]
+    if elsewhere:
+        *others, last = elsewhere
+        slots = f"slots {', '.join(others)} and {last}" if others else f"slot {last}"
+        caption += (
+            f" In {slots} the frame is not on the darkest cell: the network is chosen as a whole, "
+            "the most probable one that meets the target, and there the most probable candidate "
+            "did not fit."
+        )
     return Section(
         id=f"{prefix}-alpha",
         title="Choices over time",
@@ -245,12 +152,19 @@ def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     )
 
 
-def _latency(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+def _uncorrected(run: RunData) -> str:
+    """How the table relates to what is called predicted."""
+    if run.correction == 1:
+        return ""
+    return f" Predictions are sums of the table times {run.correction:.4g}, as measured."
+
+
+def _latency(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(
         canvases,
-        latency="Bars are intervals.",
-        agreement="On the dashed line prediction and measurement are equal.",
-        breakdown="In network order.",
+        latency="Bars are intervals; the expectation is the search's, from the table.",
+        agreement="On the dashed line both are equal.",
+        breakdown="From the table, in network order." + _uncorrected(run),
     )
     if not figures:
         return None
@@ -265,8 +179,7 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     rows = [
         (
             str(index + 1),
-            ms(row["predicted_ms"]),
-            ms(row.get("measured_ms")),
+            ms(row["predicted_ms"] * run.correction),
             percent(row.get("accuracy")),
         )
         for index, row in enumerate(finalists)
@@ -281,9 +194,9 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     ]
     table = Table(
         title="Finalists",
-        head=("", "predicted", "measured", "held-out accuracy"),
+        head=("", "predicted", "held-out accuracy"),
         rows=rows,
-        numeric=frozenset((1, 2, 3)),
+        numeric=frozenset((1, 2)),
         best=0,
     )
     return Section(

@@ -40,6 +40,7 @@ class SearchConfig:
         batch_size: images per step (per process).
         holdout: share of the training set held out for alpha.
         workers: data-loading processes.
+        max_broken: unreadable images that are passed over (`proxyless_hw.search.data`).
         algorithm: ``gradient``, ``reinforce`` or ``darts``.
         gradient_mode: ``full`` or ``two-path`` gate gradients (gradient only).
         objective: how latency enters: ``constraint``, ``mul-log``, ``add-linear``, ``none``.
@@ -90,6 +91,7 @@ class SearchConfig:
     batch_size: int = 64
     holdout: float = 0.3
     workers: int = 0
+    max_broken: int | float | None = None
     algorithm: Algorithm = "gradient"
     gradient_mode: GradientMode = "full"
     objective: Objective = "constraint"

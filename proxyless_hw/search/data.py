@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from proxyless_hw.errors import DataError, did_you_mean
+from proxyless_hw.export.preparation import Preparation
+from proxyless_hw.search.data_broken import unusable_limit
 
 Batch = tuple[Tensor, Tensor]
 
@@ -40,7 +42,8 @@ class DataConfig:
         seed: fixes the subset, the held-out split, every order and every augmentation.
         workers: loading processes (folders only; the other sets live in memory).
         augment: whether training batches that ask for augmentation get it.
-        broken_limit: how many unreadable images of a folder are passed over before it is an error.
+        max_broken: how many unreadable images of a folder are passed over before it is an error:
+            a number (int), or a share of all its images (float); None: 1%, and at least 10.
     """
 
     name: str = "digits"
@@ -52,7 +55,7 @@ class DataConfig:
     seed: int = 0
     workers: int = 0
     augment: bool = True
-    broken_limit: int = 10
+    max_broken: int | float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in DATA_SETS:
@@ -60,7 +63,7 @@ class DataConfig:
                 f"no data set '{self.name[:80]}'.{did_you_mean(self.name, DATA_SETS)} "
                 f"Known: {', '.join(DATA_SETS)}."
             )
-        for name, low in (("batch_size", 1), ("seed", 0), ("workers", 0), ("broken_limit", 0)):
+        for name, low in (("batch_size", 1), ("seed", 0), ("workers", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < low:
                 raise DataError(f"{name} must be a whole number from {low} on: received {value!r}.")
@@ -68,6 +71,8 @@ class DataConfig:
             raise DataError(f"limit must be at least one image: received {self.limit}.")
         if not 0 <= self.holdout < 1:
             raise DataError(f"holdout must lie in [0, 1): received {self.holdout}.")
+        if (reason := unusable_limit(self.max_broken)) is not None:
+            raise DataError(f"max_broken {reason}: received {self.max_broken!r}.")
         if not 8 <= self.train_resolution <= MAX_RESOLUTION:
             raise DataError(
                 f"a training resolution lies between 8 and {MAX_RESOLUTION} pixels: "
@@ -125,6 +130,7 @@ class DataSplits:
         resolution: side of the images in pixels.
         name: name of the data set.
         channels: always 3; grayscale is repeated.
+        preparation: how test images came to their shape; None: they are as the data set gives them.
     """
 
     train: DataSplit
@@ -136,6 +142,7 @@ class DataSplits:
     resolution: int
     name: str
     channels: int = 3
+    preparation: Preparation | None = None
 
     @property
     def num_classes(self) -> int:

@@ -64,6 +64,14 @@ def read_idx(name: str, root: str | None) -> RawData:
     folder = _idx_folder(name, root)
     train_images, train_labels = _idx_pair(folder, "train")
     test_images, test_labels = _idx_pair(folder, "t10k")
+    if train_images.shape[1:] != test_images.shape[1:]:
+        sizes = " and ".join(
+            " x ".join(map(str, images.shape[2:])) for images in (train_images, test_images)
+        )
+        raise DataError(
+            f"{folder}: training and test images must be of one size: received {sizes} pixels. "
+            "Are they files of two sets?"
+        )
     classes = _FASHION_CLASSES if name == "fashion-mnist" else _DIGIT_CLASSES
     return RawData(train_images, train_labels, test_images, test_labels, classes)
 
@@ -75,7 +83,7 @@ def _idx_folder(name: str, root: str | None) -> Path:
         own = "FashionMNIST" if name == "fashion-mnist" else "MNIST"
         places = [under, under / "raw", under / own / "raw", under / name]
     for place in places:
-        if any(place.glob("train-images-idx3-ubyte*")):
+        if any(place.glob("train-images?idx3-ubyte*")):
             return place
     looked = f" Looked in {', '.join(map(str, places))}." if places else ""
     debian = ""
@@ -94,6 +102,11 @@ def _idx_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
         raise DataError(
             f"{folder}: the '{part}' files must hold as many images as labels, and at least one: "
             f"received {len(images)} images and {len(labels)} labels."
+        )
+    if not images.numel():
+        raise DataError(
+            f"{folder}: the '{part}' images must have pixels: received "
+            f"{' x '.join(map(str, images.shape[1:]))}. Fetch the file again."
         )
     return images[:, None], labels.to(torch.int64)
 
@@ -192,9 +205,18 @@ def _cifar_records(path: Path, label_bytes: int) -> tuple[Tensor, Tensor]:
 
 
 def _fine_names(folder: Path, classes: int) -> tuple[str, ...]:
+    """Names of the fine classes; their numbers where the file of names is not there.
+
+    Raises:
+        DataError: the file holds another number of names.
+    """
     path = folder / "fine_label_names.txt"
-    if path.is_file():
-        names = _content(path).decode("utf-8", errors="replace").split()
-        if len(names) == classes:
-            return tuple(names)
-    return tuple(str(number) for number in range(classes))
+    if not path.is_file():
+        return tuple(str(number) for number in range(classes))
+    names = _content(path).decode("utf-8", errors="replace").split()
+    if len(names) != classes:
+        raise DataError(
+            f"{path} must hold {classes} names: it has {len(names)}. Fetch it again, or remove it: "
+            "the classes are then numbered."
+        )
+    return tuple(names)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from proxyless_hw.errors import DataError
+from proxyless_hw.export.preparation import Preparation, Resize
+from proxyless_hw.notices import notice
 from proxyless_hw.search.data import (
     HOLDOUT_STREAM,
     TEST_STREAM,
@@ -29,6 +28,16 @@ from proxyless_hw.search.data import (
     split_training,
     stream,
 )
+from proxyless_hw.search.data_broken import BrokenImages, broken_limit
+from proxyless_hw.search.data_images import (
+    MAX_PIXELS,
+    UNREADABLE,
+    explain,
+    quiet_pillow,
+    read_image,
+)
+from proxyless_hw.search.data_layout import Sample, read_layout
+from proxyless_hw.search.distributed import launched_rank
 
 # The published ImageNet preparation: crops of 8-100% of the area, mirrored, colours jittered.
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -37,71 +46,6 @@ CROP_SCALE: Final = (0.08, 1.0)
 BRIGHTNESS: Final = 32.0 / 255.0
 SATURATION: Final = 0.5
 EVALUATION_CROP: Final = 0.875
-MAX_PIXELS: Final = 100_000_000
-# A file's name does not bind Pillow: left to choose, it would hand PostScript to Ghostscript.
-IMAGE_FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
-TEST_SHARE: Final = 5  # without a test folder, every so-manyth image is the test set
-Sample = tuple[Path, int]
-
-
-@dataclass
-class BrokenImages:
-    """The unreadable images met so far; shared by the splits of one data set.
-
-    Attributes:
-        limit: how many may be passed over.
-        reasons: path to what is wrong with it.
-    """
-
-    limit: int
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def add(self, path: str, reason: str) -> None:
-        """Notes one image and warns about it the first time.
-
-        Raises:
-            DataError: the limit is passed; the images are named.
-        """
-        if path in self.reasons:
-            return
-        self.reasons[path] = reason
-        if len(self.reasons) > self.limit:
-            listed = "\n".join(f"  {name}: {why}" for name, why in self.reasons.items())
-            raise DataError(
-                f"more than {self.limit} images cannot be read:\n{listed}\nRepair or remove them."
-            )
-        warnings.warn(
-            f"image {path} cannot be read and is passed over ({reason}); "
-            f"{len(self.reasons)} so far, at most {self.limit}.",
-            BrokenImageWarning,
-            stacklevel=2,
-        )
-
-
-class BrokenImageWarning(UserWarning):
-    """An image of a folder cannot be read and is passed over."""
-
-
-def read_image(path: Path) -> Image.Image:
-    """Reads an image as 8-bit RGB; 16-bit and grey images are scaled and repeated.
-
-    Raises:
-        ValueError, OSError, SyntaxError, EOFError: it cannot be read as an image.
-    """
-    with Image.open(path, formats=IMAGE_FORMATS) as opened:
-        image: Image.Image = opened
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are too many")
-        if image.mode == "F":
-            raise ValueError("floating-point pixels have no agreed range")
-        if image.mode.startswith("I"):
-            deep = np.asarray(image).astype(np.int64)
-            if deep.min() < 0 or deep.max() > 65535:
-                raise ValueError(f"pixels from {deep.min()} to {deep.max()} do not fit 16 bits")
-            image = Image.fromarray((deep >> 8).astype(np.uint8))
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")
-        return image.convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -110,18 +54,17 @@ class _Images(Dataset[Any]):
 
     samples: Sequence[Sample]
     transform: Any
+    preparation: Preparation
     seed: tuple[int, ...]
 
     def __getitem__(self, index: int) -> tuple[Tensor | None, int, str, str]:
         path, label = self.samples[index]
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of PIL, about odd but readable files
+            with quiet_pillow():
                 image = read_image(path)
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError, EOFError) as cause:
-            return None, label, str(path), f"{cause}"[:200]
-        except (Image.DecompressionBombError, MemoryError, OverflowError) as cause:
-            return None, label, str(path), f"{type(cause).__name__}: {cause}"[:200]
+            _require_scalable(image, self.preparation)
+        except UNREADABLE as cause:
+            return None, label, str(path), explain(cause)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(*self.seed, index))
             return self.transform(image), label, "", ""
@@ -157,7 +100,8 @@ class FolderSplit:
         """The batches of one epoch; see `DataSplit.batches`. Unreadable images are left out.
 
         Raises:
-            DataError: too many images are unreadable, or a whole batch is.
+            DataError: too many images are unreadable, or all of a batch that has to be full, or all
+                of the split.
         """
         seed = (self.config.seed, self.stream_number, epoch)
         chosen = [
@@ -172,21 +116,37 @@ class FolderSplit:
             )
         ]
         randomly = augment and self.config.augment
-        transform = (training_transform if randomly else evaluation_transform)(
-            self.config.train_resolution
-        )
+        side = self.config.train_resolution
+        prepared = preparation(side)
+        transform = training_transform(side) if randomly else evaluation_transform(prepared)
         loader = DataLoader(
-            _Images(self.samples, transform, seed),
+            _Images(self.samples, transform, prepared, seed),
             batch_sampler=chosen,
             num_workers=self.config.workers,
             collate_fn=list,
             # A private generator: the loader must not advance the global one.
             generator=seeded(*seed),
         )
+        readable = False
         for items in loader:
-            yield self._batch(items)
+            batch = self._batch(items)
+            if batch is not None:
+                readable = True
+                yield batch
+            elif drop_last:
+                # A step's place fixes its learning rate and its random draws: none is left out.
+                raise DataError(
+                    f"no image of a batch of {len(items)} can be read, beginning with "
+                    f"{items[0][2]}. Remove the unreadable ones, or raise --batch-size."
+                )
+        if chosen and not readable and every == 1:
+            raise DataError(
+                f"no image of {len(self)} can be read, beginning with {self.samples[0][0]}. "
+                "Repair or replace them."
+            )
 
-    def _batch(self, items: list[tuple[Tensor | None, int, str, str]]) -> Batch:
+    def _batch(self, items: list[tuple[Tensor | None, int, str, str]]) -> Batch | None:
+        """What can be read of a batch; None where nothing can."""
         images, labels = [], []
         for image, label, path, reason in items:
             if image is None:
@@ -195,9 +155,33 @@ class FolderSplit:
                 images.append(image)
                 labels.append(label)
         if not images:
-            raise DataError(f"none of the {len(items)} images of a batch can be read.")
+            return None
         stacked = torch.stack(images).contiguous(memory_format=torch.channels_last)
         return stacked, torch.tensor(labels, dtype=torch.int64)
+
+
+def preparation(side: int) -> Preparation:
+    """How an image is brought to shape for evaluation: the published ImageNet way."""
+    return Preparation(
+        resize=Resize("shorter side", round(side / EVALUATION_CROP)),
+        crop=side,
+        orientation="by the EXIF tag",
+        transparency="on white",
+    )
+
+
+def _require_scalable(image: Image.Image, prepared: Preparation) -> None:
+    """Refuses strips that would grow beyond all memory when their shorter side is enlarged.
+
+    Raises:
+        ValueError: it is one.
+    """
+    short, long = sorted(image.size)
+    if prepared.resize.pixels * (prepared.resize.pixels * long // short) > MAX_PIXELS:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels are too narrow to scale the shorter side to "
+            f"{prepared.resize.pixels}"
+        )
 
 
 def training_transform(side: int) -> Any:
@@ -213,12 +197,12 @@ def training_transform(side: int) -> Any:
     )
 
 
-def evaluation_transform(side: int) -> Any:
-    """The central crop of the shorter side scaled to resolution / 0.875."""
+def evaluation_transform(prepared: Preparation) -> Any:
+    """The central crop of the image scaled by its shorter side, normalised."""
     return transforms.Compose(
         [
-            transforms.Resize(round(side / EVALUATION_CROP)),
-            transforms.CenterCrop(side),
+            transforms.Resize(prepared.resize.pixels),  # bilinear, antialiased by Pillow
+            transforms.CenterCrop(prepared.crop),
             transforms.ToTensor(),
             transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
@@ -228,73 +212,36 @@ def evaluation_transform(side: int) -> Any:
 def load_folder(config: DataConfig) -> DataSplits:
     """Lists a folder: ``train/CLASS/*`` with ``val`` or ``test`` beside it, or just ``CLASS/*``.
 
-    Without a test folder every fifth image is the test set.
+    Without a test folder every fifth image is the test set. What is taken and what is left out is
+    said (`proxyless_hw.notices`).
 
     Raises:
-        DataError: no such folder, no classes, an empty class, classes that differ between parts.
+        DataError: no such folder, or one that `read_layout` refuses.
     """
     if config.root is None:
         raise DataError("data set 'folder' needs its place: --data-root FOLDER.")
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(f"no folder {root}. Give the folder of the images: --data-root FOLDER.")
-    if (root / "train").is_dir():
-        classes, train = list_classes(root / "train")
-        part = next((root / name for name in ("val", "test") if (root / name).is_dir()), None)
-        if part is None:
-            raise DataError(f"{root} has 'train' but neither 'val' nor 'test' beside it.")
-        test_classes, test = list_classes(part)
-        if test_classes != classes:
-            odd = sorted(set(classes) ^ set(test_classes))[:5]
-            raise DataError(f"the classes of {root / 'train'} and {part} differ: {', '.join(odd)}.")
-    else:
-        classes, samples = list_classes(root)
-        test = samples[::TEST_SHARE]
-        train = [sample for index, sample in enumerate(samples) if index % TEST_SHARE]
-    chosen, held = split_training(len(train), config)
-    broken = BrokenImages(config.broken_limit)
+    layout = read_layout(root)
+    if launched_rank() == 0:
+        for line in layout.notes:
+            notice(line)
+    chosen, held = split_training(len(layout.train), config)
+    total = len(layout.train) + len(layout.test)
+    broken = BrokenImages(broken_limit(config.max_broken, total), total)
 
-    def split(samples: list[Sample], number: int) -> FolderSplit:
+    def split(samples: Sequence[Sample], number: int) -> FolderSplit:
         return FolderSplit(samples, config, number, broken)
 
     return DataSplits(
-        train=split([train[index] for index in chosen.tolist()], TRAIN_STREAM),
-        holdout=split([train[index] for index in held.tolist()], HOLDOUT_STREAM),
-        test=split(test, TEST_STREAM),
-        class_names=tuple(classes),
+        train=split([layout.train[index] for index in chosen.tolist()], TRAIN_STREAM),
+        holdout=split([layout.train[index] for index in held.tolist()], HOLDOUT_STREAM),
+        test=split(layout.test, TEST_STREAM),
+        class_names=layout.classes,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         resolution=config.train_resolution,
         name="folder",
+        preparation=preparation(config.train_resolution),
     )
-
-
-def list_classes(folder: Path) -> tuple[list[str], list[Sample]]:
-    """Class names (the folders, sorted) and every image file with its class.
-
-    Raises:
-        DataError: there are no class folders, or one holds no image.
-    """
-    try:
-        classes = sorted(item.name for item in folder.iterdir() if item.is_dir())
-        samples: list[Sample] = []
-        for label, name in enumerate(classes):
-            files = sorted(
-                path
-                for path in (folder / name).rglob("*")
-                if path.suffix.lower() in IMG_EXTENSIONS and path.is_file()
-            )
-            if not files:
-                raise DataError(
-                    f"class '{name}' in {folder} holds no image ({', '.join(IMG_EXTENSIONS)}). "
-                    "Fill or remove its folder."
-                )
-            samples += [(path, label) for path in files]
-    except OSError as cause:
-        raise DataError(f"cannot list {folder}: {cause.strerror or cause}.") from cause
-    if len(classes) < 2:
-        found = f"only '{classes[0]}'" if classes else "no folder"
-        raise DataError(
-            f"{folder} holds {found}; each class is a folder of images, and there are two or more."
-        )
-    return classes, samples

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from proxyless_hw.errors import DataError
+from proxyless_hw.export.preparation import Preparation, Resize
 from proxyless_hw.search.data import (
     HOLDOUT_STREAM,
     TEST_STREAM,
@@ -146,6 +147,7 @@ def load_memory(config: DataConfig) -> DataSplits:
         std=_triple(std),
         resolution=side,
         name=config.name,
+        preparation=Preparation(resize=Resize("both sides", side)),
     )
 
 

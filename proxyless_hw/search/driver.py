@@ -183,13 +183,15 @@ def _search(
         torch.set_num_threads(config.threads)
     world = join_world(device)
     try:
-        data = load_data(data_config(config))
-        context = make_context(config, problem, data, device, world)
-        state = _state(config, problem, data, context, folder)
+        with observer.phase("loading the data, building the supernet"):
+            data = load_data(data_config(config))
+            context = make_context(config, problem, data, device, world)
+            state = _state(config, problem, data, context, folder)
         if world.is_main:
             folder.write_json(folder.config, _config_document(config, problem, data))
             folder.keep_metrics(state.epoch)
         _train(state, context, data, folder, observer, problem, check_held)
+        world.barrier()  # nobody leaves while another is in its last exchange
         if not world.is_main:
             return SearchResult(folder.path, _placeholder(problem), {}, None)
         observer.note(
@@ -236,6 +238,7 @@ def data_config(config: SearchConfig) -> DataConfig:
         holdout=config.holdout,
         seed=config.seed,
         workers=config.workers,
+        max_broken=config.max_broken,
     )
 
 
@@ -294,12 +297,22 @@ def _train(
 
 
 def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
-    """What is searched, on what, for what: both shapes in one line."""
+    """What is searched, on what, for what, with both shapes; and for how many epochs."""
     return (
         f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
         f"{data.num_classes} classes; latency counted at {problem.resolution} px, "
-        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}"
+        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
+        f"{epochs_line(config)}"
     )
+
+
+def epochs_line(config: SearchConfig) -> str:
+    """The epochs in order: those asked for are the ones after warm-up."""
+    first = config.warmup_epochs or config.epochs
+    epochs = "epoch" if first == 1 else "epochs"
+    if config.warmup_epochs == 0:
+        return f"no warm-up, {config.epochs} {epochs} of search"
+    return f"{config.warmup_epochs} warm-up {epochs}, then {config.epochs} of search"
 
 
 def _finish(
@@ -315,10 +328,11 @@ def _finish(
     started = time.perf_counter()
     costs = [constraint.costs for constraint in constraints]
     targets = [constraint.target for constraint in constraints]
-    found = derive_finalists(
-        state.supernet, costs, targets, config.finalists, config.objective != "none"
-    )
-    finalists = rank(state.supernet, found, problem, config, data, context.device)
+    with observer.phase("deriving and ranking the finalists"):
+        found = derive_finalists(
+            state.supernet, costs, targets, config.finalists, config.objective != "none"
+        )
+        finalists = rank(state.supernet, found, problem, config, data, context.device)
     verification: dict[str, Any] | None = None
     if config.verify:
         from proxyless_hw.search.verify import verify_search
@@ -328,7 +342,10 @@ def _finish(
     expectations, _ = expectations_of(
         constraints, state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
     )
-    test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    with observer.phase("testing the network, deriving further budgets"):
+        test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+        test_accuracy = accuracy(best.network, test, context.device)
+        pareto = pareto_points(state.supernet, costs[0])
     correction = verification["correction"] if verification else 1.0
     interval = problem.predictor.interval_ms(best.arch)
     document: dict[str, Any] = {
@@ -338,7 +355,7 @@ def _finish(
         "expected_ms": expectations[0],
         "measured_ms": verification["measured_ms"] if verification else None,
         "measured_interval_ms": verification["interval_ms"] if verification else None,
-        "accuracy": accuracy(best.network, test, context.device),
+        "accuracy": test_accuracy,
         "supernet_accuracy": best.accuracy,
         "constraints": constraint_report(constraints, best.derived),
         "finalists": [
@@ -351,7 +368,7 @@ def _finish(
             for item in finalists
         ],
         "margins": slot_margins(state.supernet),
-        "pareto": pareto_points(state.supernet, costs[0]),
+        "pareto": pareto,
         "seconds": round(state.seconds + time.perf_counter() - started, 2),
         "verify": verification,
     }

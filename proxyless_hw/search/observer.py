@@ -1,22 +1,13 @@
-"""What a running search tells the outside: nothing by default, a progress bar on a terminal."""
+"""What a running search tells the outside: nothing by default, progress on stderr for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
+from proxyless_hw.progress import Say, StepDisplay
 from proxyless_hw.search.objective import Constraint
 
 
@@ -35,6 +26,10 @@ class SearchObserver:
     def note(self, message: str) -> None:
         """A line for people."""
 
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        """Work before or after the steps that may take a while: `with observer.phase(...)`."""
+        return nullcontext(lambda words: None)
+
     def __enter__(self) -> SearchObserver:
         return self
 
@@ -48,7 +43,7 @@ class SearchObserver:
 
 
 class TerminalObserver(SearchObserver):
-    """One line per epoch and a progress bar with time left, on stderr.
+    """One line per epoch and the progress of the steps with time left, on stderr.
 
     Args:
         constraints: names, targets and units for display.
@@ -56,42 +51,31 @@ class TerminalObserver(SearchObserver):
 
     def __init__(self, constraints: Sequence[Constraint]) -> None:
         self.constraints = list(constraints)
-        self.console = Console(stderr=True)
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task: TaskID | None = None
+        self.display = StepDisplay("search")
 
     def start(self, total_steps: int, done_steps: int, message: str) -> None:
-        self.console.print(message, highlight=False)
-        self.task = self.progress.add_task("search", total=total_steps, completed=done_steps)
+        self.display.line(message)
+        self.display.start(total_steps, done_steps)
 
     def step(self, loss: float, expectations: Sequence[float], entropy: float | None) -> None:
-        if self.task is None:
-            return
         shown = ", ".join(
             f"E {value:.4g}/{constraint.target:.4g} {constraint.costs.unit}"
             for constraint, value in zip(self.constraints, expectations, strict=True)
         )
         tail = "" if entropy is None else f", entropy {entropy:.2f}"
-        self.progress.update(self.task, advance=1, description=f"loss {loss:.3f}, {shown}{tail}")
+        self.display.advance(f"loss {loss:.3f}, {shown}{tail}")
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        self.console.print(epoch_line(metrics, self.constraints), highlight=False)
+        self.display.line(epoch_line(metrics, self.constraints))
 
     def note(self, message: str) -> None:
-        self.console.print(message, highlight=False, markup=False)
+        self.display.line(message)
+
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        return self.display.phase(title)
 
     def __enter__(self) -> TerminalObserver:
-        self.progress.start()
+        self.display.__enter__()
         return self
 
     def __exit__(
@@ -100,7 +84,7 @@ class TerminalObserver(SearchObserver):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.progress.stop()
+        self.display.__exit__()
 
 
 def epoch_line(metrics: dict[str, Any], constraints: Sequence[Constraint]) -> str:

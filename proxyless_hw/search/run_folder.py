@@ -15,7 +15,7 @@ from proxyless_hw.files import append_durably, write_text_atomically
 _FREE = frozenset(
     (
         *("output", "resume", "verify", "verify_budget", "force"),
-        *("tensorboard", "threads", "workers"),
+        *("tensorboard", "threads", "workers", "max_broken"),
     )
 )
 

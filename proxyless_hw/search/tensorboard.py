@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from proxyless_hw.errors import BackendUnavailableError
+from proxyless_hw.progress import Say
 from proxyless_hw.search.observer import SearchObserver
 
 FOLDER = "tensorboard"
@@ -52,6 +54,9 @@ class TensorBoardObserver(SearchObserver):
 
     def note(self, message: str) -> None:
         self.inner.note(message)
+
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        return self.inner.phase(title)
 
     def close(self) -> None:
         """Ends the event file."""

@@ -8,7 +8,6 @@ is to calibrate it.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from proxyless_hw.predictors.verdict import TOLERANCE, Verification, verificatio
 from proxyless_hw.predictors.verify import VERIFY_GOAL
 from proxyless_hw.profilers.environment import host_device
 from proxyless_hw.profilers.measurement import Measurement
+from proxyless_hw.profilers.statistics import middle_of
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.derive import Derived
@@ -131,10 +131,16 @@ class _Round:
     measured: Sequence[Measurement]
 
     @property
-    def ratio(self) -> float:
-        """What whole networks cost over what the table says of them."""
-        pairs = zip(self.measured, self.predicted, strict=True)
-        return statistics.median(at_table_speed(item)[0] / value for item, value in pairs)
+    def ratio(self) -> tuple[float, float, float]:
+        """What whole networks cost over what the table says of them, with its 95% interval."""
+        triples = [at_table_speed(item) for item in self.measured]
+        logs = np.log([triple[0] for triple in triples]) - np.log(self.predicted)
+        half_widths = np.array([np.log(high / low) / 2 for _, low, high in triples])
+        middle, half_width = middle_of(logs, half_widths)
+        # All were measured beside the same anchors, whose error the median keeps.
+        half_width = max(half_width, float(np.min(half_widths)) / 2)
+        low, high = middle - half_width, middle + half_width
+        return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -180,15 +186,15 @@ def verify_search(
         fresh=True,
     )
     first = _Round(1.0, [item.derived.costs[0] for item in some], measured)
-    correction, failure = 1.0, None
-    if len(some) >= LEAST_FINALISTS:
-        correction, failure = first.ratio, _failure(first.ratio, problem)
-    if failure is None and abs(correction - 1) > CLOSE_ENOUGH:
+    correction, low, high = first.ratio
+    certain = len(some) >= LEAST_FINALISTS and (low > 1 or high < 1)
+    failure = _failure(correction, low, high, problem) if certain else None
+    if failure is None and certain and abs(correction - 1) > CLOSE_ENOUGH:
         observer.note(f"whole networks cost {correction:.3f} of the table's sum: deriving again")
         again, failure = _derive_again(state, finalists, problem, context, data, correction)
         finalists = finalists if failure else again
-    else:
-        correction = 1.0 if failure else correction
+    if failure is not None or not certain:
+        correction = 1.0
     observer.note(f"measuring the winner, up to {whole_s * WINNER_SHARE:.0f} s")
     final = measure_for(
         table,
@@ -219,17 +225,17 @@ def _several(
     return rank(state.supernet, found, problem, context.config, data, context.device)
 
 
-def _failure(ratio: float, problem: Problem) -> str | None:
-    """Why a correction is not made; None where it may be."""
+def _failure(ratio: float, at_least: float, at_most: float, problem: Problem) -> str | None:
+    """Why a correction is not made; None where it may be, or where the noise decides nothing."""
     low, high = problem.constraints[0].costs.range
-    if abs(ratio - 1) > LARGEST_CORRECTION:
+    if at_least > 1 + LARGEST_CORRECTION or at_most < 1 / (1 + LARGEST_CORRECTION):
         word, factor = ("fast", ratio) if ratio > 1 else ("slow", 1 / ratio)
         return (
             f"the table is {factor:.3g} times too {word} for whole networks: calibrate it "
             f"(proxyless-hw validate --table {problem.table.name} --space {problem.space.id} "
             "--calibrate) and search again."
         )
-    if not low <= problem.target_ms * AIM / ratio <= high:
+    if (at_least > 1 or at_most < 1) and not low <= problem.target_ms * AIM / ratio <= high:
         return (
             f"corrected by the measured factor {ratio:.3f}, the target leaves what the space can "
             f"reach ({low:.4g} to {high:.4g} ms by the table). Choose another --target-ms."

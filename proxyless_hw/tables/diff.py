@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.specs import OpSpec
-from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
+from proxyless_hw.tables.anchors import anchors_of
+from proxyless_hw.tables.table import OPTION_KEYS, SETTING_KEYS, Entry, LatencyTable
 
 Verdict = Literal["higher", "lower", "same", "unknown"]
 
@@ -51,12 +52,15 @@ class TableDiff:
         changes: every op that both hold, in the first table's order.
         only_before, only_after: ops that one of them lacks.
         settings: setting keys that differ, key to the two texts.
+        machine_speed: how fast the machine was at the second table relative to the first, as their
+            anchors show; None where values are compared as they are.
     """
 
     changes: tuple[OpChange, ...]
     only_before: tuple[OpSpec, ...]
     only_after: tuple[OpSpec, ...]
     settings: dict[str, tuple[str, str]]
+    machine_speed: float | None = None
 
     @property
     def median_absolute_change(self) -> float | None:
@@ -68,10 +72,21 @@ class TableDiff:
 def differing_settings(before: LatencyTable, after: LatencyTable) -> dict[str, tuple[str, str]]:
     """The setting keys on which two tables disagree, key to the two texts."""
     first, second = before.setting, after.setting
-    return {key: (first[key], second[key]) for key in SETTING_KEYS if first[key] != second[key]}
+    found = {key: (first[key], second[key]) for key in SETTING_KEYS if first[key] != second[key]}
+    for key in OPTION_KEYS:
+        one, two = before.metadata.get(key), after.metadata.get(key)
+        if one is not None and two is not None and one != two:
+            found[key] = (one, two)
+    return found
 
 
-def compare(before: LatencyTable, after: LatencyTable, *, force: bool = False) -> TableDiff:
+def compare(
+    before: LatencyTable,
+    after: LatencyTable,
+    *,
+    force: bool = False,
+    at_table_speed: bool = False,
+) -> TableDiff:
     """Compares two tables op by op.
 
     An op's two intervals give the standard error of its log ratio; the p-values of all ops are
@@ -81,10 +96,12 @@ def compare(before: LatencyTable, after: LatencyTable, *, force: bool = False) -
     Args:
         before, after: the tables.
         force: compares them although their settings differ (two devices, say).
+        at_table_speed: brings the second table to the first one's speed of the machine by the
+            anchors that both have. Only for tables of one setting.
 
     Raises:
-        TableError: the settings differ and `force` is not set; the metrics differ; or the tables
-            share no op.
+        TableError: the settings differ and `force` is not set; the metrics differ; the tables
+            share no op; or they share no anchors and are to be compared at table speed.
     """
     settings = differing_settings(before, after)
     if before.metric != after.metric:
@@ -103,6 +120,10 @@ def compare(before: LatencyTable, after: LatencyTable, *, force: bool = False) -
             f"'{before.name}' and '{after.name}' share no op. Are they of the same space and "
             "resolution? See: proxyless-hw table show"
         )
+    level = 0.0
+    if at_table_speed:
+        level = _level(before, after, settings)
+        before, after = _without_level(before, 1.0), _without_level(after, math.exp(-level))
     p_values = [_p_value(before.entries[op], after.entries[op]) for op in shared]
     limit = _discovery_limit([value for value in p_values if value is not None])
     changes = []
@@ -116,7 +137,49 @@ def compare(before: LatencyTable, after: LatencyTable, *, force: bool = False) -
         only_before=tuple(op for op in before.entries if op not in after.entries),
         only_after=tuple(op for op in after.entries if op not in before.entries),
         settings=settings,
+        machine_speed=math.exp(-level) if at_table_speed else None,
     )
+
+
+def _level(
+    before: LatencyTable, after: LatencyTable, settings: dict[str, tuple[str, str]]
+) -> float:
+    """Log of what the anchors cost in the second table to what they cost in the first."""
+    if settings:
+        raise TableError(
+            "only tables of one setting on one machine have a common speed: "
+            f"{settings_text(settings)}. Compare raw values: leave --speed table out."
+        )
+    first, second = anchors_of(before), anchors_of(after)
+    shared = [op for op in first if op in second]
+    if shared:
+        ratios = [math.log(second[op] / first[op]) for op in shared]
+    else:
+        shared = [op for op in first if op in after.entries]
+        ratios = [math.log(after.entries[op].value / before.entries[op].value) for op in shared]
+    if not shared:
+        raise TableError(
+            f"'{before.name}' and '{after.name}' share no anchors (a table that was imported, or "
+            "made by an older version, has none). Compare raw values: leave --speed table out."
+        )
+    return statistics.median(ratios)
+
+
+def _without_level(table: LatencyTable, factor: float) -> LatencyTable:
+    """A table at another speed; its intervals without the error of the level that all share."""
+    level = table.level_half_width
+    entries = {}
+    for op, entry in table.entries.items():
+        value = entry.value * factor
+        own = entry.half_width
+        if own is not None:
+            own = math.sqrt(max(0.0, own**2 - level**2))
+        entries[op] = Entry(
+            value,
+            None if own is None else value * (1 - own),
+            None if own is None else value * (1 + own),
+        )
+    return replace(table, entries=entries)
 
 
 def settings_text(settings: dict[str, tuple[str, str]]) -> str:

@@ -18,6 +18,9 @@ from proxyless_hw.specs import OpSpec
 SETTING_KEYS = ("device", "runtime", "threads", "batch_size", "precision", "metric")
 """What must agree before two tables may be merged or compared."""
 
+OPTION_KEYS = ("delegate", "cache")
+"""Device options that a header may tell; where two tables tell them, they must agree as well."""
+
 LEVEL_KEY = "quality_level_half_width"
 """Header of a table measured in several sessions: see `LatencyTable.level_half_width`."""
 

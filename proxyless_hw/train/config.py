@@ -22,7 +22,8 @@ class TrainConfig:
 
     Attributes:
         arch: what to train: a zoo name, an architecture file, or a run folder.
-        data, data_root, limit, train_resolution, workers: see `proxyless_hw.search.data`.
+        data, data_root, limit, train_resolution, workers, max_broken: see
+            `proxyless_hw.search.data`.
         holdout: share of the training images kept for validation: they choose ``best.pt``. With
             none, the last epoch counts as the best.
         weights: published checkpoint, or run folder, to start from (fine-tuning).
@@ -58,6 +59,7 @@ class TrainConfig:
     limit: int | None = None
     train_resolution: int | None = None
     workers: int = 0
+    max_broken: int | float | None = None
     holdout: float = 0.0
     weights: str | None = None
     start: Start = "identity"

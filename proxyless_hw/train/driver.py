@@ -119,6 +119,7 @@ def data_config(config: TrainConfig) -> DataConfig:
         holdout=config.holdout,
         seed=config.seed,
         workers=config.workers,
+        max_broken=config.max_broken,
         augment=config.augment,
     )
 
@@ -147,7 +148,8 @@ def _train(
     observer: TrainObserver,
     check_held: Callable[[], None],
 ) -> TrainResult:
-    data = load_data(data_config(config))
+    with observer.phase("loading the data"):
+        data = load_data(data_config(config))
     shape = TrainingShape(data.resolution, data.num_classes, data.name)
     arch = replace(Architecture.load(config.arch), training=shape)
     resumed = config.resume and folder.checkpoint.exists()
@@ -170,7 +172,8 @@ def _train(
     world.barrier()
     if not world.is_main:
         return TrainResult(folder.path, {})
-    document = _result(arch, config, data, state, folder, device)
+    with observer.phase("testing the network"):
+        document = _result(arch, config, data, state, folder, device)
     check_held()
     folder.write_json(folder.result, document)
     return TrainResult(folder.path, document)

@@ -14,6 +14,8 @@ from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.files import write_text_atomically
 from proxyless_hw.network.network import Network
+from proxyless_hw.network.published import fill_from_published, published_tensors
+from proxyless_hw.network.state_dicts import choose_state_dict
 from proxyless_hw.search.data import DataConfig
 from proxyless_hw.tensor_files import load_tensors
 from proxyless_hw.train.run_folder import TrainFolder
@@ -103,15 +105,15 @@ def initialise_from(network: Network, source: str | Path) -> None:
 def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
     """The tensors of a file by our names."""
     document = load_tensors(path, TrainingError, "weights file")
-    tensors = document.get("network", document.get("state_dict", document))
-    if isinstance(tensors, dict) and any(str(name).startswith("stem.") for name in tensors):
+    tensors = choose_state_dict(document, str(path))
+    if any(str(name).startswith("stem.") for name in tensors):
         return tensors
-    from proxyless_hw.network.published import load_published_weights, read_published
-
-    published = read_published(path)
+    published = published_tensors(tensors, str(path))
     bias = published.get("classifier.linear.bias")
     classes = network.arch.num_classes if bias is None else len(bias)
-    return load_published_weights(network.arch.with_shape(num_classes=classes), path).state_dict()
+    filled = Network(network.arch.with_shape(num_classes=classes))
+    fill_from_published(filled, published, str(path))
+    return filled.state_dict()
 
 
 def save_imported(network: Network, folder: str | Path, facts: dict[str, Any]) -> None:

@@ -1,13 +1,12 @@
-"""What a running training tells the outside: nothing by default, a progress bar on a terminal."""
+"""What a running training tells the outside: nothing by default, progress on stderr for people."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
+from proxyless_hw.progress import Say, StepDisplay
 from proxyless_hw.units import format_duration
 
 
@@ -23,6 +22,10 @@ class TrainObserver:
     def epoch(self, metrics: dict[str, Any]) -> None:
         """An epoch is done; `metrics` is its line of metrics.jsonl."""
 
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        """Work before or after the steps that may take a while: `with observer.phase(...)`."""
+        return nullcontext(lambda words: None)
+
     def __enter__(self) -> TrainObserver:
         return self
 
@@ -36,40 +39,31 @@ class TrainObserver:
 
 
 class TerminalObserver(TrainObserver):
-    """One line per epoch and a progress bar with time left, on stderr."""
+    """One line per epoch and the progress of the steps with time left, on stderr."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps, left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task: TaskID | None = None
+        self.display = StepDisplay("train")
 
     def start(self, total_steps: int, done_steps: int, message: str) -> None:
-        self.console.print(message, highlight=False)
-        self.task = self.progress.add_task("train", total=total_steps, completed=done_steps)
+        self.display.line(message)
+        self.display.start(total_steps, done_steps)
 
     def step(self, loss: float, lr: float) -> None:
-        if self.task is not None:
-            text = f"loss {loss:.3f}, lr {lr:.4f}"
-            self.progress.update(self.task, advance=1, description=text)
+        self.display.advance(f"loss {loss:.3f}, lr {lr:.4f}")
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         validation = metrics["validation"]
         shown = f", validation {validation['top1']:.2%}" if validation else ""
-        self.console.print(
+        self.display.line(
             f"epoch {metrics['epoch'] + 1}: loss {metrics['train_loss']:.3f}, training accuracy "
-            f"{metrics['train_accuracy']:.2%}{shown}, {format_duration(metrics['seconds'])}",
-            highlight=False,
+            f"{metrics['train_accuracy']:.2%}{shown}, {format_duration(metrics['seconds'])}"
         )
 
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        return self.display.phase(title)
+
     def __enter__(self) -> TerminalObserver:
-        self.progress.start()
+        self.display.__enter__()
         return self
 
     def __exit__(
@@ -78,4 +72,4 @@ class TerminalObserver(TrainObserver):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.progress.stop()
+        self.display.__exit__()

@@ -13,7 +13,7 @@ from proxyless_hw.files import append_durably, write_text_atomically
 from proxyless_hw.train.config import TrainConfig
 
 # Settings that may differ between a run and its resumption: they do not change what is computed.
-_FREE = frozenset(("output", "resume", "threads", "workers", "checkpoint_minutes"))
+_FREE = frozenset(("output", "resume", "threads", "workers", "checkpoint_minutes", "max_broken"))
 KIND = "train"
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
+from proxyless_hw.profilers.file_shapes import file_setting
+from proxyless_hw.space import SearchSpace
 
 CASES = Path(__file__).parent.parent / "cases"
 ONNX, TFLITE = CASES / "onnx", CASES / "tflite"
@@ -55,12 +58,28 @@ def test_per_op_runs_the_same_shape_and_marks_bodies(capsys: pytest.CaptureFixtu
     (body,) = [line for line in lines if "(in the_if)" in line]
     assert "Relu" in body
     document = result(capsys, ONNX / "m02_dynamic_hw.onnx", "--per-op", "--resolution", 16)
-    assert [item["op_type"] for item in document["nodes"]] == ["Conv"]
+    assert "Conv" in [item["op_type"] for item in document["nodes"]]
 
 
-def test_a_network_states_its_shape_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+SPACE = """
+schema: proxyless-hw-space/1
+id: tiny
+resolution: 64
+num_classes: 1000
+stem: {op: conv, kernel: 3, stride: 2, width: 8}
+candidates: [{op: mbconv, kernel: 3, expand: 3}, {op: mbconv, kernel: 5, expand: 3}]
+stages: [{width: 16, depth: 1, stride: 2}]
+head: [{op: classifier}]
+"""
+
+
+def test_a_network_states_its_shape_as_well(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    network = tmp_path / "architecture.json"
+    network.write_text(Architecture.from_choices(SearchSpace.from_yaml(SPACE), [0]).to_json())
     shape = ("--resolution", 32, "--num-classes", 10, "--batch-size", 2)
-    document = result(capsys, "proxyless-mobile", *shape)
+    document = result(capsys, network, *shape)
     assert document["input_shape"] == "2x3x32x32"
     assert (document["batch_size"], document["num_classes"]) == (2, 10)
 
@@ -68,9 +87,8 @@ def test_a_network_states_its_shape_as_well(capsys: pytest.CaptureFixture[str]) 
 def test_a_tool_that_runs_files_as_they_are_gets_the_sizes_that_are_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    kept = tmp_path / "kept.onnx"
     tool = tmp_path / "tool"
-    tool.write_text(f'#!/bin/sh\ncp "$1" {kept}\necho 2.5 ms\n')
+    tool.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}\necho 2.5 ms\n')
     tool.chmod(0o755)
     document = result(
         capsys, ONNX / "m02_dynamic_hw.onnx", "--resolution", 16, "--batch-size", 4,
@@ -78,14 +96,16 @@ def test_a_tool_that_runs_files_as_they_are_gets_the_sizes_that_are_reported(
     )  # fmt: skip
     assert document["input_shape"] == "4x3x16x16"
     assert document["name"].endswith("m02_dynamic_hw.onnx")
-    assert result(capsys, kept)["input_shape"] == "4x3x16x16"
+    seen = file_setting(tmp_path / "m0000.onnx", None)
+    assert seen.input_shape == "4x3x16x16"
 
 
 def test_a_suffix_in_capitals_is_a_suffix(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = shutil.copyfile(ONNX / "m03_fixed_batch8.onnx", tmp_path / "M.ONNX")
-    assert result(capsys, path)["batch_size"] == 8
+    assert run(path, "--batch-size", 2) == 1
+    assert "runs a batch of 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -103,8 +123,10 @@ def test_a_suffix_in_capitals_is_a_suffix(
         (["proxyless-mobile", "--input-shape", "1,3,64,64"], "are for model files"),
         ([TFLITE / "two_signatures.tflite"], "--signature prefill"),
         (
-            [TFLITE / "f15_dynamic_hw.tflite", "--resolution", "8", "--device", "command"]
-            + ["--command", "true {model}"],
+            [
+                TFLITE / "f15_dynamic_hw.tflite",
+                *("--resolution", "8", "--device", "command", "--command", "true {model}"),
+            ],
             "runs a file as it is",
         ),
     ],

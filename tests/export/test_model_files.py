@@ -140,6 +140,8 @@ def test_an_open_batch_takes_any_number_of_images(network: nn.Module) -> None:
         x = images(count)
         found = session.run(None, {"input": x})[0]
         assert relative(found, reference(network, x)) < 1e-4
+    x = images(37)  # more than one batch, and a rest
+    assert relative(onnx_outputs(model, x), reference(network, x)) < 1e-4
 
 
 def test_softmax_and_normalisation_inside_match_those_outside(network: nn.Module) -> None:

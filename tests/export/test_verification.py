@@ -20,8 +20,8 @@ from proxyless_hw.export.export import (
     export_network,
     random_data,
     whole_set,
-    write_manifest,
 )
+from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.metadata import read_metadata
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.export.verify import require_passed, torch_outputs, verify_bytes

@@ -23,8 +23,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NoReturn
+
+import pytest
 
 PRELOADED = (
     *("torch", "torch.onnx", "onnx", "onnxruntime", "scipy.optimize", "sklearn.datasets", "rich"),
@@ -48,7 +51,8 @@ class Plan:
 
     Attributes:
         folder: file operations below it count, from 1.
-        kill_at: the process kills itself before this operation.
+        kill_at: the process sends itself `kill_with` before this operation.
+        kill_with: a signal.
         fail_at: this operation and those after it fail with `error`.
         error: an errno. With ENOSPC only what needs room fails, with any other everything.
         largest_file: bytes; the kernel refuses to let a file grow beyond.
@@ -58,6 +62,7 @@ class Plan:
 
     folder: Path
     kill_at: int | None = None
+    kill_with: signal.Signals = signal.SIGKILL
     fail_at: int | None = None
     error: int = errno.ENOSPC
     largest_file: int | None = None
@@ -127,6 +132,14 @@ class Running:
                 return True
         return False
 
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Waits until something is so, which must come before the end and within two minutes."""
+        for _ in range(2400):
+            if condition():
+                return
+            assert not self.wait(0.05), f"it ended before {what}:\n{self.err()[-2000:]}"
+        raise AssertionError(f"it goes on without {what}:\n{self.err()[-2000:]}")
+
     def end(self, timeout: float = 120.0) -> Outcome:
         """Waits for the end, which must come."""
         ended = self.wait(timeout)
@@ -154,10 +167,13 @@ def run(
 
 
 def _context() -> Any:
-    """The fork server's context; the server starts with its first process and has one thread."""
-    os.environ.update(ONE_THREAD)
+    """The context of a fork server that has one thread; this process keeps its own environment."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ONE_THREAD.items():
+            patch.setenv(name, value)
+        forkserver.ensure_running()
     return context
 
 
@@ -218,7 +234,7 @@ class _Watch:
         with self.looking_away():
             self.write(self.record, f"{kind} {place}\n".encode())
         if self.count == self.plan.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.plan.kill_with)
         if self.plan.fail_at is not None and self.count >= self.plan.fail_at:
             number = self.plan.error
             if number != errno.ENOSPC or kind in DISK_FULL:

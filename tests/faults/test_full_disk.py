@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -247,12 +246,8 @@ def test_a_folder_that_vanishes_ends_the_run(
     folder = tmp_path / "run"
     arguments = [*SCENES[name].arguments(material, folder), *options]
     case = Running(arguments, logs, Plan(folder=folder))
-    for _ in range(1200):
-        if lines(folder / progress) >= 2:
-            break
-        time.sleep(0.05)
+    case.until(lambda: lines(folder / progress) >= 2, "two lines of progress")
     folder.rename(tmp_path / "away")
-    assert case.wait(30), "it goes on"
     outcome = case.end()
     assert outcome.code == 1, outcome.err
     assert "was removed or replaced" in outcome.err or "cannot write" in outcome.err
@@ -270,10 +265,7 @@ def test_a_run_whose_folder_was_given_to_another_run_leaves_that_one_alone(
     folder = tmp_path / "run"
     arguments = SCENES["train"].arguments(material, folder)
     first = Running([*arguments, "--epochs", "5000"], logs / "1", Plan(folder=folder))
-    for _ in range(1200):
-        if lines(folder / "metrics.jsonl") >= 2:
-            break
-        time.sleep(0.05)
+    first.until(lambda: lines(folder / "metrics.jsonl") >= 2, "two epochs")
     first.send(signal.SIGSTOP)
     folder.rename(tmp_path / "away")
     assert run(arguments, logs / "2", Plan(folder=folder)).code == 0

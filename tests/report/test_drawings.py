@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from proxyless_hw.architecture import Architecture
-from proxyless_hw.report.canvas import Canvas, Line, Rect, Text
+from proxyless_hw.report.canvas import Canvas, Line, Rect, Text, text_width
 from proxyless_hw.report.charts import (
     Level,
     Series,
@@ -256,3 +256,47 @@ def test_a_tree_is_one_frame_with_a_cell_per_op() -> None:
     assert len(frames) == sum(not isinstance(part, int) for part in arch.wiring)
     assert any("sepconv" in item.title for item in blocks(arch))
     assert preferences(arch) is None
+
+
+def edges(text: Text) -> tuple[float, float]:
+    width = text_width(text.text, text.size, text.bold)
+    start = text.x - {"start": 0.0, "middle": width / 2, "end": width}[text.anchor]
+    return start, start + width
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        bar_chart("Lead", [(f"slot {i}", v) for i, v in enumerate((30.3, 0.004, 100))], "points"),
+        bar_chart("Latency by block", [("12 · a candidate of somebody's own · 1280", 0.0)], "ms"),
+        line_chart(
+            "Expected somebody/tables/with-a-very-long-name-of-a-phone.csv latency, ms",
+            [
+                Series(name=f"a-run-with-a-long-name-{i}", x=[1, 2], y=[1e-5 * i, 0])
+                for i in (1, 2, 3)
+            ],
+            x_label="epoch",
+            marks=[(2, "search")],
+        ),
+        interval_chart("ms", [("target", 1234.5, None, None), ("measured", 7.9, 0.1, 2e3)], "ms"),
+        heat_map(
+            "Path probabilities",
+            [[0.1, 0.9]],
+            ["slot 1 · 1280"],
+            ["sepconv 3x3", "somebodysownop with options"],
+            [1],
+        ),
+    ],
+    ids=["values", "names", "curves", "intervals", "heat map"],
+)
+def test_no_text_is_clipped(canvas: Canvas) -> None:
+    for shape in canvas.shapes:
+        if isinstance(shape, Text):
+            start, end = edges(shape)
+            assert start >= -0.01, shape.text
+            assert end <= canvas.width + 0.01, shape.text
+
+
+def test_bars_of_length_zero_are_drawn() -> None:
+    bars = [s for s in bar_chart("t", [("a", 0.0)], "ms").shapes if isinstance(s, Rect)]
+    assert bars[0].width > 0

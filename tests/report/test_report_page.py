@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from html.parser import HTMLParser
@@ -13,7 +12,6 @@ from synthetic_run import write_exports, write_run, write_table
 
 from proxyless_hw.errors import ReportError
 from proxyless_hw.report.report import write_report
-from proxyless_hw.report.reproduce import SEARCH_OPTIONS, TRAIN_OPTIONS, reproduce
 from proxyless_hw.report.run_data import read_run
 
 SECTIONS = (
@@ -241,36 +239,6 @@ def test_a_network_that_a_table_cannot_price_gets_a_dash(tmp_path: Path) -> None
     type(table)({op: table.entries[op] for op in kept}, table.metadata).save(tmp_path / "phone.csv")
     text = write_report(runs, tmp_path / "both.html").read_text()
     assert "the table lacks ops of that network, and nothing is substituted" in text
-
-
-def test_the_commands_say_what_differs_from_the_defaults(run: Path) -> None:
-    lines = reproduce(read_run(run)).splitlines()
-    assert lines[0].startswith("proxyless-hw search --table ")
-    assert "--target-ms" in lines[0]
-    assert "--seed" not in lines[0]
-    assert "--epochs" not in lines[0]
-    assert lines[1] == f"proxyless-hw export {run} --all"
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), [("search", SEARCH_OPTIONS), ("train", TRAIN_OPTIONS)]
-)
-def test_every_option_named_is_one_of_the_command(name: str, options: frozenset[str]) -> None:
-    command = importlib.import_module(f"proxyless_hw.commands.{name}").command
-    known = {option for item in command.params for option in item.opts}
-    assert {"--" + option.replace("_", "-") for option in options} <= known
-
-
-def test_settings_without_an_option_go_into_a_file(run: Path) -> None:
-    config = json.loads((run / "config.json").read_text())
-    config["settings"].update(ramp=0.25, verify=True, seed=3, constraints=["macs=300M"])
-    (run / "config.json").write_text(json.dumps(config))
-    comment, search, *_ = reproduce(read_run(run)).splitlines()
-    assert comment == "# settings.yaml: ramp: 0.25"
-    assert "--config settings.yaml" in search
-    assert "--verify" in search.split()
-    assert "--seed 3" in search
-    assert "--constraint macs=300M" in search
 
 
 def test_a_training_is_shown_as_one(run: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from proxyless_hw.errors import DataError
 from proxyless_hw.search.data import DataConfig, load_data
-from proxyless_hw.search.data_folder import BrokenImageWarning, read_image
+from proxyless_hw.search.data_broken import BrokenImageWarning, broken_limit
 from proxyless_hw.search.data_memory import augmented
 
 
@@ -168,6 +168,39 @@ def test_a_cut_idx_file_is_refused(idx_folder):
         load_data(DataConfig(name="mnist", root=str(idx_folder)))
 
 
+def test_kaggles_names_of_the_idx_files_are_known(idx_folder):
+    for path in list(idx_folder.iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    for path in idx_folder.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert len(load_data(DataConfig(name="mnist", root=str(idx_folder))).test) == 20
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((20, 14, 14), "28 x 28 and 14 x 14"),
+        ((20, 0, 28), "must have pixels"),
+        ((19, 28, 28), "19 im"),
+    ],
+)
+def test_idx_files_that_contradict_each_other_are_refused(idx_folder, shape, text):
+    write_idx(idx_folder / "t10k-images-idx3-ubyte.gz", np.zeros(shape))
+    with pytest.raises(DataError, match=text):
+        load_data(DataConfig(name="mnist", root=str(idx_folder)))
+
+
+@pytest.mark.parametrize(
+    "announced", [(21, 28, 28), (20, 28, 27), (2**32 - 1, 2**32 - 1, 2**32 - 1)]
+)
+def test_an_idx_header_that_announces_another_size_is_refused(idx_folder, announced):
+    head = struct.pack(">BBBB3I", 0, 0, 8, 3, *announced)
+    (idx_folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + bytes(20 * 784)))
+    with pytest.raises(DataError, match="announces"):
+        load_data(DataConfig(name="mnist", root=str(idx_folder)))
+
+
 def test_absent_files_say_how_to_get_them(tmp_path):
     with pytest.raises(DataError, match=r"dataset-fashion-mnist.*nothing is downloaded"):
         load_data(DataConfig(name="fashion-mnist", root=str(tmp_path)))
@@ -200,6 +233,23 @@ def test_cifar_100_takes_the_fine_label(tmp_path):
     data = load_data(DataConfig(name="cifar100", root=str(tmp_path)))
     assert batches(data.test)[0][1].tolist() == [99]
     assert data.num_classes == 100
+    (tmp_path / "fine_label_names.txt").write_text("\n".join(f"n{n}" for n in range(100)) + "\n")
+    assert load_data(DataConfig(name="cifar100", root=str(tmp_path))).class_names[3] == "n3"
+    (tmp_path / "fine_label_names.txt").write_text("apple\nbear\n")
+    with pytest.raises(DataError, match="must hold 100 names: it has 2"):
+        load_data(DataConfig(name="cifar100", root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("change", [-1, 1, -3073 * 4, 3073 // 2])
+def test_cifar_files_of_another_size_are_refused(tmp_path, change):
+    for number in range(1, 6):
+        write_cifar(tmp_path / f"data_batch_{number}.bin", [number] * 4, seed=number)
+    write_cifar(tmp_path / "test_batch.bin", [0, 9])
+    path = tmp_path / "data_batch_3.bin"
+    content = path.read_bytes()
+    path.write_bytes(content[:change] if change < 0 else content + bytes(change))
+    with pytest.raises(DataError, match=r"data_batch_3\.bin must hold records of 3073 bytes"):
+        load_data(DataConfig(name="cifar10", root=str(tmp_path)))
 
 
 def test_pickled_cifar_is_never_opened(tmp_path):
@@ -213,14 +263,10 @@ def test_pickled_cifar_is_never_opened(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def picture(path, mode="RGB", seed=0):
+def picture(path, seed=0):
     rng = np.random.default_rng(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if mode == "I;16":
-        Image.fromarray(rng.integers(0, 65536, (20, 24), dtype=np.uint16)).save(path)
-    else:
-        shape = (20, 24) if mode == "L" else (20, 24, 3)
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
 
 
 @pytest.fixture
@@ -239,6 +285,8 @@ def folder_config(root, **settings):
 
 # The TFLite converter, which other tests load, starts threads and warns of any fork.
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+# torch advises against more workers than processors, of which there may be one here.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_a_folder_is_split_and_repeats_exactly_with_workers(picture_folder):
     plain = load_data(folder_config(picture_folder))
     assert (len(plain.train), len(plain.holdout), len(plain.test)) == (12, 4, 4)
@@ -259,29 +307,79 @@ def test_a_broken_image_is_named_and_passed_over(picture_folder):
 def test_too_many_broken_images_end_the_run(picture_folder):
     for number in range(3):
         (picture_folder / "bee" / f"{number}.png").write_bytes(b"nothing like a picture")
-    data = load_data(folder_config(picture_folder, broken_limit=0))
+    data = load_data(folder_config(picture_folder, max_broken=0))
     splits = (data.train, data.holdout, data.test)
-    with pytest.raises(DataError, match="more than 0 images cannot be read"):
+    with pytest.raises(DataError, match=r"more than 0 of 20 images cannot be read(.|\n)*--max-bro"):
         list(chain.from_iterable(map(batches, splits)))
+
+
+@pytest.mark.parametrize(
+    ("given", "images", "limit"),
+    [
+        *((None, 20, 10), (None, 1_000, 10), (None, 5_000, 50), (None, 1_300_000, 13_000)),
+        *((3, 5_000, 3), (0, 10**6, 0), (0.5, 30, 15), (0.29, 100, 29), (0.0, 100, 0)),
+    ],
+)
+def test_how_many_may_be_broken_grows_with_the_set_or_is_given(given, images, limit):
+    assert broken_limit(given, images) == limit
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, -0.1, float("nan"), "5", True])
+def test_a_limit_that_is_neither_number_nor_share_is_refused(value):
+    with pytest.raises(DataError, match="max_broken must be a whole number of images, or a share"):
+        DataConfig(max_broken=value)
+
+
+def test_the_limit_counts_the_images_of_all_splits(picture_folder):
+    for number in range(3):
+        (picture_folder / "bee" / f"{number}.png").write_bytes(b"nothing like a picture")
+    data = load_data(folder_config(picture_folder, max_broken=0.15))
+    with pytest.warns(BrokenImageWarning, match="at most 3"):
+        count = sum(len(y) for s in (data.train, data.holdout, data.test) for _, y in batches(s))
+    assert count == 17
+
+
+def test_a_long_list_of_broken_images_is_cut(picture_folder):
+    for path in picture_folder.rglob("*.png"):
+        for number in range(5):
+            path.with_name(f"{path.stem}-{number}.png").write_bytes(b"")
+    data = load_data(folder_config(picture_folder, max_broken=40))
+    with pytest.warns(BrokenImageWarning), pytest.raises(DataError) as failed:
+        list(chain.from_iterable(map(batches, (data.train, data.holdout, data.test))))
+    assert str(failed.value).count("the file is empty") == 20
+    assert "21 named before, and" in str(failed.value)
+
+
+def test_a_last_batch_that_cannot_be_read_is_left_out_of_an_evaluation(picture_folder):
+    (picture_folder / "bee" / "9.png").write_bytes(b"")  # the fifth and last of the test images
+    picture(picture_folder / "bee" / "91.png")
+    data = load_data(folder_config(picture_folder))
+    (picture_folder / "bee" / "91.png").write_bytes(b"")
+    data.test.samples[-1][0].write_bytes(b"")
+    with pytest.warns(BrokenImageWarning):
+        found = batches(data.test, shuffle=False, augment=False)
+    assert [len(labels) for _, labels in found] == [4]
+
+
+def test_a_whole_batch_that_cannot_be_read_ends_a_training(picture_folder):
+    data = load_data(folder_config(picture_folder, max_broken=1.0))
+    for path, _ in data.train.samples:
+        path.write_bytes(b"")
+    with pytest.warns(BrokenImageWarning), pytest.raises(DataError, match="no image of a batch"):
+        batches(data.train, drop_last=True)
+    with pytest.warns(BrokenImageWarning), pytest.raises(DataError, match="no image of 12 can be"):
+        batches(data.train, augment=False)
+
+
+def test_a_strip_that_would_grow_without_end_is_broken(picture_folder):
+    Image.new("RGB", (1, 60_000)).save(picture_folder / "ant" / "strip.png")
+    config = DataConfig(name="folder", root=str(picture_folder), resolution=224, batch_size=4)
+    data = load_data(config)
+    with pytest.warns(BrokenImageWarning, match="1 x 60000 pixels are too narrow"):
+        list(chain.from_iterable(map(batches, (data.train, data.holdout, data.test))))
 
 
 def test_an_empty_class_is_an_error(picture_folder):
     (picture_folder / "cow").mkdir()
     with pytest.raises(DataError, match="class 'cow'"):
         load_data(folder_config(picture_folder))
-
-
-def test_grey_and_16_bit_images_become_rgb(tmp_path):
-    picture(tmp_path / "grey.png", "L")
-    picture(tmp_path / "deep.png", "I;16")
-    for name in ("grey.png", "deep.png"):
-        image = np.asarray(read_image(tmp_path / name))
-        assert image.shape == (20, 24, 3)
-        assert image.std() > 50  # not clipped to white
-        assert (image[..., 0] == image[..., 2]).all()
-
-
-def test_float_images_are_refused(tmp_path):
-    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tiff")
-    with pytest.raises(ValueError, match="no agreed range"):
-        read_image(tmp_path / "nan.tiff")

@@ -65,6 +65,29 @@ def test_alpha_and_weights_are_the_same_on_both_ranks(
     assert not torch.equal(first["alpha"], torch.zeros_like(first["alpha"]))
 
 
+def test_a_process_leaves_its_peers_only_after_all_have_trained(
+    tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+
+    class Recorded(World):
+        def barrier(self) -> None:
+            events.append("barrier")
+
+    monkeypatch.setattr(search_driver, "join_world", lambda device: Recorded())
+    monkeypatch.setattr(search_driver, "leave_world", lambda world: events.append("leave"))
+    train = search_driver._train
+    monkeypatch.setattr(
+        search_driver, "_train", lambda *values: [train(*values), events.append("trained")]
+    )
+    config = SearchConfig(
+        space=str(tiny_files[0]), table=str(tiny_files[1]), output=str(tmp_path / "run"),
+        target_ms=7.2, limit=128, train_resolution=16, batch_size=32, warmup_epochs=0, epochs=1,
+    )  # fmt: skip
+    search_driver.run_search(config)
+    assert events == ["trained", "barrier", "leave"]
+
+
 @pytest.mark.parametrize("choose", [search_driver.choose_device, train_driver.choose_device])
 @pytest.mark.parametrize(
     ("asked", "local_rank", "given"),

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derived import load_derived_network
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.interrupt import InterruptedRunError
-from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.tables.table import LatencyTable
 
 Files = tuple[Path, Path]
@@ -136,28 +135,53 @@ def test_an_interrupted_search_ends_bit_for_bit_as_an_uninterrupted_one(
 def test_a_search_killed_outright_resumes_to_the_same_alpha(
     tiny_files: Files, tmp_path: Path
 ) -> None:
-    config = tiny(tiny_files, tmp_path / "killed", epochs=6)
-    run_search(tiny(tiny_files, tmp_path / "whole", epochs=6))
-    script = (
-        "import json, sys; from proxyless_hw.search.config import config_from; "
-        "from proxyless_hw.search.driver import run_search; "
-        "run_search(config_from(json.loads(sys.argv[1])))"
+    # Both processes with one thread: another number of threads adds up in another order.
+    config = tiny(tiny_files, tmp_path / "killed", epochs=6, threads=1)
+    run_search(tiny(tiny_files, tmp_path / "whole", epochs=6, threads=1))
+    script = """
+import json, os, signal, sys
+from proxyless_hw.search.config import config_from
+from proxyless_hw.search.driver import run_search
+from proxyless_hw.search.observer import SearchObserver
+
+class KilledInTheThirdEpoch(SearchObserver):
+    epochs = 0
+    def epoch(self, metrics):
+        self.epochs += 1
+    def step(self, loss, expectations, entropy):
+        if self.epochs == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+run_search(config_from(json.loads(sys.argv[1])), lambda constraints: KilledInTheThirdEpoch())
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(config.to_dict())], check=False
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, json.dumps(config.to_dict())],
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    metrics = tmp_path / "killed" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 2):
-        assert process.poll() is None, "the search ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()) == 2
     assert not (tmp_path / "killed" / "result.json").exists()
-    run_search(tiny(tiny_files, tmp_path / "killed", epochs=6, resume=True))
+    run_search(tiny(tiny_files, tmp_path / "killed", epochs=6, threads=1, resume=True))
     assert_same_state(checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "killed"))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "said"),
+    [
+        (2, 1, "2 warm-up epochs, then 1 of search"),
+        (1, 2, "1 warm-up epoch, then 2 of search"),
+        (0, 1, "no warm-up, 1 epoch of search"),
+    ],
+)
+def test_the_first_lines_say_how_many_epochs_come_before_those_asked_for(
+    tiny_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], warmup: int, epochs: int,
+    said: str,
+) -> None:  # fmt: skip
+    config = tiny(tiny_files, tmp_path / "run", warmup_epochs=warmup, epochs=epochs)
+    run_search(config, TerminalObserver)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("searching 'tiny'")
+    assert said in lines[:5]
+    assert sum(line.lstrip().startswith(("warmup", "search ")) for line in lines) == warmup + epochs
 
 
 def test_an_existing_run_is_refused_without_resume(tiny_files: Files, tmp_path: Path) -> None:

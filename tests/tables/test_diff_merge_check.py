@@ -39,6 +39,37 @@ def test_a_change_beyond_both_intervals_is_significant() -> None:
     assert diff.changes[0].change == pytest.approx(0.2)
 
 
+def with_anchors(found: LatencyTable) -> LatencyTable:
+    anchors = "; ".join(f"{op.key}={entry.value}" for op, entry in found.entries.items())
+    return found.with_metadata(anchors=anchors)
+
+
+def test_at_table_speed_a_slower_machine_changes_no_op() -> None:
+    before = with_anchors(table({8: 1.0, 16: 2.0, 24: 3.0, 32: 4.0, 40: 5.0}))
+    after = with_anchors(table({8: 1.5, 16: 3.0, 24: 4.5, 32: 6.0, 40: 9.0}))
+    raw = compare(before, after)
+    assert raw.machine_speed is None
+    assert all(change.verdict == "higher" for change in raw.changes)
+    found = compare(before, after, at_table_speed=True)
+    assert found.machine_speed == pytest.approx(1 / 1.5)
+    assert [change.verdict for change in found.changes] == ["same"] * 4 + ["higher"]
+    assert found.changes[-1].change == pytest.approx(0.2)
+
+
+def test_at_table_speed_needs_anchors_and_one_setting() -> None:
+    plain = table({8: 1.0})
+    with pytest.raises(TableError, match="share no anchors"):
+        compare(plain, plain, at_table_speed=True)
+    other = with_anchors(table({8: 1.0}, threads="4"))
+    with pytest.raises(TableError, match="threads is '1' and '4'"):
+        compare(with_anchors(plain), other, force=True, at_table_speed=True)
+
+
+def test_device_options_are_part_of_a_setting() -> None:
+    with pytest.raises(TableError, match="delegate is 'gpu' and 'none'"):
+        compare(table({8: 1.0}, delegate="gpu"), table({8: 1.0}, delegate="none"))
+
+
 def test_the_p_value_is_that_of_a_normal_difference() -> None:
     # Each half-width of 1% is 1.96 standard errors; a log ratio of 1.96 joint ones has p = 0.05.
     error = 0.01 * 2**0.5
