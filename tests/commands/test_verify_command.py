@@ -57,7 +57,7 @@ def measures(monkeypatch: pytest.MonkeyPatch, item: Measurement) -> list[dict[st
 
 
 @pytest.mark.parametrize(
-    ("target", "verdict", "code"), [(10.0, "agrees", 0), (9.75, "undecided", 0), (9.0, "missed", 1)]
+    ("target", "verdict", "code"), [(10.0, "agrees", 0), (9.65, "undecided", 0), (9.0, "missed", 1)]
 )
 def test_the_verdict_decides_the_exit_code(
     files: tuple[Path, Path],
