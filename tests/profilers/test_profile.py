@@ -12,18 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_host import FakeClock, FakeProfiler, cost_ms
+from fake_host import CALL_MS, FakeClock, FakeProfiler, called_ms, row_ms
 
+from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ProfilingError, TableError
 from proxyless_hw.predictors.judgement import judge_intervals
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
+from proxyless_hw.profilers.profiled_table import OVERHEAD_KEY
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of
-from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.tables.table import Entry, LatencyTable
 
 TINY = """
 schema: proxyless-hw-space/1
@@ -77,7 +79,7 @@ def test_exactly_the_ops_the_space_needs_are_in_the_table(tiny: Path) -> None:
 def test_values_are_the_measured_ones(tiny: Path) -> None:
     table, _, _ = run(config_for(tiny))
     for op, entry in table.entries.items():
-        assert entry.value == pytest.approx(cost_ms(Workload("x", op=op)), rel=0.02)
+        assert entry.value == pytest.approx(row_ms(op), rel=0.02)
         assert entry.ci_low is not None
         assert entry.ci_high is not None
         assert entry.ci_low <= entry.value <= entry.ci_high
@@ -98,6 +100,18 @@ def test_the_header_says_how_the_table_was_made_and_how_good_it_is(tiny: Path) -
     assert "visits and sessions" in header["protocol"]
     assert header["quality_sessions"] == "1"
     assert 0 <= float(header["quality_disturbed"]) <= 1
+
+
+def test_a_call_of_the_runtime_is_paid_once_by_a_network(tiny: Path) -> None:
+    """The sum of rows is what the network costs when it is called; anchors are as measured."""
+    table, _, _ = run(config_for(tiny, sessions=3))
+    space = SearchSpace.load(tiny)
+    arch = Architecture.from_choices(space, [0] * len(space.slots))
+    whole = called_ms(Workload("net", arch=arch))
+    assert table.latency_ms(arch) == pytest.approx(whole, rel=0.01)
+    assert float(table.metadata[OVERHEAD_KEY].split()[0]) == pytest.approx(CALL_MS, rel=0.02)
+    for op, value in anchors_of(table).items():
+        assert value == pytest.approx(called_ms(Workload("x", op=op)), rel=0.01)
 
 
 def test_several_resolutions_and_classes_stand_in_one_table(tiny: Path) -> None:
@@ -225,7 +239,7 @@ def test_rows_join_at_the_tables_speed(tiny: Path) -> None:
     assert len(added) > 3
     for op in added:
         entry = filled.entries[op]
-        assert entry.value == pytest.approx(cost_ms(Workload("x", op=op)), rel=0.01)
+        assert entry.value == pytest.approx(row_ms(op), rel=0.01)
         assert entry.ci_low is not None
         assert entry.ci_high is not None
         assert entry.p90 is not None
@@ -240,9 +254,11 @@ def test_a_table_without_anchors_gives_some_of_its_rows(tiny: Path) -> None:
     """An older table: rows of it are measured again, and stand in its header from now on."""
     first = config_for(tiny, sessions=3)
     table, _, _ = run(first)
-    header = {key: value for key, value in table.metadata.items() if key != ANCHORS_KEY}
+    new = (ANCHORS_KEY, OVERHEAD_KEY)
+    header = {key: value for key, value in table.metadata.items() if key not in new}
+    called = {op: Entry(called_ms(Workload("x", op=op))) for op in table.entries}
     older = tiny.parent / "older.csv"
-    LatencyTable(table.entries, header).save(older)
+    LatencyTable(called, header).save(older)
     clock = FakeClock()
     config = config_for(
         tiny, output=tiny.parent / "f.csv", missing_from=str(older), num_classes=7, sessions=3
@@ -250,7 +266,9 @@ def test_a_table_without_anchors_gives_some_of_its_rows(tiny: Path) -> None:
     half_speed = FakeProfiler(clock, slowdown=lambda _: 2.0)
     filled = profile(config, profiler=half_speed, clock=clock)
     (added,) = (op for op in filled.entries if op not in table)
-    assert filled.entries[added].value == pytest.approx(cost_ms(Workload("x", op=added)), rel=0.01)
+    # Its rows hold the call of the runtime, so the new ones do.
+    truth = called_ms(Workload("x", op=added))
+    assert filled.entries[added].value == pytest.approx(truth, rel=0.01)
     assert len(anchors_of(filled)) >= 5
     assert set(anchors_of(filled)) <= set(table.entries)
 

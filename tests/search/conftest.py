@@ -28,6 +28,11 @@ head:
 """
 
 
+@pytest.fixture(scope="session")
+def tiny_yaml() -> str:
+    return TINY_YAML
+
+
 @pytest.fixture
 def tiny_space() -> SearchSpace:
     return SearchSpace.from_yaml(TINY_YAML)

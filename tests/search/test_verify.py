@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY_YAML
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.calibration import CalibrationNetwork, calibration_path
@@ -29,11 +28,11 @@ Factor = Callable[[int], float]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tiny_yaml: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search, not verified yet, with its table and space beside it."""
     folder = tmp_path_factory.mktemp("verify")
-    (folder / "tiny.yaml").write_text(TINY_YAML)
-    space = SearchSpace.from_yaml(TINY_YAML)
+    (folder / "tiny.yaml").write_text(tiny_yaml)
+    space = SearchSpace.from_yaml(tiny_yaml)
     entries = {
         op: Entry(1.0 + 0.03 * index + 0.1 * op.kernel) for index, op in enumerate(space.ops())
     }
