@@ -149,7 +149,7 @@ def measure_sessions(
                     job.reference,
                     job.timing_of(begin, end, left),
                     clock=job.clock,
-                    progress=job.progress,
+                    progress=_overall(job),
                     importance=job.importance,
                     earlier=own,
                     on_round=keep,
@@ -168,6 +168,14 @@ def measure_sessions(
         _check_complete(job, own, job.clock() - start)
         rounds = before + own
     return rounds
+
+
+def _overall(job: MeasurementJob) -> Callable[[Progress], None] | None:
+    """Progress of a session, with the time that the whole measurement has left."""
+    show = job.progress
+    if show is None or job.deadline == float("inf"):
+        return show
+    return lambda item: show(replace(item, left_s=max(0.0, job.deadline - job.clock())))
 
 
 def _reached(job: MeasurementJob, rounds: Sequence[Round]) -> bool:
