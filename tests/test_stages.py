@@ -132,9 +132,9 @@ def test_exported_files_are_kept_once_the_manifest_says_they_are_whole(
     monkeypatch.setattr(stages, "load_source", never)
     (tmp_path / "exports").mkdir()
     with pytest.raises(AssertionError):  # none yet: it begins
-        stages.export_stage(tmp_path, "demo")
+        stages.export_stage(tmp_path, "demo", Heard().talk)
     (tmp_path / "exports" / "manifest.json").write_text("{}")
-    onnx, tflite = stages.export_stage(tmp_path, "demo")
+    onnx, tflite = stages.export_stage(tmp_path, "demo", Heard().talk)
     assert (onnx.name, tflite.name) == ("demo-fp32.onnx", "demo-fp32.tflite")
 
 
@@ -149,7 +149,7 @@ def test_an_exported_file_is_judged_at_the_tables_speed(monkeypatch: pytest.Monk
     monkeypatch.setattr(stages, "measure_for", measure)
     result = {"target_ms": 6.0, "predicted_ms": 6.1}
     table = LatencyTable.load("pixel1")
-    found = stages.verify_stage(Path("demo.onnx"), table, result, 10.0)
+    found = stages.verify_stage(Path("demo.onnx"), table, result, 10.0, Heard().talk)
     assert (found.verdict, found.predicted_ms) == ("agrees", 6.1)
     assert asked["budget_s"] == 10.0
     assert asked["fresh"]
@@ -163,7 +163,7 @@ def test_files_that_no_table_is_for_have_a_budget_too(monkeypatch: pytest.Monkey
         return [MEASURED]
 
     monkeypatch.setattr(stages, "measure_in_fresh_process", measure)
-    assert stages.measure_stage([Path("demo.tflite")], 10.0) == [MEASURED]
+    assert stages.measure_stage([Path("demo.tflite")], 10.0, Heard().talk) == [MEASURED]
     assert (asked[0].timing.budget_s, asked[0].timing.spend) == (10.0, False)
 
 

@@ -257,13 +257,46 @@ def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert any(node["op_type"] == "Gemm" for node in document["nodes"])
 
 
+def test_benchmark_gives_values_at_a_tables_speed_too(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
+    arguments = ("benchmark", path, "--table", table, "--goal", "0.9", "--budget", "8")
+    assert run(*arguments, "--json") == 0
+    document = printed(capsys)
+    ratio = document["table_speed_median"] / document["median"]
+    assert ratio == pytest.approx(document["machine_speed"])
+    assert document["table_speed_ci_low"] <= document["table_speed_median"]
+    assert document["table_speed_median"] <= document["table_speed_ci_high"]
+    assert run(*arguments) == 0
+    assert "at the table's speed" in capsys.readouterr().err
+
+
+def test_benchmark_beside_a_table_is_measured_under_its_setting(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
+    for other in (("--threads", 2), ("--cache", "hot")):
+        assert run("benchmark", path, "--table", table, *other) == 1
+        assert "was measured with" in capsys.readouterr().err
+    header = {k: v for k, v in LatencyTable.load(table).metadata.items() if k != "anchors"}
+    LatencyTable(LatencyTable.load(table).entries, header).save(tmp_path / "older.csv")
+    arguments = ("--table", tmp_path / "older.csv", "--goal", "0.9", "--budget", "5", "--json")
+    assert run("benchmark", path, *arguments) == 0
+    told = capsys.readouterr()
+    assert told.err.count("has no anchors") == 1
+    assert "machine_speed" not in json.loads(told.out)
+
+
 def test_per_op_is_refused_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model.tflite").write_bytes(b"not opened")
     path = tmp_path / "model.tflite"
     assert run("benchmark", path, "--device", "mobile", "--per-op") == 1
-    assert "--per-op is for --device cpu" in capsys.readouterr().err
+    assert "--per-op is measured with --device cpu" in capsys.readouterr().err
 
 
 def test_benchmark_names_a_file_that_is_not_there(

@@ -13,6 +13,7 @@ from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors import verify as module
+from proxyless_hw.profilers import environment
 from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
@@ -113,11 +114,16 @@ def test_the_budget_and_the_device_are_those_that_were_typed(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = measures(monkeypatch, MEASURED)
+    monkeypatch.setattr(environment, "seconds_since_process_start", lambda: 2.0)
     file, table = files
     run("verify", file, "--table", table, "--target-ms", 10, "--budget", 7, "--device", "gpu")
-    assert (asked[0]["budget_s"], asked[0]["device"]) == (7.0, "gpu")
     run("verify", file, "--table", table, "--target-ms", 10)
-    assert (asked[1]["budget_s"], asked[1]["device"]) == (60.0, None)
+    # The process has been running for two seconds; one is kept for the end.
+    assert (asked[0]["budget_s"], asked[0]["device"]) == (4.0, "gpu")
+    assert (asked[1]["budget_s"], asked[1]["device"]) == (57.0, None)
+    monkeypatch.setattr(environment, "seconds_since_process_start", lambda: 100.0)
+    run("verify", file, "--table", table, "--target-ms", 10)
+    assert asked[2]["budget_s"] == 2.0
 
 
 def test_a_file_is_priced_by_the_architecture_it_carries(
