@@ -194,7 +194,7 @@ def test_json_holds_for_several_networks_and_for_an_incomplete_table(
 
 
 @pytest.mark.parametrize(
-    ("target", "verdict"), [(6.2, "agrees"), (6.05, "undecided"), (5.0, "missed")]
+    ("target", "verdict"), [(6.2, "agrees"), (6.0, "undecided"), (5.0, "missed")]
 )
 def test_the_demo_ends_well_whatever_it_finds(
     target: float, verdict: str, monkeypatch: pytest.MonkeyPatch
