@@ -121,7 +121,7 @@ def fit_sessions(values: Sequence[Mapping[int, FloatArray]]) -> Fit:
 def _weights(centres: FloatArray, within: FloatArray, between: FloatArray) -> FloatArray:
     """One over the variance of each session's median; 0 where a workload was not visited."""
     variance = np.where(np.isnan(centres), np.inf, between[:, None] + within)
-    floor = 1e-3 * np.median(variance[np.isfinite(variance)]) + 1e-18
+    floor = 1e-3 * np.median(variance[np.isfinite(variance)]) + 1e-30
     weights: FloatArray = 1 / (variance + floor)
     return weights
 
