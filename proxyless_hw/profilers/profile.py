@@ -191,6 +191,7 @@ def _profile(
         most_sessions=MOST_SESSIONS if config.sessions is None and _in_process(description) else 0,
         repeat=config.repeat,
         progress=progress,
+        say=say,
         clock=clock,
         started=started,
     )

@@ -195,7 +195,7 @@ def _level_half_width(levels: FloatArray, between: float) -> float | None:
     Args:
         levels: shape (sessions,).
         between: variance of one workload between sessions, towards which that of the few levels is
-            drawn.
+            drawn, but not below what they show.
     """
     count = len(levels)
     if count < 2:
@@ -205,6 +205,7 @@ def _level_half_width(levels: FloatArray, between: float) -> float | None:
         spread = min(spread, (1.4826 * float(np.median(np.abs(levels - np.median(levels))))) ** 2)
     freedom = POOLED_FREEDOM + count - 1
     moderated = (POOLED_FREEDOM * between + (count - 1) * spread) / freedom
+    moderated = max(moderated, spread)
     efficiency = np.pi / 2 if count > 2 else 1.0
     return float(_t95(np.array(freedom)) * np.sqrt(efficiency * moderated / count))
 
