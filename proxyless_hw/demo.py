@@ -24,6 +24,7 @@ from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.search.verify import agrees
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import in_unit
 
 PROFILE_SECONDS = 60.0
 DIGITS_CLASSES = 10
@@ -169,10 +170,8 @@ def _measure(onnx: Path, tflite: Path, search: SearchResult) -> tuple[DemoRow, .
 def _record(folder: Path, result: DemoResult) -> None:
     """Adds the measured file to the run: the exported file, not only the network, was timed."""
     measured = result.rows[0].measured
-    facts = {
-        "measured_ms": measured.median_ms,
-        "measured_interval_ms": [measured.ci_low_ms, measured.ci_high_ms],
-    }
+    interval = [measured.ci_low_ms, measured.ci_high_ms]
+    facts = in_unit({"measured": measured.median_ms, "measured_interval": interval}, "ms")
     run = RunFolder(folder)
     arch = Architecture.load(run.architecture)
     replace(arch, provenance={**arch.provenance, **facts}).save(run.architecture)

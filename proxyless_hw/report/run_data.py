@@ -13,6 +13,7 @@ from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import ReportError, SpaceError, TableError
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import figure_key
 
 MANIFEST = Path("exports") / "manifest.json"
 
@@ -90,6 +91,30 @@ class RunData:
         """
         return self.number("top1" if self.kind == "train" else "accuracy")
 
+    @property
+    def cost_unit(self) -> str:
+        """Unit of the target and of what is held against it; ms where the run says nothing."""
+        for document in (self.result, self.config):
+            if document is not None and isinstance(document.get("unit"), str):
+                return str(document["unit"])[:20]
+        return "ms"
+
+    @property
+    def metric(self) -> str:
+        """What the target limits: ``latency`` where the run says nothing."""
+        for document in (self.result, self.config):
+            if document is not None and isinstance(document.get("metric"), str):
+                return str(document["metric"])[:20]
+        return "latency"
+
+    def figure(self, name: str) -> float | None:
+        """A number of result.json in `cost_unit`, as ``target``; None where there is none.
+
+        Raises:
+            ReportError: it is something else.
+        """
+        return self.number(figure_key(self.result or {}, name))
+
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""
         rows = (self.config or {}).get("constraints")
@@ -97,6 +122,16 @@ class RunData:
             if isinstance(row, dict) and row.get("name") == constraint:
                 return str(row.get("unit", "ms"))
         return "ms"
+
+    @property
+    def finalists(self) -> list[dict[str, Any]]:
+        """The finalists, each with what was predicted.
+
+        Raises:
+            ReportError: result.json holds something else.
+        """
+        first = next(iter(self.rows("finalists", [])), {})
+        return self.rows("finalists", [figure_key(first, "predicted")])
 
     def number(self, key: str) -> float | None:
         """A number of result.json; None where it is absent or null.
@@ -205,7 +240,7 @@ def _epoch(line: str, where: str) -> Epoch:
         numbers["holdout_accuracy"] = number_of(validation, "top1", where)
     return Epoch(
         phase=str(row.get("phase", "train")),
-        expected=_numbers(row, "expected_ms", where),
+        expected=_numbers(row, figure_key(row, "expected"), where),
         targets=_numbers(row, "targets", where),
         multiplier=_numbers(row, "multiplier", where),
         alpha=_alpha(row.get("alpha"), where),

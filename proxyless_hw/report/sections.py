@@ -18,7 +18,7 @@ from proxyless_hw.report.reproduce import reproduce
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import alpha_frames, run_figures
 from proxyless_hw.tables.summary import summarise
-from proxyless_hw.units import format_count, format_duration
+from proxyless_hw.units import figure_key, format_count, format_duration
 
 DASH: Final = "–"
 
@@ -93,7 +93,7 @@ def run_page(run: RunData, prefix: str = "run") -> Page:
         _architecture(run, canvases, prefix),
         _search(run, canvases, prefix),
         _alpha(run, canvases, prefix),
-        _latency(canvases, prefix),
+        _costs(run, canvases, prefix),
         _front(run, canvases, prefix),
         _exports(run, prefix),
         _table(run, prefix),
@@ -119,12 +119,9 @@ def _figures(canvases: Mapping[str, Canvas], **captions: str) -> list[Figure]:
     ]
 
 
-def ms(value: float | None, interval: tuple[float, float] | None = None) -> str:
-    """A latency with its interval for a table cell; a dash where there is none."""
-    if value is None:
-        return DASH
-    text = f"{value:.4g} ms"
-    return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
+def amount(value: float | None, unit: str) -> str:
+    """A value with its unit for a table cell; a dash where there is none."""
+    return DASH if value is None else f"{value:.4g} {unit}"
 
 
 def percent(value: float | None) -> str:
@@ -133,17 +130,18 @@ def percent(value: float | None) -> str:
 
 
 def _cards(run: RunData) -> Iterator[Card]:
-    target, predicted = run.number("target_ms"), run.number("predicted_ms")
-    measured, interval = run.number("measured_ms"), run.interval("measured_interval_ms")
+    unit, target, predicted = run.cost_unit, run.figure("target"), run.figure("predicted")
+    measured = run.figure("measured")
+    interval = run.interval(figure_key(run.result or {}, "measured_interval"))
     if target is not None:
-        yield Card(name="target", value=ms(target), note="asked for")
+        yield Card(name="target", value=amount(target, unit), note="asked for")
     if predicted is not None:
-        bounds = run.interval("predicted_interval_ms")
+        bounds = run.interval(figure_key(run.result or {}, "predicted_interval"))
         note = "" if bounds is None else f"90% interval {bounds[0]:.4g} to {bounds[1]:.4g}"
-        yield Card(name="predicted", value=ms(predicted), note=note)
+        yield Card(name="predicted", value=amount(predicted, unit), note=note)
     if measured is not None:
         note = "" if interval is None else f"95% interval {interval[0]:.4g} to {interval[1]:.4g}"
-        yield Card(name="measured", value=ms(measured), note=note)
+        yield Card(name="measured", value=amount(measured, unit), note=note)
     accuracy = run.accuracy
     if accuracy is not None:
         data = run.settings.get("data", "the data")
@@ -216,7 +214,7 @@ def _search(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Sectio
         loss="" if run.kind == "train" else "Of one sampled path per step.",
         accuracy="",
         entropy="How undecided the slots are: it falls as the search makes up its mind.",
-        multiplier="The price the constraint puts on latency.",
+        multiplier="The price the constraint puts on cost.",
     )
     figures = _figures(canvases, **captions)
     if not figures:
@@ -245,7 +243,7 @@ def _alpha(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     )
 
 
-def _latency(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+def _costs(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(
         canvases,
         latency="Bars are intervals.",
@@ -254,19 +252,20 @@ def _latency(canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     )
     if not figures:
         return None
-    return Section(id=f"{prefix}-latency", title="Latency", figures=figures)
+    return Section(id=f"{prefix}-latency", title=run.metric.capitalize(), figures=figures)
 
 
 def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(canvases, pareto="Each point is the exact optimum within its budget.")
-    finalists = run.rows("finalists", ["predicted_ms"])
+    unit = run.cost_unit
+    finalists = run.finalists
     if not figures and not finalists:
         return None
     rows = [
         (
             str(index + 1),
-            ms(row["predicted_ms"]),
-            ms(row.get("measured_ms")),
+            amount(row[figure_key(row, "predicted")], unit),
+            amount(row.get(figure_key(row, "measured")), unit),
             percent(row.get("accuracy")),
         )
         for index, row in enumerate(finalists)
@@ -275,7 +274,7 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         Table(
             title="Input resolutions",
             head=("", "training images", "predicted", "held-out accuracy"),
-            rows=[_resolution(row) for row in run.rows("resolutions", ["resolution"])],
+            rows=[_resolution(row, unit) for row in run.rows("resolutions", ["resolution"])],
             numeric=frozenset((0, 1, 2, 3)),
         )
     ]
@@ -296,10 +295,11 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     )
 
 
-def _resolution(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _resolution(row: Mapping[str, Any], unit: str) -> tuple[str, ...]:
     """A row of the outer choice; a dash where the target could not be reached."""
     pixels = f"{row['resolution']} px", f"{row.get('train_resolution', DASH)} px"
-    return (*pixels, ms(row.get("predicted_ms")), percent(row.get("supernet_accuracy")))
+    predicted = amount(row.get(figure_key(row, "predicted")), unit)
+    return (*pixels, predicted, percent(row.get("supernet_accuracy")))
 
 
 def _exports(run: RunData, prefix: str) -> Section | None:
@@ -348,8 +348,8 @@ def _table(run: RunData, prefix: str) -> Section | None:
     name = str(run.settings.get("table", "the table"))
     return Section(
         id=f"{prefix}-table",
-        title="Latency table",
-        paragraphs=[f"Latencies come from {name}."],
+        title=f"{header.get('metric', 'latency').partition(' ')[0].capitalize()} table",
+        paragraphs=[f"Costs of ops come from {name}."],
         tables=[Table(rows=[(str(key), str(value)) for key, value in rows])],
         note="Half-widths are those of the 95% intervals." if run.table else "",
     )
@@ -384,8 +384,8 @@ def _expected_parts(
         return
     yield "Search curves", "expected" in canvases, "the run has no metrics.jsonl; search with it"
     yield "Choices over time", "alpha" in canvases, "metrics.jsonl holds no path probabilities"
-    measured = run.number("measured_ms") is not None
-    yield "Measured latency", measured, "search with --verify on the table's device"
+    measured = run.figure("measured") is not None
+    yield f"Measured {run.metric}", measured, "search with --verify on the table's device"
     problem = run.table_problem or "the table lacks ops of this network"
-    yield "Latency by block", "breakdown" in canvases, problem
+    yield f"{run.metric.capitalize()} by block", "breakdown" in canvases, problem
     yield "Pareto front", "pareto" in canvases, finish

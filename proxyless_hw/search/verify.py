@@ -47,6 +47,7 @@ def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
         threads=int(header.get("threads", "1")),
         batch_size=int(header.get("batch_size", "1")),
         precision=header.get("precision", "fp32"),  # type: ignore[arg-type]
+        metric=header.get("metric", "latency"),  # type: ignore[arg-type]  # checked when read
     )
     return kind, settings
 
@@ -92,7 +93,7 @@ def verify_search(
         SearchError: the corrected window is empty.
     """
     kind, settings = settings_of(problem.table)
-    target = problem.target_ms
+    target = problem.target
     rounds: list[dict[str, Any]] = []
     correction = 1.0
     for attempt in range(MAX_CORRECTIONS):
@@ -134,7 +135,7 @@ def _derive_corrected(
 ) -> list[Finalist]:
     """Derives with every latency multiplied by the correction: the target divided by it."""
     costs = [constraint.costs for constraint in problem.constraints]
-    targets = [problem.target_ms / correction]
+    targets = [problem.target / correction]
     targets += [constraint.target for constraint in problem.constraints[1:]]
     low, high = costs[0].range
     targets[0] = min(max(targets[0], low), high)
