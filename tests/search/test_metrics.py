@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_YAML
+from tiny_yaml import TINY_YAML
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
