@@ -26,6 +26,7 @@ from proxyless_hw.stages import (
     search_stage,
     verify_stage,
 )
+from proxyless_hw.units import in_unit
 
 PROFILE_SECONDS = 36.0
 SEARCH_SECONDS = 45.0
@@ -123,7 +124,7 @@ def _profile_config(path: Path, seed: int) -> ProfileConfig:
 def _record(folder: Path, verified: Verification) -> None:
     """Adds the measured file to the run: the exported file, not only the network, was timed."""
     value, low, high = verified.decisive
-    facts = {"measured_ms": value, "measured_interval_ms": [low, high]}
+    facts = in_unit({"measured": value, "measured_interval": [low, high]}, verified.unit)
     run = RunFolder(folder)
     arch = Architecture.load(run.architecture)
     replace(arch, provenance={**arch.provenance, **facts}).save(run.architecture)

@@ -36,6 +36,7 @@ from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import figure_key
 
 ShowProgress = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
 
@@ -203,7 +204,8 @@ def verify_stage(
     how = measuring_for(table, budget_s=budget_s, goal=0.006)
     with phase(f"measuring {file.name}", talk.quiet):
         measured = measure_for(table, how, files=[file], fresh=True)[0]
-    return verification_of(float(result["target_ms"]), float(result["predicted_ms"]), measured)
+    target, predicted = (result[figure_key(result, name)] for name in ("target", "predicted"))
+    return verification_of(float(target), float(predicted), measured)
 
 
 def measure_stage(files: Sequence[Path], budget_s: float, talk: Talk) -> list[Measurement]:

@@ -1,6 +1,9 @@
-"""Conversion and formatting of times and counts. Public values are milliseconds."""
+"""Conversion and formatting of times, counts and other costs, and how JSON names their unit."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 def ms_from_us(microseconds: float) -> float:
@@ -25,6 +28,22 @@ def format_ms(value_ms: float) -> str:
     if magnitude >= 1:
         return f"{value_ms:.2f} ms"
     return f"{value_ms * 1e3:.3g} µs"
+
+
+def format_value(value: float, unit: str) -> str:
+    """Formats a value with its unit: latencies as `format_ms`, others as ``7.42 mJ``."""
+    return format_ms(value) if unit == "ms" else f"{value:.4g} {unit}"
+
+
+def in_unit(figures: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """Figures of one unit for JSON, with the unit; in milliseconds also under ``NAME_ms``."""
+    in_ms = {f"{name}_ms": value for name, value in figures.items()} if unit == "ms" else {}
+    return {"unit": unit, **figures, **in_ms}
+
+
+def figure_key(document: Mapping[str, Any], name: str) -> str:
+    """The key of a figure that `in_unit` wrote; older files have ``NAME_ms`` alone."""
+    return f"{name}_ms" if document.get(name) is None and f"{name}_ms" in document else name
 
 
 def format_count(value: float) -> str:

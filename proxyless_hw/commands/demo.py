@@ -76,8 +76,8 @@ def _show(result: DemoResult) -> None:
     table.add_row(
         Path(result.onnx.name).name,
         "ONNX Runtime",
-        f"{result.onnx.target_ms:.3f}",
-        f"{result.onnx.predicted_ms:.3f}",
+        f"{result.onnx.target:.3f}",
+        f"{result.onnx.predicted:.3f}",
         f"{value:.3f}",
         f"{low:.3f} to {high:.3f}",
     )

@@ -15,7 +15,14 @@ from proxyless_hw.progress import phase
 @click.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
-    "--target-ms", "targets", multiple=True, type=float, required=True, help="Repeatable."
+    "--target-ms", "targets_ms", multiple=True, type=float, help="A latency target. Repeatable."
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=float,
+    help="A target in the table's unit, as mJ. Repeatable.",
 )
 @click.option("--table", metavar="CSV", help="Price with another table than the search's own.")
 @click.option(
@@ -34,28 +41,34 @@ def command(**values: Any) -> None:
     """  # fmt: skip
     import json
 
+    from proxyless_hw.search.prepare import asked_target
     from proxyless_hw.search.rederive import load_search_data, open_search, rederive, save_derived
 
+    if not (values["targets"] or values["targets_ms"]):
+        raise click.UsageError("name a target: --target-ms, or --target in the table's unit.")
     started = time.perf_counter()
     quiet = values["quiet"]
     with phase("reading the search and its data", quiet):
         searched = open_search(values["run"], values["table"])
+        table, unit = searched.problem.table, searched.problem.unit
+        in_ms = [asked_target(None, target, table) for target in values["targets_ms"]]
+        targets = [target for target in (*in_ms, *values["targets"]) if target is not None]
         data = load_search_data(searched)
     root = values["output"] or values["run"] / "derived"
     networks = []
-    for target in values["targets"]:
+    for target in targets:
         begun = time.perf_counter()
-        with phase(f"deriving for {target:g} ms", quiet):
+        with phase(f"deriving for {target:g} {unit}", quiet):
             derived = rederive(searched, target, data)
-        folder = root / f"{searched.problem.constraints[0].name}-{target:g}ms"
+        folder = root / f"{searched.problem.constraints[0].name}-{target:g}{unit}"
         save_derived(folder, derived)
         derived.pop("network")
         document = json.loads(derived["architecture"].to_json())
         seconds = round(time.perf_counter() - begun, 2)
         networks.append({**derived, "architecture": document, "seconds": seconds})
         log(
-            f"target {target:g} ms: predicted {derived['predicted_ms']:.4g} ms, accuracy with the "
-            f"supernet's weights {derived['accuracy']:.1%}: {folder / 'architecture.json'}",
+            f"target {target:g} {unit}: predicted {derived['predicted']:.4g} {unit}, accuracy with "
+            f"the supernet's weights {derived['accuracy']:.1%}: {folder / 'architecture.json'}",
             quiet,
         )
     if values["as_json"]:

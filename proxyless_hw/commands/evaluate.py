@@ -30,7 +30,8 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
       proxyless-hw evaluate runs/trained
     """
     from proxyless_hw.search.data import DataConfig, load_data
-    from proxyless_hw.train.driver import choose_device, test_score
+    from proxyless_hw.search.torch_device import choose_device
+    from proxyless_hw.train.driver import test_score
     from proxyless_hw.train.load import load, load_data_config
 
     network = load(run)
@@ -55,7 +56,7 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
             f"{run} tells {classes} classes apart, {data.name} has {data.num_classes}. "
             "Choose the data set it was trained on: --data NAME."
         )
-    device = choose_device(values["device"])
+    device = choose_device(values["device"], TrainingError)
     with phase("evaluating", quiet):
         score = test_score(network.to(device), data, device)
     if as_json:

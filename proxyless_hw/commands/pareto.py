@@ -40,8 +40,8 @@ def command(**values: Any) -> None:
         table.add_column(heading, justify="right")
     for point in points:
         table.add_row(
-            f"{point['budget_ms']:.3f}",
-            f"{point['latency_ms']:.3f}",
+            f"{point['budget']:.3f}",
+            f"{point['value']:.3f}",
             f"{point['log_probability']:.2f}",
         )
     Console().print(table)

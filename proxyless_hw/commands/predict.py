@@ -1,4 +1,4 @@
-"""``proxyless-hw predict``: the latency of networks from tables."""
+"""``proxyless-hw predict``: the cost of networks from tables, in the tables' units."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Predict the latency of a network, with an interval, from a table of measured ops.
+    """Predict what a network costs (latency, or energy), with an interval, from measured ops.
 
     ARCH is a zoo name, an architecture file, a run folder, a published net.config, timm block
     strings, or an ONNX file made of known ops. An ONNX file is priced at its own resolution and
@@ -81,7 +81,8 @@ def command(
     if compare:
         cells, reasons = _compare(networks, archs, predictors, coverage, resolution, num_classes)
         if as_json:
-            echo_json(_matrix(networks, tables, cells, coverage))
+            units = [predictor.table.unit for predictor in predictors]
+            echo_json(_matrix(networks, tables, units, cells, coverage))
         else:
             _print_matrix(networks, tables, cells)
         for reason in reasons:
@@ -105,7 +106,7 @@ def _compare(
     num_classes: int | None,
 ) -> tuple[list[list[Forecast | None]], list[str]]:
     """A forecast a cell; None, and the reason, where a table cannot price a network."""
-    from proxyless_hw.errors import MissingEntryError, PredictorError
+    from proxyless_hw.errors import MissingEntryError, PredictorError, TableError
     from proxyless_hw.predictors.forecast import forecast
     from proxyless_hw.predictors.lookup import check_coverage
 
@@ -117,7 +118,7 @@ def _compare(
         for predictor in predictors:
             try:
                 row.append(forecast(predictor, arch, coverage, resolution, num_classes))
-            except (MissingEntryError, PredictorError) as cause:
+            except (MissingEntryError, PredictorError, TableError) as cause:
                 row.append(None)
                 reasons.append(f"{name} on {predictor.table.name}: {cause}")
         rows.append(row)
@@ -127,6 +128,7 @@ def _compare(
 def _matrix(
     networks: Sequence[str],
     tables: Sequence[str],
+    units: Sequence[str],
     rows: list[list[Forecast | None]],
     coverage: float,
 ) -> dict[str, Any]:
@@ -134,7 +136,13 @@ def _matrix(
         "networks": list(networks),
         "tables": list(tables),
         "coverage": coverage,
-        "latency_ms": [[cell and cell.latency_ms for cell in row] for row in rows],
+        "units": list(units),
+        "values": [[cell and cell.value for cell in row] for row in rows],
+        **(
+            {"latency_ms": [[cell and cell.latency_ms for cell in row] for row in rows]}
+            if set(units) == {"ms"}
+            else {}
+        ),
         "cells": [[cell and cell.to_dict(False) for cell in row] for row in rows],
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
+from proxyless_hw.units import figure_key
 
 if TYPE_CHECKING:
     from proxyless_hw.search.driver import SearchResult
@@ -24,6 +25,9 @@ _COMMAND_ONLY = frozenset(
 @click.option("--space", metavar="SPACE", help="Search space: shipped name or YAML file.")
 @click.option(
     "--target-ms", type=float, help="Latency target; the middle of what is reachable by default."
+)
+@click.option(
+    "--target", type=float, help="The target in the table's unit, as mJ for a table of energy."
 )
 @click.option(
     "--constraint",
@@ -166,7 +170,7 @@ def _configuration(values: dict[str, Any]) -> Any:
 
 def _check_device(settings: dict[str, Any]) -> None:
     from proxyless_hw.search.config import SearchConfig
-    from proxyless_hw.search.verify import check_device_is_here
+    from proxyless_hw.search.measurable import check_device_is_here
     from proxyless_hw.tables.table import LatencyTable
 
     check_device_is_here(LatencyTable.load(settings.get("table", SearchConfig.table)))
@@ -175,16 +179,21 @@ def _check_device(settings: dict[str, Any]) -> None:
 def summary(result: SearchResult) -> str:
     """The result in a few lines for people."""
     document = result.document
-    low, high = document["predicted_interval_ms"]
+    unit = document.get("unit", "ms")
+    target, predicted, expected = (
+        document[figure_key(document, name)] for name in ("target", "predicted", "expected")
+    )
+    low, high = document[figure_key(document, "predicted_interval")]
     lines = [
         f"found: {result.folder / 'architecture.json'}",
-        f"target {document['target_ms']:.4g} ms, predicted {document['predicted_ms']:.4g} ms "
-        f"({low:.4g} to {high:.4g}), expectation at the end {document['expected_ms']:.4g} ms",
+        f"target {target:.4g} {unit}, predicted {predicted:.4g} {unit} "
+        f"({low:.4g} to {high:.4g}), expectation at the end {expected:.4g} {unit}",
     ]
     lines += [_resolution_line(row) for row in document.get("resolutions", ())]
-    if document["measured_ms"] is not None:
-        low, high = document["measured_interval_ms"]
-        lines.append(f"measured {document['measured_ms']:.4g} ms ({low:.4g} to {high:.4g})")
+    measured = document[figure_key(document, "measured")]
+    if measured is not None:
+        low, high = document[figure_key(document, "measured_interval")]
+        lines.append(f"measured {measured:.4g} {unit} ({low:.4g} to {high:.4g})")
     lines += [
         f"accuracy with the supernet's weights {document['accuracy']:.1%} (test), not yet trained",
         f"Next: proxyless-hw train {result.folder} --output {result.folder}/train, or "
@@ -198,6 +207,7 @@ def _resolution_line(row: dict[str, Any]) -> str:
     if "infeasible" in row:
         return f"  at {row['resolution']} px: {row['infeasible']}"
     return (
-        f"  at {row['resolution']} px: predicted {row['predicted_ms']:.4g} ms, held-out accuracy "
+        f"  at {row['resolution']} px: predicted {row[figure_key(row, 'predicted')]:.4g} "
+        f"{row.get('unit', 'ms')}, held-out accuracy "
         f"{row['supernet_accuracy']:.1%} at {row['train_resolution']} px"
     )

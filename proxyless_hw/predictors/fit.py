@@ -129,10 +129,16 @@ class Predictor:
         """The network's calibrated total at its deployment shape, in the table's unit.
 
         Raises:
+            TableError: the costs of a network's ops do not add up (memory).
             MissingEntryError, PredictorError: as `prices`.
         """
         total, blocks = self._sum(arch)
         return self.calibration.apply(total, blocks) if self.calibration else total
+
+    @property
+    def unit(self) -> str:
+        """Unit of every prediction: the table's."""
+        return self.table.unit
 
     def predict_ms(self, arch: Architecture) -> float:
         """The network's latency at its deployment shape.
@@ -145,6 +151,16 @@ class Predictor:
         return self.predict(arch)
 
     def interval_ms(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
+        """Interval of the network's latency; see `interval`.
+
+        Raises:
+            TableError: the table measures something else.
+            PredictorError, MissingEntryError: as `interval`.
+        """
+        self.table.require_metric("latency")
+        return self.interval(arch, coverage)
+
+    def interval(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
         """Interval of the network's total, in the table's unit.
 
         Calibrated: a prediction interval for the measured network, from the calibration networks.
@@ -194,11 +210,14 @@ class Predictor:
         """Prices of every choice of a space, calibration contained.
 
         Raises:
+            TableError: the costs of a network's ops do not add up (memory).
             MissingEntryError, PredictorError: as `prices`.
         """
+        self.table.require_additive()
         return space_costs(space, self.op_ms, self.calibration, resolution, num_classes)
 
     def _sum(self, arch: Architecture) -> tuple[float, int]:
+        self.table.require_additive()
         return float(sum(self.op_ms(arch.ops()).tolist())), count_blocks(arch)
 
     def _half_width(self, ops: Sequence[OpSpec], coverage: float, table_too: bool) -> float:

@@ -11,7 +11,7 @@ from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.fit import ExplainedOp, Predictor, Source
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
-from proxyless_hw.units import format_ms
+from proxyless_hw.units import format_value, in_unit
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,9 @@ class Forecast:
         document: dict[str, Any] = {
             "table": self.table,
             "metric": self.metric,
-            "unit": self.unit,
             "value": self.value,
-            "latency_ms": self.latency_ms,
-            "interval_ms": list(self.interval) if self.interval else None,
+            **({} if self.latency_ms is None else {"latency_ms": self.latency_ms}),
+            **in_unit({"interval": list(self.interval) if self.interval else None}, self.unit),
             "coverage": self.coverage,
             "no_interval": self.no_interval,
             "interval_of": "network" if self.calibration else "sum of ops",
@@ -106,7 +105,8 @@ class Forecast:
                 {
                     "layer": item.layer,
                     "op": item.op.key,
-                    "ms": item.ms,
+                    "value": item.ms,
+                    **({"ms": item.ms} if self.unit == "ms" else {}),
                     "source": item.source,
                     "extrapolated": item.extrapolated,
                 }
@@ -116,7 +116,7 @@ class Forecast:
 
     def number(self, value: float) -> str:
         """A value with its unit, for people."""
-        return format_ms(value) if self.unit == "ms" else f"{value:.3g} {self.unit}"
+        return format_value(value, self.unit)
 
     def text(self) -> str:
         """The value for a cell: a star marks ops that were not measured."""
@@ -154,6 +154,7 @@ def forecast(
 
     Raises:
         MissingEntryError: look-up only, and the table lacks ops; all are named.
+        TableError: the costs of a network's ops do not add up (memory).
         PredictorError: the coverage is not in (0, 1), or ops must be regressed from a table that
             cannot carry a regression.
     """
@@ -162,7 +163,7 @@ def forecast(
     check_coverage(coverage)
     value = predictor.predict(deployed)
     try:
-        interval, no_interval = predictor.interval_ms(deployed, coverage), None
+        interval, no_interval = predictor.interval(deployed, coverage), None
     except PredictorError as cause:
         # The prediction stands without one; the reason is reported with it.
         interval, no_interval = None, str(cause)

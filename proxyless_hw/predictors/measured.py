@@ -235,7 +235,7 @@ def require_same_setting(table: LatencyTable, described: Mapping[str, str]) -> N
     Raises:
         PredictorError: a key of the setting differs; the table's and the present value are named.
     """
-    for key in (*SETTING_KEYS, "delegate", "cache"):
+    for key in (*SETTING_KEYS, "unit", "delegate", "cache"):
         stated, now = table.metadata.get(key), described.get(key)
         if stated is not None and now is not None and str(stated) != str(now):
             raise PredictorError(

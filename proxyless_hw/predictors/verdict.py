@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from proxyless_hw.profilers.measurement import Measurement
-from proxyless_hw.units import format_ms
+from proxyless_hw.units import format_value, in_unit
 
 Verdict = Literal["agrees", "undecided", "missed"]
 
@@ -23,7 +23,7 @@ TOLERANCE: Final = 0.03
 def verdict_of(target: float, median: float, low: float, high: float) -> Verdict:
     """Compares a target with a measurement and its 95% interval, all in one unit.
 
-    A latency budget is an upper bound, so what is faster than the target agrees with it.
+    A target is an upper bound, so what costs less agrees with it.
     """
     if low > target * (1 + TOLERANCE):
         return "missed"
@@ -38,37 +38,45 @@ class Verification:
 
     Attributes:
         name: the network's name or the file's path.
-        target_ms: the target.
-        predicted_ms: what the table says; None where the file does not say what it is made of.
+        target: the target, in the measurement's unit as the prediction is.
+        predicted: what the table says; None where the file does not say what it is made of.
         measured: the measurement; its `table_speed` decides where it is there.
         verdict: ``agrees``, ``undecided`` or ``missed``.
     """
 
     name: str
-    target_ms: float
-    predicted_ms: float | None
+    target: float
+    predicted: float | None
     measured: Measurement
     verdict: Verdict
 
     @property
+    def unit(self) -> str:
+        """Unit of every figure: the measurement's."""
+        return self.measured.unit
+
+    @property
     def decisive(self) -> tuple[float, float, float]:
-        """Value and interval that the verdict was taken from, in ms."""
+        """Value and interval that the verdict was taken from, in `unit`."""
         speed = self.measured.table_speed
         if speed is None:
             return self.measured.median, self.measured.ci_low, self.measured.ci_high
         return speed.median, speed.ci_low, speed.ci_high
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """The JSON form; in milliseconds every figure also as ``NAME_ms``."""
         speed = self.measured.table_speed
+        figures = {
+            "target": self.target,
+            "predicted": self.predicted,
+            "measured": self.measured.median,
+            "measured_interval": [self.measured.ci_low, self.measured.ci_high],
+            "table_speed": None if speed is None else speed.median,
+            "table_speed_interval": None if speed is None else [speed.ci_low, speed.ci_high],
+        }
         return {
             "name": self.name,
-            "target_ms": self.target_ms,
-            "predicted_ms": self.predicted_ms,
-            "measured_ms": self.measured.median,
-            "measured_interval_ms": [self.measured.ci_low, self.measured.ci_high],
-            "table_speed_ms": None if speed is None else speed.median,
-            "table_speed_interval_ms": None if speed is None else [speed.ci_low, speed.ci_high],
+            **in_unit(figures, self.unit),
             "machine_speed": None if speed is None else speed.machine_speed,
             "verdict": self.verdict,
             "tolerance": TOLERANCE,
@@ -77,24 +85,34 @@ class Verification:
     def sentence(self) -> str:
         """Target, prediction, measurement, the machine's speed and the verdict, for people."""
         value, low, high = self.decisive
-        where = "" if self.measured.table_speed is None else " at the table's speed"
-        predicted = (
-            "" if self.predicted_ms is None else f", predicted {format_ms(self.predicted_ms)}"
-        )
+        where = ""
+        if self.measured.table_speed is not None:
+            in_ms = self.unit == "ms"
+            where = " at the table's speed" if in_ms else " corrected by the anchors"
+        predicted = "" if self.predicted is None else f", predicted {self._text(self.predicted)}"
         text = (
-            f"target {format_ms(self.target_ms)}{predicted}, measured {format_ms(value)}{where} "
-            f"(95% interval {format_ms(low)} to {format_ms(high)})"
+            f"target {self._text(self.target)}{predicted}, measured {self._text(value)}{where} "
+            f"(95% interval {self._text(low)} to {self._text(high)})"
         )
         text += speed_sentence(self.measured)
         return f"{text} {self._judgement(value)}"
 
+    def _text(self, value: float) -> str:
+        return format_value(value, self.unit)
+
     def _judgement(self, value: float) -> str:
-        above = value / self.target_ms - 1
+        above = value / self.target - 1
         if self.verdict == "missed":
-            return (
-                f"Missed: {above:.1%} above the target, more than the {TOLERANCE:.0%} allowed. "
+            way_on = (
                 "Derive a faster network (proxyless-hw derive RUN --target-ms ...), or calibrate "
                 "the table and search again."
+                if self.unit == "ms"
+                else "Derive a cheaper network (proxyless-hw derive RUN --target ...), or profile "
+                "the table again and search again."
+            )
+            return (
+                f"Missed: {above:.1%} above the target, more than the {TOLERANCE:.0%} allowed. "
+                f"{way_on}"
             )
         if self.verdict == "undecided":
             return (
@@ -107,32 +125,32 @@ class Verification:
 
 
 def speed_sentence(item: Measurement) -> str:
-    """How the machine's speed has changed since the table was made; ends the sentence before."""
+    """How the machine has changed since the table was made; ends the sentence before."""
     if item.table_speed is None:
         return "."
     speed = item.table_speed.machine_speed
-    change = abs(speed - 1)
-    raw = f"; {format_ms(item.median)} as the machine is now"
-    if change < 0.01:
-        return f"{raw}, as fast as then."
-    word = "slower" if speed < 1 else "faster"
-    return f"{raw}, {change:.0%} {word} than when the table was made."
+    raw = f"; {format_value(item.median, item.unit)} as the machine is now"
+    if item.unit == "ms":
+        change, words, same = speed - 1, ("slower", "faster"), "as fast as then"
+    else:
+        change, words, same = 1 / speed - 1, ("less", "more"), "as much as then"
+    if abs(change) < 0.01:
+        return f"{raw}, {same}."
+    return f"{raw}, {abs(change):.0%} {words[change > 0]} than when the table was made."
 
 
-def verification_of(
-    target_ms: float, predicted_ms: float | None, measured: Measurement
-) -> Verification:
-    """Judges one measurement."""
+def verification_of(target: float, predicted: float | None, measured: Measurement) -> Verification:
+    """Judges one measurement; target and prediction are in its unit."""
     speed = measured.table_speed
     value = (measured.median, measured.ci_low, measured.ci_high)
     if speed is not None:
         value = (speed.median, speed.ci_low, speed.ci_high)
     return Verification(
         name=measured.name,
-        target_ms=target_ms,
-        predicted_ms=predicted_ms,
+        target=target,
+        predicted=predicted,
         measured=measured,
-        verdict=verdict_of(target_ms, *value),
+        verdict=verdict_of(target, *value),
     )
 
 

@@ -248,7 +248,8 @@ class AdbProfiler:
 
     def _local_tool(self) -> Path | None:
         given = Path(self.options.benchmark_model)
-        return given if given.is_file() else None
+        is_here = self.options.benchmark_model != DEFAULT_TOOL and given.is_file()
+        return given if is_here else None
 
     def _tool_path(self) -> str:
         given = self.options.benchmark_model

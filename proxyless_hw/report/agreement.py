@@ -9,13 +9,15 @@ from proxyless_hw.errors import PredictorError, ReportError
 from proxyless_hw.predictors.calibration import calibration_path, network_from
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.charts import Series, scatter_chart
-from proxyless_hw.report.run_data import RunData, number_of
+from proxyless_hw.report.epochs import number_of
+from proxyless_hw.report.run_data import RunData
+from proxyless_hw.units import figure_key
 
 Points = list[tuple[float, float]]
 
 
 def verified(run: RunData) -> Points:
-    """(sum of the table, measured) in ms of the networks that `--verify` measured.
+    """(sum of the table, measured) in the run's unit of the networks that `--verify` measured.
 
     Raises:
         ReportError: result.json holds something else there.
@@ -65,7 +67,9 @@ def agreement_figure(run: RunData) -> Canvas | None:
     if not series:
         return None
     return scatter_chart(
-        "Measured against the sum of the table, ms", series, x_label="sum of the table, ms"
+        f"Measured against the sum of the table, {run.cost_unit}",
+        series,
+        x_label=f"sum of the table, {run.cost_unit}",
     )
 
 
@@ -98,10 +102,10 @@ def gap_sentence(run: RunData) -> str | None:
 def _pair(row: Any, where: str) -> tuple[float, float]:
     if not isinstance(row, dict):
         raise ReportError(f"{where} must hold objects.")
-    predicted = number_of(row, "predicted_ms", where)
-    measured = number_of(row, "measured_ms", where)
+    predicted = number_of(row, figure_key(row, "predicted"), where)
+    measured = number_of(row, figure_key(row, "measured"), where)
     if predicted is None or measured is None:
-        raise ReportError(f"{where} must hold predicted_ms and measured_ms.")
+        raise ReportError(f"{where} must hold predicted and measured values.")
     return predicted, measured
 
 

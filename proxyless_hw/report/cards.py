@@ -6,24 +6,25 @@ from collections.abc import Iterator
 
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.agreement import trained_accuracy
-from proxyless_hw.report.page import Card, ms, percent
+from proxyless_hw.report.page import Card, amount, percent
 from proxyless_hw.report.run_data import RunData
-from proxyless_hw.units import format_count, format_duration
+from proxyless_hw.units import figure_key, format_count, format_duration
 
 
 def cards(run: RunData) -> Iterator[Card]:
     """What was asked and what came out, as far as the run says it."""
-    target, predicted = run.number("target_ms"), run.number("predicted_ms")
-    measured, interval = run.number("measured_ms"), run.interval("measured_interval_ms")
+    unit, result = run.cost_unit, run.result or {}
+    target, predicted, measured = (run.figure(name) for name in ("target", "predicted", "measured"))
+    interval = run.interval(figure_key(result, "measured_interval"))
     if target is not None:
-        yield Card(name="target", value=ms(target), note="asked for")
+        yield Card(name="target", value=amount(target, unit), note="asked for")
     if predicted is not None:
-        bounds = run.interval("predicted_interval_ms")
+        bounds = run.interval(figure_key(result, "predicted_interval"))
         note = "" if bounds is None else f"90% interval {_between(bounds)}"
-        yield Card(name="predicted", value=ms(predicted), note=note)
+        yield Card(name="predicted", value=amount(predicted, unit), note=note)
     if measured is not None:
         note = "" if interval is None else f"95% interval {_between(interval)}"
-        yield Card(name="measured", value=ms(measured), note=note, badge=run.verdict)
+        yield Card(name="measured", value=amount(measured, unit), note=note, badge=run.verdict)
     accuracy = run.accuracy
     if accuracy is not None:
         data = run.settings.get("data", "the data")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from proxyless_hw.errors import MissingEntryError, TableError
+from proxyless_hw.errors import MissingEntryError
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.charts import Level, Series, line_chart
-from proxyless_hw.report.page import DASH, Figure, Table, ms, percent
+from proxyless_hw.report.page import DASH, Figure, Table, amount, percent
 from proxyless_hw.report.preferences import preferences
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import architecture_of
@@ -65,7 +65,9 @@ def convergence(runs: Sequence[RunData]) -> Canvas | None:
     if not curves:
         return None
     levels = [Level(name="target", y=1.0)]
-    return line_chart("Expected latency over target", curves, x_label="epoch", levels=levels)
+    metrics = {run.metric for run in runs}
+    what = metrics.pop() if len(metrics) == 1 else "cost"
+    return line_chart(f"Expected {what} over target", curves, x_label="epoch", levels=levels)
 
 
 def _results(runs: Sequence[RunData]) -> Table:
@@ -79,9 +81,10 @@ def _results(runs: Sequence[RunData]) -> Table:
             (
                 run.name,
                 _device(run.table) if run.table else str(run.settings.get("table", DASH)),
-                ms(run.number("target_ms")),
-                ms(run.number("predicted_ms")),
-                ms(run.number("measured_ms")),
+                *(
+                    amount(run.figure(name), run.cost_unit)
+                    for name in ("target", "predicted", "measured")
+                ),
                 run.verdict or DASH,
                 percent(run.accuracy),
                 parameters,
@@ -99,7 +102,7 @@ def _specialisation(runs: Sequence[RunData]) -> Block | None:
     """Every network priced by every table: what a network made for one device costs elsewhere."""
     tables: dict[str, LatencyTable] = {}
     for run in runs:
-        if run.table is not None and run.table.metric == "latency":
+        if run.table is not None and run.table.metric != "memory":
             tables.setdefault(_device(run.table), run.table)
     networks = [run for run in runs if run.arch is not None]
     if not tables or not networks:
@@ -133,14 +136,16 @@ def _specialisation(runs: Sequence[RunData]) -> Block | None:
 def _price(run: RunData, table: LatencyTable) -> str:
     assert run.arch is not None
     try:
-        return ms(table.latency_ms(run.arch))
-    except (MissingEntryError, TableError):
+        return amount(table.total(run.arch.ops()), table.unit)
+    except MissingEntryError:
         return DASH
 
 
 def _device(table: LatencyTable) -> str:
     header = table.metadata
-    return f"{header.get('device', table.name)}, {header.get('runtime', 'runtime unknown')}"
+    metric = "" if table.metric == "latency" else f", {table.metric}"
+    device = header.get("device", table.name)
+    return f"{device}, {header.get('runtime', 'runtime unknown')}{metric}"
 
 
 def _preferences(runs: Sequence[RunData]) -> Table:

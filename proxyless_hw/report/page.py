@@ -68,12 +68,9 @@ class Page:
     absent: list[str]
 
 
-def ms(value: float | None, interval: tuple[float, float] | None = None) -> str:
-    """A latency with its interval for a table cell; a dash where there is none."""
-    if value is None:
-        return DASH
-    text = f"{value:.4g} ms"
-    return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
+def amount(value: float | None, unit: str) -> str:
+    """A value with its unit for a table cell; a dash where there is none."""
+    return DASH if value is None else f"{value:.4g} {unit}"
 
 
 def percent(value: float | None) -> str:

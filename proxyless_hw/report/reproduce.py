@@ -12,7 +12,16 @@ from proxyless_hw.report.run_data import RunData
 
 SEARCH_OPTIONS: Final = frozenset(
     (
-        *("table", "space", "target_ms", "predictor", "resolution", "num_classes", "data"),
+        *(
+            "table",
+            "space",
+            "target",
+            "target_ms",
+            "predictor",
+            "resolution",
+            "num_classes",
+            "data",
+        ),
         *("data_root", "limit", "train_resolution", "batch_size", "holdout", "workers"),
         *("algorithm", "gradient_mode", "objective", "reward", "warmup_epochs", "epochs", "lr"),
         *("warmup_lr", "alpha_lr", "alpha_every", "rho", "eta", "finalists", "device"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -11,39 +10,15 @@ from typing import Any, Final, Literal, get_args
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import ReportError, SpaceError, TableError
+from proxyless_hw.report.epochs import Epoch, is_number, number_of, read_epochs
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import figure_key
 
 MANIFEST = Path("exports") / "manifest.json"
 
 Verdict = Literal["agrees", "undecided", "missed"]
 VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One line of metrics.jsonl.
-
-    Attributes:
-        phase: ``warmup``, ``search`` or ``train``.
-        train_loss, train_accuracy, holdout_loss, holdout_accuracy: None where not measured.
-        expected: expected cost by constraint.
-        targets: target by constraint.
-        multiplier: by constraint.
-        entropy: mean over the slots, in nats.
-        alpha: path probabilities, slots by candidates; None for an absent candidate.
-    """
-
-    phase: str
-    train_loss: float | None
-    train_accuracy: float | None
-    holdout_loss: float | None
-    holdout_accuracy: float | None
-    expected: Mapping[str, float]
-    targets: Mapping[str, float]
-    multiplier: Mapping[str, float]
-    entropy: float | None
-    alpha: Sequence[Sequence[float | None]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +118,30 @@ class RunData:
             f"{where}.verdict must be one of {', '.join(VERDICTS)}: received {str(word)[:60]!r}."
         )
 
+    @property
+    def cost_unit(self) -> str:
+        """Unit of the target and of what is held against it; ms where the run says nothing."""
+        for document in (self.result, self.config):
+            if document is not None and isinstance(document.get("unit"), str):
+                return str(document["unit"])[:20]
+        return "ms"
+
+    @property
+    def metric(self) -> str:
+        """What the target limits: ``latency`` where the run says nothing."""
+        for document in (self.result, self.config):
+            if document is not None and isinstance(document.get("metric"), str):
+                return str(document["metric"])[:20]
+        return "latency"
+
+    def figure(self, name: str) -> float | None:
+        """A number of result.json in `cost_unit`, as ``target``; None where there is none.
+
+        Raises:
+            ReportError: it is something else.
+        """
+        return self.number(figure_key(self.result or {}, name))
+
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""
         rows = (self.config or {}).get("constraints")
@@ -150,6 +149,16 @@ class RunData:
             if isinstance(row, dict) and row.get("name") == constraint:
                 return str(row.get("unit", "ms"))
         return "ms"
+
+    @property
+    def finalists(self) -> list[dict[str, Any]]:
+        """The finalists, each with what was predicted.
+
+        Raises:
+            ReportError: result.json holds something else.
+        """
+        first = next(iter(self.rows("finalists", [])), {})
+        return self.rows("finalists", [figure_key(first, "predicted")])
 
     def number(self, key: str) -> float | None:
         """A number of result.json; None where it is absent or null.
@@ -216,7 +225,7 @@ def read_run(folder: str | Path) -> RunData:
         arch=Architecture.load(path) if has_arch else None,
         config=config,
         settings=settings,
-        epochs=_epochs(path / "metrics.jsonl"),
+        epochs=read_epochs(path / "metrics.jsonl"),
         result=_document(path / "result.json"),
         table=table,
         table_problem=problem,
@@ -232,78 +241,6 @@ def _document(path: Path) -> dict[str, Any] | None:
     if not isinstance(document, dict):
         raise ReportError(f"{path} must hold a JSON object: received {type(document).__name__}.")
     return document
-
-
-def _epochs(path: Path) -> tuple[Epoch, ...]:
-    if not path.is_file():
-        return ()
-    text = read_text(path, ReportError, path.name)
-    lines = text.splitlines()
-    if not text.endswith("\n"):
-        lines = lines[:-1]  # being written when the disk was full or the power went: no epoch yet
-    return tuple(_epoch(line, f"{path}, line {index}") for index, line in enumerate(lines, 1))
-
-
-def _epoch(line: str, where: str) -> Epoch:
-    row = parse_json(line, ReportError, where)
-    if not isinstance(row, dict):
-        raise ReportError(f"{where} must be a JSON object.")
-    numbers = {
-        name: number_of(row, name, where)
-        for name in ("train_loss", "train_accuracy", "holdout_loss", "holdout_accuracy", "entropy")
-    }
-    validation = row.get("validation")
-    if isinstance(validation, dict):
-        numbers["holdout_loss"] = number_of(validation, "loss", where)
-        numbers["holdout_accuracy"] = number_of(validation, "top1", where)
-    return Epoch(
-        phase=str(row.get("phase", "train")),
-        expected=_numbers(row, "expected_ms", where),
-        targets=_numbers(row, "targets", where),
-        multiplier=_numbers(row, "multiplier", where),
-        alpha=_alpha(row.get("alpha"), where),
-        **numbers,
-    )
-
-
-def _alpha(value: object, where: str) -> list[list[float | None]] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or not value or not all(map(_is_probabilities, value)):
-        raise ReportError(f"{where}: alpha must be rows of probabilities or null.")
-    return value
-
-
-def _is_probabilities(row: object) -> bool:
-    return isinstance(row, list) and all(
-        cell is None or (is_number(cell) and 0 <= cell <= 1) for cell in row
-    )
-
-
-def _numbers(row: dict[str, Any], key: str, where: str) -> dict[str, float]:
-    values = row.get(key) or {}
-    if not isinstance(values, dict) or not all(map(is_number, values.values())):
-        raise ReportError(f"{where}: {key} must map names to numbers.")
-    return {str(name): float(value) for name, value in values.items()}
-
-
-def number_of(row: Mapping[str, Any], key: str, where: str) -> float | None:
-    """A number of a JSON object; None where it is absent or null.
-
-    Raises:
-        ReportError: it is something else.
-    """
-    value = row.get(key)
-    if value is None:
-        return None
-    if not is_number(value):
-        raise ReportError(f"{where}: {key} must be a number: received {str(value)[:60]!r}.")
-    return float(value)
-
-
-def is_number(value: object) -> bool:
-    """Whether a JSON value is a finite number (and no truth value)."""
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _table(settings: dict[str, Any]) -> tuple[LatencyTable | None, str | None]:

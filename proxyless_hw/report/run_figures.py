@@ -17,8 +17,10 @@ from proxyless_hw.report.charts import (
     interval_chart,
     line_chart,
 )
+from proxyless_hw.report.epochs import is_number
 from proxyless_hw.report.figures import architecture_canvas
-from proxyless_hw.report.run_data import RunData, is_number
+from proxyless_hw.report.run_data import RunData
+from proxyless_hw.units import figure_key
 
 MAX_FRAMES: Final = 120
 """Moments of the heat map that are kept; longer runs are thinned evenly."""
@@ -58,14 +60,14 @@ def alpha_frames(run: RunData) -> list[dict[str, Any]]:
 
 
 def block_breakdown(run: RunData) -> list[tuple[str, float]]:
-    """Latency by block in ms: the run's own, else the table's exact entries; [] without either."""
+    """Cost by block: the run's own, else the table's exact entries; [] without either."""
     rows = run.rows("breakdown", ["ms"])
     if rows:
         return [(str(row.get("name", "")), float(row["ms"])) for row in rows]
     if run.table is None or run.arch is None:
         return []
     try:
-        run.table.require_metric("latency")
+        run.table.require_additive()
         run.table.require(run.arch.ops())
     except (MissingEntryError, TableError):
         return []
@@ -114,7 +116,8 @@ def _expected(run: RunData) -> dict[str, Canvas | None]:
         targets = [epoch.targets[name] for epoch in run.epochs if name in epoch.targets]
         levels = [Level(name=f"target {target:.4g} {unit}", y=target) for target in targets[-1:]]
         values = [epoch.expected.get(name) for epoch in run.epochs]
-        title = f"Expected latency, {unit}" if unit == "ms" else f"Expected {name}, {unit}"
+        what = run.metric if unit == run.cost_unit else name
+        title = f"Expected {what}, {unit}"
         key = "expected" if index == 0 else f"expected-{index}"
         charts[key] = _curves(run, title, [(name, values)], levels=levels)
     return charts
@@ -218,42 +221,42 @@ def _margins(run: RunData) -> Canvas | None:
 
 def _latency(run: RunData) -> Canvas | None:
     rows: list[tuple[str, float, float | None, float | None]] = []
-    for key, name in (
-        ("target_ms", "target"),
-        ("expected_ms", "expected"),
-        ("predicted_ms", "predicted"),
-        ("measured_ms", "measured"),
-    ):
-        value = run.number(key)
+    for name in ("target", "expected", "predicted", "measured"):
+        value = run.figure(name)
         if value is not None:
-            interval = run.interval(key.replace("_ms", "_interval_ms"))
+            interval = run.interval(figure_key(run.result or {}, f"{name}_interval"))
             low, high = interval if interval is not None else (None, None)
             rows.append((name, value, low, high))
-    return interval_chart("Target, prediction and measurement", rows, "ms") if rows else None
+    if not rows:
+        return None
+    return interval_chart("Target, prediction and measurement", rows, run.cost_unit)
 
 
 def _breakdown(run: RunData) -> Canvas | None:
     bars = block_breakdown(run)
-    return bar_chart("Latency by block", bars, "ms") if bars else None
+    title = f"{run.metric.capitalize()} by block"
+    return bar_chart(title, bars, run.cost_unit) if bars else None
 
 
 def _pareto(run: RunData) -> Canvas | None:
-    points = run.rows("pareto", ["latency_ms", "log_probability"])
+    first = next(iter(run.rows("pareto", [])), {})
+    cost = "value" if "value" in first else "latency_ms"
+    points = run.rows("pareto", [cost, "log_probability"])
     if not points:
         return None
-    ordered = sorted(points, key=lambda row: row["latency_ms"])
-    target = run.number("target_ms")
+    ordered = sorted(points, key=lambda row: row[cost])
+    target = run.figure("target")
     marks = [] if target is None else [(target, "target")]
     curve = Series(
         name="optimum",
-        x=[row["latency_ms"] * run.correction for row in ordered],
+        x=[row[cost] * run.correction for row in ordered],
         y=[row["log_probability"] for row in ordered],
         dots=True,
     )
     return line_chart(
-        "Best log probability within a latency budget",
+        f"Best log probability within a budget of {run.metric}",
         [curve],
-        x_label="predicted latency, ms",
+        x_label=f"predicted {run.metric}, {run.cost_unit}",
         marks=marks,
     )
 

@@ -12,12 +12,13 @@ from proxyless_hw.report.agreement import gap_sentence
 from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.cards import cards
 from proxyless_hw.report.exports import export_rows, int8_ratio
-from proxyless_hw.report.page import DASH, Figure, Page, Section, Table, ms, percent
+from proxyless_hw.report.page import DASH, Figure, Page, Section, Table, amount, percent
 from proxyless_hw.report.preferences import Preferences, preferences
 from proxyless_hw.report.reproduce import reproduce
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import alpha_frames, chosen_against_the_odds, run_figures
 from proxyless_hw.tables.summary import summarise
+from proxyless_hw.units import figure_key
 
 
 def run_page(run: RunData, prefix: str = "run") -> Page:
@@ -36,7 +37,7 @@ def run_page(run: RunData, prefix: str = "run") -> Page:
         _architecture(run, canvases, prefix),
         _search(run, canvases, prefix),
         _alpha(run, canvases, prefix),
-        _latency(run, canvases, prefix),
+        _costs(run, canvases, prefix),
         _front(run, canvases, prefix),
         _exports(run, prefix),
         _table(run, prefix),
@@ -114,7 +115,7 @@ def _search(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Sectio
         loss="" if run.kind == "train" else "Of one sampled path per step.",
         accuracy="",
         entropy="How undecided the slots are: it falls as the search makes up its mind.",
-        multiplier="The price the constraint puts on latency.",
+        multiplier="The price the constraint puts on cost.",
     )
     figures = _figures(canvases, **captions)
     if not figures:
@@ -159,7 +160,7 @@ def _uncorrected(run: RunData) -> str:
     return f" Predictions are sums of the table times {run.correction:.4g}, as measured."
 
 
-def _latency(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
+def _costs(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(
         canvases,
         latency="Bars are intervals; the expectation is the search's, from the table.",
@@ -168,18 +169,19 @@ def _latency(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Secti
     )
     if not figures:
         return None
-    return Section(id=f"{prefix}-latency", title="Latency", figures=figures)
+    return Section(id=f"{prefix}-latency", title=run.metric.capitalize(), figures=figures)
 
 
 def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:
     figures = _figures(canvases, pareto="Each point is the exact optimum within its budget.")
-    finalists = run.rows("finalists", ["predicted_ms"])
+    unit = run.cost_unit
+    finalists = run.finalists
     if not figures and not finalists:
         return None
     rows = [
         (
             str(index + 1),
-            ms(row["predicted_ms"] * run.correction),
+            amount(row[figure_key(row, "predicted")] * run.correction, unit),
             percent(row.get("accuracy")),
         )
         for index, row in enumerate(finalists)
@@ -188,7 +190,7 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         Table(
             title="Input resolutions",
             head=("", "training images", "predicted", "held-out accuracy"),
-            rows=[_resolution(row) for row in run.rows("resolutions", ["resolution"])],
+            rows=[_resolution(row, unit) for row in run.rows("resolutions", ["resolution"])],
             numeric=frozenset((0, 1, 2, 3)),
         )
     ]
@@ -209,10 +211,11 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     )
 
 
-def _resolution(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _resolution(row: Mapping[str, Any], unit: str) -> tuple[str, ...]:
     """A row of the outer choice; a dash where the target could not be reached."""
     pixels = f"{row['resolution']} px", f"{row.get('train_resolution', DASH)} px"
-    return (*pixels, ms(row.get("predicted_ms")), percent(row.get("supernet_accuracy")))
+    predicted = amount(row.get(figure_key(row, "predicted")), unit)
+    return (*pixels, predicted, percent(row.get("supernet_accuracy")))
 
 
 def _exports(run: RunData, prefix: str) -> Section | None:
@@ -261,8 +264,8 @@ def _table(run: RunData, prefix: str) -> Section | None:
     name = str(run.settings.get("table", "the table"))
     return Section(
         id=f"{prefix}-table",
-        title="Latency table",
-        paragraphs=[f"Latencies come from {name}."],
+        title=f"{header.get('metric', 'latency').partition(' ')[0].capitalize()} table",
+        paragraphs=[f"Costs of ops come from {name}."],
         tables=[Table(rows=[(str(key), str(value)) for key, value in rows])],
         note="Half-widths are those of the 95% intervals." if run.table else "",
     )
@@ -297,8 +300,8 @@ def _expected_parts(
         return
     yield "Search curves", "expected" in canvases, "the run has no metrics.jsonl; search with it"
     yield "Choices over time", "alpha" in canvases, "metrics.jsonl holds no path probabilities"
-    measured = run.number("measured_ms") is not None
-    yield "Measured latency", measured, "search with --verify on the table's device"
+    measured = run.figure("measured") is not None
+    yield f"Measured {run.metric}", measured, "search with --verify on the table's device"
     problem = run.table_problem or "the table lacks ops of this network"
-    yield "Latency by block", "breakdown" in canvases, problem
+    yield f"{run.metric.capitalize()} by block", "breakdown" in canvases, problem
     yield "Pareto front", "pareto" in canvases, finish

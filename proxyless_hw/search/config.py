@@ -27,7 +27,9 @@ class SearchConfig:
     Attributes:
         table: latency table of the deployment device (path or shipped name).
         space: shipped space name or YAML path.
-        target_ms: latency target; the geometric mean of the feasible range when None.
+        target: target in the table's unit (ms, mJ); the geometric mean of the feasible range when
+            neither it nor `target_ms` is given.
+        target_ms: the same for a table of latencies.
         constraints: further constraints as ``name=value``: a table (``pixel1=80``), ``macs=320M``
             or ``parameters=4M``.
         predictor: how the table becomes latencies: ``lookup`` (exact), ``regression``, ``auto``.
@@ -79,6 +81,7 @@ class SearchConfig:
 
     table: str = "tables/pixel1.csv"
     space: str = "imagenet"
+    target: float | None = None
     target_ms: float | None = None
     constraints: tuple[str, ...] = ()
     predictor: PredictorKind = "lookup"
@@ -138,6 +141,7 @@ class SearchConfig:
         for name in ("warmup_epochs", "first_alpha_epoch", "weight_decay", "workers", "seed"):
             _require(self, name, getattr(self, name) >= 0, "must not be negative")
         for name in (
+            "target",
             "target_ms",
             "alpha_lr",
             "clip_norm",
@@ -156,6 +160,11 @@ class SearchConfig:
         for name in ("mul_log_a", "mul_log_b", "mnas_w"):
             _require(self, name, abs(getattr(self, name)) <= 100, "must lie in [-100, 100]")
         _require(self, "absolute_beta", self.absolute_beta < 0, "must be below 0")
+        if self.target is not None and self.target_ms is not None:
+            raise SearchError(
+                f"--target and --target-ms are one setting: received {self.target:g} and "
+                f"{self.target_ms:g}. Leave one of the two out."
+            )
         if self.reward != "constraint" and self.algorithm != "reinforce":
             raise SearchError(
                 f"--reward {self.reward} is a form of REINFORCE's reward: received --algorithm "

@@ -22,8 +22,8 @@ from proxyless_hw.search.distributed import (
     World,
     join_world,
     launched_rank,
+    launched_world_size,
     leave_world,
-    own_device,
 )
 from proxyless_hw.search.finish import (
     Finalist,
@@ -42,7 +42,9 @@ from proxyless_hw.search.run_folder import RunFolder, default_folder
 from proxyless_hw.search.schedule import alpha_lr, alpha_updates
 from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
 from proxyless_hw.search.steps import Context
+from proxyless_hw.search.torch_device import choose_device
 from proxyless_hw.tensor_files import save_tensors
+from proxyless_hw.units import in_unit
 
 ObserverFactory = Callable[[Sequence[Constraint]], SearchObserver]
 
@@ -54,7 +56,8 @@ class SearchResult:
     Attributes:
         folder: the run folder.
         architecture: the derived network at its deployment shape.
-        document: result.json: target_ms, predicted_ms, expected_ms, measured_ms, accuracy, ...
+        document: result.json: metric, unit, target, predicted, expected, measured (in
+            milliseconds also as target_ms, ...), accuracy, ...
         verdict: whether the measurement agreed with the target; None when none was made.
     """
 
@@ -77,18 +80,13 @@ def run_search(
         The result; its files lie in the run folder.
 
     Raises:
-        SearchError: a target out of range, an existing output, an empty window, a NaN loss.
+        SearchError: a target out of range, an existing output, an empty window, a NaN loss, a
+            metric to verify that cannot be measured here.
         MissingEntryError: the table lacks ops of the space.
         InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
     """
     make = observer_factory or (lambda constraints: SearchObserver())
     problem = prepare_problem(config)
-    if config.verify and launched_rank() == 0:
-        from proxyless_hw.search.verify import calibrate_first
-
-        with make(problem.constraints) as observer:
-            if calibrate_first(config, observer):
-                problem = prepare_problem(config)
     folder = _folder(config, problem)
     config = with_output(config, folder.path)
     if launched_rank() > 0:
@@ -100,6 +98,11 @@ def run_search(
         _check_may_run(config, folder)
         if _is_done(config, folder):
             return read_result(folder.path)
+        if config.verify:
+            from proxyless_hw.search.measurable import check_metric_is_measurable
+
+            check_metric_is_measurable(problem.table)
+            problem = _calibrated(config, problem, make)
         with make(problem.constraints) as observer, _events(config, observer) as told:
             try:
                 return _search(config, problem, folder, told, check_held)
@@ -107,6 +110,19 @@ def run_search(
                 raise InterruptedRunError(
                     f"interrupted; every finished epoch is saved. {_resume_hint(folder)}"
                 ) from cause
+
+
+def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> Problem:
+    """The problem with the table calibrated for whole networks, where that is not done yet.
+
+    Several processes prepared the same problem each, so none of them calibrates.
+    """
+    from proxyless_hw.search.verify import calibrate_first
+
+    if launched_world_size() > 1:
+        return problem
+    with make(problem.constraints) as observer:
+        return prepare_problem(config) if calibrate_first(config, observer) else problem
 
 
 @contextlib.contextmanager
@@ -143,7 +159,7 @@ def read_result(run: str | Path) -> SearchResult:
 
 def _folder(config: SearchConfig, problem: Problem) -> RunFolder:
     if config.output is None:
-        name = f"{problem.constraints[0].name}-{problem.target_ms:.4g}ms"
+        name = f"{problem.constraints[0].name}-{problem.target:.4g}{problem.unit}"
         return RunFolder(default_folder(name))
     return RunFolder(Path(config.output))
 
@@ -178,7 +194,7 @@ def _search(
     observer: SearchObserver,
     check_held: Callable[[], None],
 ) -> SearchResult:
-    device = choose_device(config.device)
+    device = choose_device(config.device, SearchError)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     world = join_world(device)
@@ -200,31 +216,6 @@ def _search(
         return _finish(state, context, data, folder, problem, observer, check_held)
     finally:
         leave_world(world)
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device of a name; ``auto`` takes a GPU where there is one.
-
-    Under torchrun, ``cuda`` is a GPU of its own for each process.
-
-    Raises:
-        SearchError: an unknown device, or one that is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu" and torch.backends.mps.is_available():
-            name = "mps"
-    kind = name.partition(":")[0]
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if kind not in available:
-        raise SearchError(f"--device must be cpu, cuda, mps or auto: received '{name[:40]}'.")
-    if not available[kind]:
-        raise SearchError(f"no {kind} device is here. Use --device cpu.")
-    return own_device(torch.device(name))
 
 
 def data_config(config: SearchConfig) -> DataConfig:
@@ -300,7 +291,7 @@ def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> st
     """What is searched, on what, for what, with both shapes; and for how many epochs."""
     return (
         f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
-        f"{data.num_classes} classes; latency counted at {problem.resolution} px, "
+        f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "
         f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
         f"{epochs_line(config)}"
     )
@@ -347,21 +338,28 @@ def _finish(
         test_accuracy = accuracy(best.network, test, context.device)
         pareto = pareto_points(state.supernet, costs[0])
     correction = verification["correction"] if verification else 1.0
-    interval = problem.predictor.interval_ms(best.arch)
+    interval = problem.predictor.interval(best.arch)
+    figures = in_unit(
+        {
+            "target": problem.target,
+            "predicted": problem.predictor.predict(best.arch) * correction,
+            "predicted_interval": [bound * correction for bound in interval],
+            "expected": expectations[0],
+            "measured": verification["measured"] if verification else None,
+            "measured_interval": verification["interval"] if verification else None,
+        },
+        problem.unit,
+    )
     document: dict[str, Any] = {
-        "target_ms": problem.target_ms,
-        "predicted_ms": problem.predictor.predict_ms(best.arch) * correction,
-        "predicted_interval_ms": [bound * correction for bound in interval],
-        "expected_ms": expectations[0],
-        "measured_ms": verification["measured_ms"] if verification else None,
-        "measured_interval_ms": verification["interval_ms"] if verification else None,
+        "metric": problem.table.metric,
+        **figures,
         "accuracy": test_accuracy,
         "supernet_accuracy": best.accuracy,
         "constraints": constraint_report(constraints, best.derived),
         "finalists": [
             {
                 "choices": list(item.derived.choices),
-                "predicted_ms": item.derived.costs[0],
+                **in_unit({"predicted": item.derived.costs[0]}, problem.unit),
                 "log_probability": item.derived.log_probability,
                 "accuracy": item.accuracy,
             }
@@ -372,7 +370,7 @@ def _finish(
         "seconds": round(state.seconds + time.perf_counter() - started, 2),
         "verify": verification,
     }
-    arch = replace(best.arch, provenance=_provenance(document, problem, config))
+    arch = replace(best.arch, provenance=_provenance(figures, problem, config))
     document = {"architecture": parse_architecture(arch), **document}
     network = {key: value.cpu() for key, value in best.network.state_dict().items()}
     save_tensors(folder.network, {"state_dict": network}, SearchError, check_held)
@@ -390,11 +388,11 @@ def parse_architecture(arch: Architecture) -> dict[str, Any]:
     return document
 
 
-def _provenance(document: dict[str, Any], problem: Problem, config: SearchConfig) -> dict[str, Any]:
-    keys = ("target_ms", "predicted_ms", "predicted_interval_ms", "expected_ms")
+def _provenance(figures: dict[str, Any], problem: Problem, config: SearchConfig) -> dict[str, Any]:
     return {
         "table": problem.table.name,
-        **{key: document[key] for key in (*keys, "measured_ms", "measured_interval_ms")},
+        "metric": problem.table.metric,
+        **figures,
         "algorithm": config.algorithm,
         "objective": config.objective,
         "seed": config.seed,
@@ -408,7 +406,8 @@ def _config_document(config: SearchConfig, problem: Problem, data: DataSplits) -
         "table_header": dict(problem.table.metadata),
         "space": problem.space.id,
         "data": config.data,
-        "target_ms": problem.target_ms,
+        "metric": problem.table.metric,
+        **in_unit({"target": problem.target}, problem.unit),
         "resolution": problem.resolution,
         "num_classes": problem.num_classes,
         "training": {

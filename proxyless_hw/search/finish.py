@@ -19,6 +19,7 @@ from proxyless_hw.search.gates import log_probabilities
 from proxyless_hw.search.objective import Constraint
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.supernet import SuperNet
+from proxyless_hw.units import in_unit
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,16 @@ def slot_margins(supernet: SuperNet) -> list[float]:
 
 
 def pareto_points(supernet: SuperNet, costs: CostTable, points: int = 50) -> list[dict[str, Any]]:
-    """The exact optimum at `points` budgets over the feasible range, for result.json."""
+    """The exact optimum at `points` budgets over the feasible range, for result.json.
+
+    ``budget`` and ``value`` are in ``unit``; in milliseconds also under ``budget_ms`` and
+    ``latency_ms``.
+    """
     return [
         {
-            "budget_ms": budget,
-            "latency_ms": item.costs[0],
+            **in_unit({"budget": budget}, costs.unit),
+            "value": item.costs[0],
+            **({"latency_ms": item.costs[0]} if costs.unit == "ms" else {}),
             "log_probability": item.log_probability,
             "choices": list(item.choices),
         }

@@ -171,7 +171,12 @@ class Loop:
             "train_loss": sums.train_loss / max(1, sums.steps),
             "train_accuracy": sums.train_correct / max(1, sums.train_images),
             "holdout_loss": sums.holdout_loss / sums.alpha_steps if sums.alpha_steps else None,
-            "expected_ms": dict(zip(names, values, strict=True)),
+            "expected": dict(zip(names, values, strict=True)),
+            "expected_ms": {
+                constraint.name: value
+                for constraint, value in zip(constraints, values, strict=True)
+                if constraint.costs.unit == "ms"
+            },
             "targets": {constraint.name: constraint.target for constraint in constraints},
             "entropy": float(slot_entropy(p).mean()),
             "multiplier": dict(zip(names, state.multipliers.values, strict=True)),

@@ -92,7 +92,7 @@ class Penalty:
             low = constraint.costs.range[0]
             if min(low, constraint.target) <= 1:
                 raise SearchError(
-                    "mul-log needs every latency and the target above 1: its logarithms change "
+                    "mul-log needs every cost and the target above 1: its logarithms change "
                     f"sign there. '{constraint.name}' reaches down to {low:.3g} "
                     f"{constraint.costs.unit}, target {constraint.target:.3g}. "
                     "Use --objective constraint."

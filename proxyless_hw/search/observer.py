@@ -96,7 +96,7 @@ def epoch_line(metrics: dict[str, Any], constraints: Sequence[Constraint]) -> st
     if metrics["holdout_loss"] is not None:
         text += f"  held-out loss {metrics['holdout_loss']:.3f}"
     for constraint in constraints:
-        value = metrics["expected_ms"][constraint.name]
+        value = metrics["expected"][constraint.name]
         text += f"  E {value:.4g} of {constraint.target:.4g} {constraint.costs.unit}"
         if metrics["phase"] == "search":
             text += f" (lambda {metrics['multiplier'][constraint.name]:+.2f})"

@@ -25,10 +25,11 @@ from proxyless_hw.search.driver import (
     read_result,
     run_search,
 )
-from proxyless_hw.search.prepare import prepare_problem
+from proxyless_hw.search.prepare import asked_target, prepare_problem
 from proxyless_hw.search.run_folder import RunFolder, default_folder
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import in_unit
 
 MIN_TRAINING_PIXELS = 8
 """Smallest training resolution that data sets accept."""
@@ -70,12 +71,13 @@ def search_resolutions(
             f"holds {', '.join(map(str, table.resolutions)) or 'no first layer'}). Profile them, "
             "or name resolutions with --resolution."
         )
-    if config.target_ms is None:
+    target = asked_target(config.target, config.target_ms, table)
+    if target is None:
         raise SearchError(
-            "several resolutions compete for one target: give it with --target-ms (by default a "
-            "target is the middle of what one resolution can reach)."
+            "several resolutions compete for one target: give it with --target-ms, or --target in "
+            "the table's unit (by default a target is the middle of what one resolution can reach)."
         )
-    name = f"{Path(table.name).stem}-{config.target_ms:.4g}ms-resolutions"
+    name = f"{Path(table.name).stem}-{target:.4g}{table.unit}-resolutions"
     folder = RunFolder(default_folder(name) if config.output is None else Path(config.output))
     if folder.is_started() and not config.resume:
         raise SearchError(
@@ -99,8 +101,9 @@ def search_resolutions(
                 row["infeasible"] = str(error)
                 continue
             result = run_search(at, observer_factory)
-            keys = ("predicted_ms", "measured_ms", "supernet_accuracy", "accuracy")
-            row.update({key: result.document[key] for key in keys}, run=f"r{resolution}")
+            figures = {key: result.document[key] for key in ("predicted", "measured")}
+            row.update(in_unit(figures, table.unit), run=f"r{resolution}")
+            row.update({key: result.document[key] for key in ("supernet_accuracy", "accuracy")})
             results.append(result)
         if not results:
             reasons = " ".join(str(row["infeasible"]) for row in rows)

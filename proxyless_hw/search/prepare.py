@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
@@ -32,7 +33,7 @@ class Problem:
         space: the search space.
         table: the first constraint's table.
         predictor: its predictor.
-        constraints: the first is the table's latency at `target_ms`.
+        constraints: the first is the table's cost at `target`.
         resolution: deployment resolution in pixels.
         num_classes: deployment classes.
     """
@@ -45,28 +46,42 @@ class Problem:
     num_classes: int
 
     @property
-    def target_ms(self) -> float:
-        """Target of the first constraint."""
+    def target(self) -> float:
+        """Target of the first constraint, in `unit`."""
         return self.constraints[0].target
+
+    @property
+    def unit(self) -> str:
+        """Unit of the table: ms, mJ."""
+        return self.table.unit
 
 
 def prepare_problem(config: SearchConfig) -> Problem:
     """Loads space and tables and checks that every target can be reached.
 
     Raises:
-        SearchError: a target outside the feasible range (the message gives it).
+        SearchError: a target outside the feasible range (the message gives it), or in another
+            unit than the table.
         MissingEntryError: the table lacks ops of the space; all are named.
+        TableError: a network's cost is no sum of the table's values (memory).
         SpaceError, TableError, PredictorError: a file is malformed.
     """
     space = SearchSpace.load(config.space)
     table = LatencyTable.load(config.table)
     if not config.force:
-        require_usable(table, "search")
+        # A verified search calibrates first what is not calibrated.
+        require_usable(table, "search", networks=not config.verify)
+    asked = asked_target(config.target, config.target_ms, table)
     resolution = deployment_resolution(table, space, config.resolution)
     num_classes = config.num_classes or table.num_classes or space.num_classes
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
-    target = feasible_target(costs, config.target_ms or default_target(costs))
+    # The result has an interval: a table that gives none is refused now, not after training.
+    first = Architecture.from_choices(
+        space, [0] * len(space.slots), resolution=resolution, num_classes=num_classes
+    )
+    predictor.interval(first)
+    target = feasible_target(costs, asked or default_target(costs))
     constraints = [constraint_from(costs, target)]
     for text in config.constraints:
         extra = _extra_constraint(text, config, space, resolution, num_classes)
@@ -76,6 +91,24 @@ def prepare_problem(config: SearchConfig) -> Problem:
     if config.objective != "none":
         _check_window(constraints)
     return Problem(space, table, predictor, tuple(constraints), resolution, num_classes)
+
+
+def asked_target(
+    target: float | None, target_ms: float | None, table: LatencyTable
+) -> float | None:
+    """The target that was asked for, in the table's unit; None when none was.
+
+    Raises:
+        SearchError: milliseconds are asked of a table that measures something else.
+    """
+    if target_ms is None:
+        return target
+    if table.unit != "ms":
+        raise SearchError(
+            f"--target-ms is a latency, and '{table.name}' measures {table.metric} in "
+            f"{table.unit}: received {target_ms:g}. Give the target in {table.unit}: --target VALUE"
+        )
+    return target_ms
 
 
 def deployment_resolution(table: LatencyTable, space: SearchSpace, wanted: int | None) -> int:

@@ -22,6 +22,7 @@ from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space import MAX_CHANNELS
 from proxyless_hw.tensor_files import plain_tensors, save_tensors, whole
+from proxyless_hw.units import in_unit
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,13 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
     config = _settings(document, folder.checkpoint)
     if table is not None:
         config = replace(
-            config, table=table, target_ms=None, resolution=None, num_classes=None, constraints=()
+            config,
+            table=table,
+            target=None,
+            target_ms=None,
+            resolution=None,
+            num_classes=None,
+            constraints=(),
         )
     problem = prepare_problem(config)
     read_checkpoint(folder.checkpoint, problem.space)
@@ -84,12 +91,13 @@ def _settings(document: dict[str, Any], path: Path) -> SearchConfig:
     return config_from(kept, source=str(path))
 
 
-def rederive(searched: Searched, target_ms: float, data: DataSplits) -> dict[str, Any]:
-    """Derives and ranks networks for another target.
+def rederive(searched: Searched, target: float, data: DataSplits) -> dict[str, Any]:
+    """Derives and ranks networks for another target, in the table's unit.
 
     Returns:
-        architecture (an `Architecture`), network, target_ms, predicted_ms, expected_ms (None: no
-        search was run for this target), measured_ms (None), accuracy.
+        architecture (an `Architecture`), network, metric, unit, target, predicted, expected (None:
+        no search was run for this target), measured (None), in milliseconds also as target_ms and
+        so on, and accuracy.
 
     Raises:
         SearchError: the target is out of range, or its window is empty.
@@ -97,25 +105,23 @@ def rederive(searched: Searched, target_ms: float, data: DataSplits) -> dict[str
     problem, config = searched.problem, searched.config
     costs = [constraint.costs for constraint in problem.constraints]
     others = [constraint.target for constraint in problem.constraints[1:]]
-    targets = [feasible_target(costs[0], target_ms), *others]
+    targets = [feasible_target(costs[0], target), *others]
     found = derive_finalists(searched.supernet, costs, targets, config.finalists)
     best = rank(searched.supernet, found, problem, config, data, torch.device("cpu"))[0]
     test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
-    predicted = problem.predictor.predict_ms(best.arch)
+    figures = {"target": target, "predicted": problem.predictor.predict(best.arch)}
+    interval = list(problem.predictor.interval(best.arch))
     provenance = {
         "table": problem.table.name,
-        "target_ms": target_ms,
-        "predicted_ms": predicted,
-        "predicted_interval_ms": list(problem.predictor.interval_ms(best.arch)),
+        "metric": problem.table.metric,
+        **in_unit({**figures, "predicted_interval": interval}, problem.unit),
         "seed": config.seed,
     }
     return {
         "architecture": replace(best.arch, provenance=provenance),
         "network": best.network,
-        "target_ms": target_ms,
-        "predicted_ms": predicted,
-        "expected_ms": None,
-        "measured_ms": None,
+        "metric": problem.table.metric,
+        **in_unit({**figures, "expected": None, "measured": None}, problem.unit),
         "accuracy": accuracy(best.network, test, torch.device("cpu")),
     }
 

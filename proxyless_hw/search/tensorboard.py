@@ -46,7 +46,7 @@ class TensorBoardObserver(SearchObserver):
         for name in ("train_loss", "train_accuracy", "holdout_loss", "entropy"):
             if metrics[name] is not None:
                 self.writer.add_scalar(f"{prefix}/{name}", metrics[name], number)
-        for group in ("expected_ms", "multiplier"):
+        for group in ("expected", "multiplier"):
             for name, value in metrics[group].items():
                 self.writer.add_scalar(f"{prefix}/{group}/{name}", value, number)
         self.writer.flush()

@@ -23,11 +23,9 @@ from proxyless_hw.predictors.measured import (
     measure_calibration_networks,
     measure_for,
     measuring_for,
-    settings_of,
 )
 from proxyless_hw.predictors.verdict import TOLERANCE, Verification, verification_of
 from proxyless_hw.predictors.verify import VERIFY_GOAL
-from proxyless_hw.profilers.environment import host_device
 from proxyless_hw.profilers.measurement import Measurement
 from proxyless_hw.profilers.statistics import middle_of
 from proxyless_hw.search.config import SearchConfig
@@ -40,6 +38,7 @@ from proxyless_hw.search.state import SearchState
 from proxyless_hw.search.steps import Context
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import in_unit
 
 CLOSE_ENOUGH: Final = 0.01
 """A correction smaller than this is not worth deriving again for."""
@@ -58,33 +57,11 @@ WINNER_SHARE: Final = 0.2
 """Shares of the budget of a verification."""
 
 
-def check_device_is_here(table: LatencyTable) -> None:
-    """Checks, before any training, that the table's device is this one.
-
-    Raises:
-        SearchError: it is another; the message says what to do instead.
-        BackendUnavailableError: its device or runtime cannot be reached from here.
-    """
-    kind, device = table.metadata.get("device_kind", ""), table.metadata.get("device", "")
-    if kind == "cpu" and device == host_device():
-        return
-    if kind in ("gpu", "mobile", "command"):
-        from proxyless_hw.profilers.registry import get_profiler
-
-        get_profiler(*settings_of(table)).describe()
-        return
-    raise SearchError(
-        f"--verify measures on the table's device, and '{table.name}' was measured on '{device}' "
-        f"({kind or 'unknown kind'}), not on this machine ({host_device()}). Profile this one: "
-        "proxyless-hw profile --device cpu; or search without --verify, export, and measure there."
-    )
-
-
 def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
     """Calibrates a table for whole networks of the space before a search that will be verified.
 
     A calibration that is there already is used; so is one that was tried and failed, by going on
-    without.
+    without. Tables of another metric than latency are not calibrated.
 
     Returns:
         Whether a calibration was made; the problem then has to be prepared again.
@@ -94,6 +71,11 @@ def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
     """
     table = LatencyTable.load(config.table)
     if not Path(config.table).is_file() or fit_predictor(table).calibration is not None:
+        return False
+    if table.metric != "latency":
+        observer.note(
+            f"tables of {table.metric} are not calibrated: its sums are taken as they are"
+        )
         return False
     observer.note(
         f"the table has no calibration: measuring {CALIBRATION_NETWORKS} networks of the space, "
@@ -144,17 +126,12 @@ class _Round:
         return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "correction": self.correction,
-            "networks": [
-                {
-                    "predicted_ms": value,
-                    "measured_ms": at_table_speed(item)[0],
-                    "interval_ms": list(at_table_speed(item)[1:]),
-                }
-                for value, item in zip(self.predicted, self.measured, strict=True)
-            ],
-        }
+        rows = []
+        for predicted, item in zip(self.predicted, self.measured, strict=True):
+            measured, *interval = at_table_speed(item)
+            figures = {"predicted": predicted, "measured": measured, "interval": interval}
+            rows.append(in_unit(figures, item.unit))
+        return {"correction": self.correction, "networks": rows}
 
 
 def verify_search(
@@ -174,7 +151,7 @@ def verify_search(
     Raises:
         ProfilingError, BackendUnavailableError: the device cannot be measured.
     """
-    table, target, whole_s = problem.table, problem.target_ms, context.config.verify_budget
+    table, target, whole_s = problem.table, problem.target, context.config.verify_budget
     some = _several(state, finalists, problem, context, data)
     title = f"measuring {len(some)} derived networks, up to {whole_s * FINALISTS_SHARE:.0f} s"
     observer.note(title)
@@ -205,9 +182,9 @@ def verify_search(
             archs=[finalists[0].arch],
             fresh=True,
         )[0]
-    table_ms = finalists[0].derived.costs[0]
-    verification = verification_of(target, table_ms * correction, final)
-    return finalists, _document(verification, table_ms, [first], correction, failure, problem)
+    table_sum = finalists[0].derived.costs[0]
+    verification = verification_of(target, table_sum * correction, final)
+    return finalists, _document(verification, table_sum, [first], correction, failure, problem)
 
 
 def _several(
@@ -231,17 +208,25 @@ def _several(
 def _failure(ratio: float, at_least: float, at_most: float, problem: Problem) -> str | None:
     """Why a correction is not made; None where it may be, or where the noise decides nothing."""
     low, high = problem.constraints[0].costs.range
+    unit, in_ms = problem.unit, problem.unit == "ms"
     if at_least > 1 + LARGEST_CORRECTION or at_most < 1 / (1 + LARGEST_CORRECTION):
-        word, factor = ("fast", ratio) if ratio > 1 else ("slow", 1 / ratio)
-        return (
-            f"the table is {factor:.3g} times too {word} for whole networks: calibrate it "
-            f"(proxyless-hw validate --table {problem.table.name} --space {problem.space.id} "
-            "--calibrate) and search again."
+        below, above = ("fast", "slow") if in_ms else ("low", "high")
+        word, factor = (below, ratio) if ratio > 1 else (above, 1 / ratio)
+        way_on = (
+            f"calibrate it (proxyless-hw validate --table {problem.table.name} --space "
+            f"{problem.space.id} --calibrate)"
+            if in_ms
+            else f"profile it again (proxyless-hw profile --metric {problem.table.metric})"
         )
-    if (at_least > 1 or at_most < 1) and not low <= problem.target_ms * AIM / ratio <= high:
+        return (
+            f"the table is {factor:.3g} times too {word} for whole networks: {way_on} and search "
+            "again."
+        )
+    if (at_least > 1 or at_most < 1) and not low <= problem.target * AIM / ratio <= high:
         return (
             f"corrected by the measured factor {ratio:.3f}, the target leaves what the space can "
-            f"reach ({low:.4g} to {high:.4g} ms by the table). Choose another --target-ms."
+            f"reach ({low:.4g} to {high:.4g} {unit} by the table). Choose another "
+            f"{'--target-ms' if in_ms else '--target'}."
         )
     return None
 
@@ -255,8 +240,8 @@ def _forgets(state: SearchState, before: Derived, after: Derived) -> str | None:
         return None
     return (
         f"deriving for the corrected target keeps the most probable choice in {kept:.0%} of the "
-        f"slots instead of {learned:.0%}: the search was for another range of latency. Search "
-        "again now that the table is calibrated."
+        f"slots instead of {learned:.0%}: the search was for another range of costs. Search "
+        "again: with a calibrated table, or for a target divided by the factor."
     )
 
 
@@ -279,13 +264,13 @@ def _derive_again(
 def _derive_corrected(
     state: SearchState, problem: Problem, context: Context, data: DataSplits, correction: float
 ) -> list[Finalist]:
-    """Derives with every latency multiplied by the correction: the target divided by it.
+    """Derives with every cost multiplied by the correction: the target divided by it.
 
     Raises:
         SearchError: the corrected window is empty.
     """
     costs = [constraint.costs for constraint in problem.constraints]
-    targets = [problem.target_ms / correction]
+    targets = [problem.target / correction]
     targets += [constraint.target for constraint in problem.constraints[1:]]
     low, high = costs[0].range
     targets[0] = min(max(targets[0], low), high / AIM)
@@ -296,20 +281,20 @@ def _derive_corrected(
 
 def _document(
     verification: Verification,
-    table_ms: float,
+    table_sum: float,
     rounds: Sequence[_Round],
     correction: float,
     failure: str | None,
     problem: Problem,
 ) -> dict[str, Any]:
     value, low, high = verification.decisive
-    document = verification.to_dict()
+    raw = verification.measured.median
+    figures = {"measured": value, "interval": [low, high], "raw_measured": raw}
+    document = verification.to_dict() | in_unit(figures, verification.unit)
     document |= {
-        "table_ms": table_ms,
+        "table_sum": table_sum,
+        **({"table_ms": table_sum} if verification.unit == "ms" else {}),
         "correction": correction,
-        "measured_ms": value,
-        "interval_ms": [low, high],
-        "raw_measured_ms": verification.measured.median,
         "verdict": "missed" if failure else verification.verdict,
         "agrees": verification.verdict == "agrees" and failure is None,
         "sentence": verification.sentence(),
@@ -331,7 +316,6 @@ def disagreement(document: dict[str, Any]) -> str:
 __all__ = [
     "SearchError",
     "calibrate_first",
-    "check_device_is_here",
     "disagreement",
     "verify_search",
 ]

@@ -211,6 +211,19 @@ class LatencyTable:
                 f"Profile one: proxyless-hw profile --metric {metric}"
             )
 
+    def require_additive(self) -> None:
+        """Checks that what a network costs is the sum of what its ops cost.
+
+        Raises:
+            TableError: it measures memory, of which each op has its own peak.
+        """
+        if self.metric == "memory":
+            raise TableError(
+                f"'{self.name}' measures memory ({self.unit}): each value is the peak of one op, "
+                "and the peak of a network is not the sum of its ops' peaks. Measure whole "
+                "networks: proxyless-hw benchmark ARCH --metric memory"
+            )
+
     def with_metadata(self, **changes: Any) -> LatencyTable:
         """A copy with header keys set (None removes one)."""
         merged = {**self.metadata, **{key: str(value) for key, value in changes.items()}}

@@ -17,8 +17,9 @@ from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
 from proxyless_hw.network.start import identity_start
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
-from proxyless_hw.search.distributed import World, join_world, leave_world, own_device
+from proxyless_hw.search.distributed import World, join_world, leave_world
 from proxyless_hw.search.interrupt import stop_on_signals
+from proxyless_hw.search.torch_device import choose_device
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.load import initialise_from, load
@@ -58,7 +59,7 @@ def run_training(
         InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
         DataError, ArchitectureError: the data or the network cannot be used.
     """
-    device = choose_device(config.device)
+    device = choose_device(config.device, TrainingError)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     world = join_world(device)
@@ -83,29 +84,6 @@ def run_training(
                     ) from cause
     finally:
         leave_world(world)
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device of a name; ``auto`` takes a GPU where there is one.
-
-    Under torchrun, ``cuda`` is a GPU of its own for each process.
-
-    Raises:
-        TrainingError: an unknown device, or one that is not there.
-    """
-    here = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in here.items() if there)
-    kind, _, number = name.partition(":")
-    if kind not in here or (number and not number.isdigit()):
-        raise TrainingError(f"--device must be cpu, cuda, mps or auto: received '{name[:40]}'.")
-    if not here[kind]:
-        raise TrainingError(f"no {kind} device is here. Use --device cpu.")
-    return own_device(torch.device(name))
 
 
 def data_config(config: TrainConfig) -> DataConfig:

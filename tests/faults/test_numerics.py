@@ -340,7 +340,7 @@ def test_a_target_that_nobody_chose_always_has_a_network(tmp_path: Path) -> None
     assert derive(
         np.zeros(problem.constraints[0].costs.mask.shape),
         [problem.constraints[0].costs],
-        [problem.target_ms],
+        [problem.target],
     )
 
 

@@ -105,10 +105,10 @@ def test_verdicts_about_a_target_of_ten(
     assert verdict_of(10.0, median, low, high) == verdict
 
 
-def measured(median: float, speed: TableSpeed | None = None) -> Measurement:
+def measured(median: float, speed: TableSpeed | None = None, unit: str = "ms") -> Measurement:
     return Measurement(
         name="net.onnx", median=median, ci_low=0.99 * median, ci_high=1.01 * median,
-        p90=1.1 * median, min=0.9 * median, unit="ms", rounds=20, samples=200, converged=True,
+        p90=1.1 * median, min=0.9 * median, unit=unit, rounds=20, samples=200, converged=True,
         table_speed=speed,
     )  # fmt: skip
 
@@ -160,6 +160,43 @@ def test_the_sentence_says_the_verdict_and_the_way_on(value: Measurement, words:
     assert words in verification_of(10.0, 10.0, value).sentence()
 
 
+def test_energy_is_judged_in_its_own_unit() -> None:
+    """The machine now takes 24 mJ for what took 12 mJ when the table was made."""
+    found = verification_of(10.0, 10.1, measured(24.0, at(12.0, 0.5), "mJ"))
+    sentence = found.sentence()
+    assert sentence.startswith("target 10 mJ, predicted 10.1 mJ, measured 12 mJ corrected by")
+    assert "24 mJ as the machine is now, 100% more than when the table was made." in sentence
+    assert "derive RUN --target ..." in sentence
+    assert " ms" not in sentence
+    assert "-ms" not in sentence
+    assert "calibrate" not in sentence
+    document = found.to_dict()
+    assert [document[key] for key in ("target", "predicted", "measured", "table_speed")] == [
+        *(10.0, 10.1, 24.0, 12.0)
+    ]
+    assert document["unit"] == "mJ"
+    assert not [key for key in document if key.endswith("_ms")]
+
+
+def test_latency_has_its_figures_under_both_names() -> None:
+    document = verification_of(10.0, 10.1, measured(20.0, at(10.0, 0.5))).to_dict()
+    assert document["unit"] == "ms"
+    for name in ("target", "predicted", "measured", "table_speed", "table_speed_interval"):
+        assert document[name] == document[f"{name}_ms"]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (measured(10.0, at(10.0, 1.0), "mJ"), "10 mJ as the machine is now, as much as then."),
+        (measured(8.0, at(10.0, 1.25), "mJ"), "8 mJ as the machine is now, 20% less than when"),
+        (measured(8.0, at(10.0, 1.25)), "8.00 ms as the machine is now, 25% faster than when"),
+    ],
+)
+def test_a_changed_machine_is_told_in_the_words_of_the_unit(item: Measurement, words: str) -> None:
+    assert words in verification_of(10.0, None, item).sentence()
+
+
 @pytest.mark.parametrize(
     ("document", "verdict"),
     [
@@ -180,8 +217,8 @@ def test_a_verification_is_made_from_what_it_says() -> None:
     make: Callable[..., Verification] = verification_of
     assert make(10.0, None, measured(10.0)) == Verification(
         name="net.onnx",
-        target_ms=10.0,
-        predicted_ms=None,
+        target=10.0,
+        predicted=None,
         measured=measured(10.0),
         verdict="agrees",
     )

@@ -5,27 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny_yaml import TINY_YAML
 
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
-
-TINY_YAML = """
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu6}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 2, act: relu6}
-  - {op: mbconv, kernel: 5, expand: 3, act: relu6}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-  - {width: 16, depth: 1, stride: 2}
-  - {width: 16, depth: 1, stride: 1}
-head:
-  - {op: classifier}
-"""
 
 
 @pytest.fixture

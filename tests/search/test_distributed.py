@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from proxyless_hw.errors import SearchError
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.distributed import World
 from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.torch_device import choose_device
 from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.run_folder import KIND, TrainFolder
@@ -88,7 +89,6 @@ def test_a_process_leaves_its_peers_only_after_all_have_trained(
     assert events == ["trained", "barrier", "leave"]
 
 
-@pytest.mark.parametrize("choose", [search_driver.choose_device, train_driver.choose_device])
 @pytest.mark.parametrize(
     ("asked", "local_rank", "given"),
     [
@@ -97,17 +97,17 @@ def test_a_process_leaves_its_peers_only_after_all_have_trained(
     ],
 )
 def test_each_process_of_torchrun_has_a_gpu_of_its_own(
-    choose: Callable[[str], torch.device],
     asked: str,
     local_rank: str | None,
     given: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if local_rank is not None:
         monkeypatch.setenv("LOCAL_RANK", local_rank)
-    assert choose(asked) == torch.device(given)
+    assert choose_device(asked, SearchError) == torch.device(given)
 
 
 def test_resuming_a_finished_search_ends_on_the_other_processes_too(

@@ -298,7 +298,7 @@ def test_tensorboard_events_hold_the_metrics(tiny_files: Files, tmp_path: Path) 
 def test_a_device_that_is_not_here_is_named_before_any_training(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from proxyless_hw.search.verify import check_device_is_here
+    from proxyless_hw.search.measurable import check_device_is_here
     from proxyless_hw.tables.table import LatencyTable
 
     monkeypatch.setenv("PATH", str(tmp_path))  # no adb

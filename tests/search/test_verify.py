@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_yaml import MANY_YAML
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.calibration import CalibrationNetwork, calibration_path
@@ -25,23 +26,6 @@ from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 Factor = Callable[[int], float]
-# A space with many networks near any latency, so that every window has several.
-SPACE = """
-schema: proxyless-hw-space/1
-id: many
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu6}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 2, act: relu6}
-  - {op: mbconv, kernel: 5, expand: 3, act: relu6}
-zero: true
-stages:
-  - {width: 8, depth: 3, stride: 1}
-  - {width: 16, depth: 3, stride: 2}
-head:
-  - {op: classifier}
-"""
 TARGET = 8.54
 
 
@@ -49,8 +33,8 @@ TARGET = 8.54
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search, not verified yet, with its table and space beside it."""
     folder = tmp_path_factory.mktemp("verify")
-    (folder / "tiny.yaml").write_text(SPACE)
-    space = SearchSpace.from_yaml(SPACE)
+    (folder / "tiny.yaml").write_text(MANY_YAML)
+    space = SearchSpace.from_yaml(MANY_YAML)
     values = {op: 1.0 + (0.6180339887 * index) % 1.0 for index, op in enumerate(space.ops())}
     entries = {op: Entry(value, 0.99 * value, 1.01 * value) for op, value in values.items()}
     header = {
@@ -213,12 +197,13 @@ def test_fewer_than_three_networks_never_decide(
     assert len(device.asked[0]) == 2
 
 
-def problem_of(target: float, low: float = 4.0, high: float = 10.0) -> Any:
-    costs = SimpleNamespace(range=(low, high))
+def problem_of(target: float, unit: str = "ms") -> Any:
+    costs = SimpleNamespace(range=(4.0, 10.0))
     return SimpleNamespace(
-        target_ms=target,
+        target=target,
+        unit=unit,
         constraints=[SimpleNamespace(costs=costs)],
-        table=SimpleNamespace(name="mine.csv"),
+        table=SimpleNamespace(name="mine.csv", metric="latency" if unit == "ms" else "energy"),
         space=SimpleNamespace(id="tiny"),
     )
 
@@ -248,6 +233,23 @@ def test_which_corrections_are_made(
     else:
         assert found is not None
         assert words in found
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "words"),
+    [
+        (9.9, 0.95, "reach (4 to 10 mJ by the table). Choose another --target."),
+        (7.0, 1.5, "1.5 times too low for whole networks: profile it again (proxyless-hw profile"),
+        (7.0, 0.5, "2 times too high for whole networks"),
+    ],
+)
+def test_a_correction_of_energy_is_refused_in_its_own_words(
+    target: float, ratio: float, words: str
+) -> None:
+    found = verify._failure(ratio, 0.999 * ratio, 1.001 * ratio, problem_of(target, "mJ"))
+    assert found is not None
+    assert words in found
+    assert "-ms" not in found
 
 
 @pytest.mark.parametrize(
