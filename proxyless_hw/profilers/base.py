@@ -87,6 +87,8 @@ class Visit:
         p90: 90th percentile of the visit's samples, per call.
         calls: timed calls in total.
         samples: the visit's single samples, per call, where the device gives them.
+        preempted: whether the processor was taken away during a sample, however often it was
+            retaken: a long call is then disturbed although a short reference beside it is not.
     """
 
     value: float
@@ -94,6 +96,7 @@ class Visit:
     p90: float
     calls: int
     samples: tuple[float, ...] = ()
+    preempted: bool = False
 
 
 class Session(Protocol):

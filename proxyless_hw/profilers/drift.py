@@ -81,15 +81,19 @@ class Samples:
 
     @property
     def clean(self) -> NDArray[np.bool_]:
-        """The visits that count, shape (visits,): made while the machine was little disturbed.
+        """The visits that count, shape (visits,): made while the machine was little disturbed and
+        the processor was not taken away.
 
         Of each session at least a quarter of the visits counts, and at least three.
         """
-        kept = self.drift <= CLEAN
+        preempted = np.array([visit.preempted for visit in self.visits], dtype=np.bool_)
+        kept = (self.drift <= CLEAN) & ~preempted
+        # Preempted visits come last: nothing says by how much they are off.
+        order = np.where(preempted, 1e3, 0.0) + self.drift
         for part in np.unique(self.parts):
             members = np.flatnonzero(self.parts == part)
             least = max(LEAST_CLEAN, math.ceil(LEAST_CLEAN_SHARE * len(members)))
-            kept[members[np.argsort(self.drift[members], kind="stable")[:least]]] = True
+            kept[members[np.argsort(order[members], kind="stable")[:least]]] = True
         return kept
 
     def log_values(self, correct: bool) -> dict[int, FloatArray]:

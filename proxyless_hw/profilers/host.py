@@ -129,7 +129,8 @@ class HostSession:
         # What was called last before the first sample is the workload itself, as in a network that
         # runs again and again: what the caches still hold of it then is part of its cost.
         runner.call()
-        samples = [self._undisturbed(runner, calls) for _ in range(self.samples_per_visit[index])]
+        taken = [self._undisturbed(runner, calls) for _ in range(self.samples_per_visit[index])]
+        samples = [value for value, _ in taken]
         ordered = sorted(samples)
         middle = len(ordered) // 2
         return Visit(
@@ -138,18 +139,23 @@ class HostSession:
             p90=ordered[math.ceil(0.9 * len(ordered)) - 1],
             calls=calls * len(samples),
             samples=tuple(samples),
+            preempted=any(disturbed for _, disturbed in taken),
         )
 
-    def _undisturbed(self, runner: Runner, calls: int) -> float:
-        """A sample during which the processor was not taken away, or else the smallest of four."""
+    def _undisturbed(self, runner: Runner, calls: int) -> tuple[float, bool]:
+        """A sample during which the processor was not taken away, or else the smallest of four.
+
+        Returns:
+            The sample, and whether the processor was taken away during it.
+        """
         smallest = math.inf
         for _ in range(PREEMPTION_RETRIES + 1):
             before = self.preempted()
             value = self._sample(runner, calls)
             if self.preempted() == before:
-                return value
+                return value, False
             smallest = min(smallest, value)
-        return smallest
+        return smallest, True
 
     def _sample(self, runner: Runner, calls: int) -> float:
         call, meter = runner.call, self.meter

@@ -211,7 +211,10 @@ def _round_to(record: Round) -> dict[str, Any]:
                 "before": segment.before,
                 "after": segment.after,
                 "visits": [
-                    [name, visit.value, visit.min, visit.p90, visit.calls, list(visit.samples)]
+                    [
+                        *(name, visit.value, visit.min, visit.p90, visit.calls),
+                        *(list(visit.samples), *[True] * visit.preempted),
+                    ]
                     for name, visit in zip(segment.names, segment.visits, strict=True)
                 ],
             }
@@ -233,8 +236,12 @@ def _round_from(record: Mapping[str, Any], path: Path) -> Round:
 
 def _segment_from(segment: Mapping[str, Any]) -> Segment:
     visits = [
-        Visit(float(value), float(low), float(p90), int(calls), tuple(map(float, samples)))
-        for _, value, low, p90, calls, samples in segment["visits"]
+        Visit(
+            *(float(value), float(low), float(p90), int(calls)),
+            tuple(map(float, samples)),
+            preempted=preempted == [True],
+        )
+        for _, value, low, p90, calls, samples, *preempted in segment["visits"]
     ]
     ends = [segment["before"], segment["after"]]
     before, after = (None if end is None else float(end) for end in ends)

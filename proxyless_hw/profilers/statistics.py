@@ -219,22 +219,29 @@ def _t95(freedom: FloatArray) -> FloatArray:
 def middle_of(values: FloatArray, half_widths: FloatArray) -> tuple[float, float]:
     """The median of a few values that should agree, with its 95% half-width.
 
+    The values differ in how well each is known. The standard error of their median is that of the
+    median of normal variables of unequal scale: the few that are known badly hardly move it.
+
     Args:
         values: shape (n,), in logs.
-        half_widths: their own 95% half-widths, shape (n,). How much the values scatter is drawn
-            towards what these say.
+        half_widths: their own 95% half-widths, shape (n,). What the values scatter beyond these
+            is added to each.
 
     Returns:
         The median and its half-width; infinite where no value has a finite one.
     """
-    count = len(values)
     middle = float(np.median(values))
-    known = half_widths[np.isfinite(half_widths)]
-    if not len(known):
+    known = np.isfinite(half_widths)
+    if not known.any():
         return middle, float("inf")
-    scatter = float(np.mean((values - middle) ** 2)) * count / max(1, count - 1)
-    stated = float(np.mean(known**2)) / 4
-    freedom = POOLED_FREEDOM + count - 1
-    variance = (POOLED_FREEDOM * stated + (count - 1) * max(scatter, stated)) / freedom
-    efficiency = np.pi / 2 if count > 2 else 1.0
-    return middle, float(_t95(np.array(freedom)) * np.sqrt(efficiency * variance / count))
+    own = (half_widths[known] / 2) ** 2
+    scatter = (1.4826 * float(np.median(np.abs(values - middle)))) ** 2
+    if len(values) < 4:  # the median absolute deviation of so few says too little
+        scatter = float(np.mean((values - middle) ** 2)) * len(values) / max(1, len(values) - 1)
+    variance = own + max(0.0, scatter - float(np.median(own)))
+    freedom = np.array(POOLED_FREEDOM + len(values) - 1.0)
+    if len(values) < 3:
+        error = np.sqrt(variance.mean() / len(variance))
+    else:
+        error = np.sqrt(np.pi / 2 * len(variance)) / np.sum(1 / np.sqrt(variance + 1e-30))
+    return middle, float(_t95(freedom) * error)

@@ -8,6 +8,7 @@ of its own placement in memory to everything.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,13 +26,14 @@ def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:
 
     The kinds differ in op, kernel, expansion and stride. Of each the op at the lower quartile of
     cost stands for it, because every later measurement pays for its anchors; where there are more
-    kinds than anchors, those spread evenly over the cost are taken.
+    kinds than anchors, those spread evenly over the cost are taken. Ops that are known better than
+    the median op come first: what moves by itself says little about the machine.
 
     Returns:
         Op to value, in the table's unit; all ops of a table that has few.
     """
     kinds: dict[tuple[str, int, float, int], list[OpSpec]] = {}
-    for op in sorted(entries, key=lambda op: (entries[op].value, op.key)):
+    for op in sorted(_steady(entries), key=lambda op: (entries[op].value, op.key)):
         kinds.setdefault((op.op, op.kernel, op.expand, op.stride), []).append(op)
     chosen = [ops.pop(len(ops) // 4) for ops in kinds.values()]
     if len(chosen) < ANCHORS:
@@ -39,6 +41,16 @@ def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:
         chosen += _evenly(rest, ANCHORS - len(chosen))
     chosen.sort(key=lambda op: entries[op].value)
     return {op: entries[op].value for op in _evenly(chosen, ANCHORS)}
+
+
+def _steady(entries: Mapping[OpSpec, Entry]) -> list[OpSpec]:
+    """The better known half of the ops, where that is enough and intervals are there."""
+    widths = [entry.half_width for entry in entries.values()]
+    known = [width for width in widths if width is not None]
+    if len(known) < 2 * ANCHORS or len(known) < len(widths):
+        return list(entries)
+    limit = statistics.median(known)
+    return [op for op, width in zip(entries, known, strict=True) if width <= limit]
 
 
 def _evenly(ops: Sequence[OpSpec], count: int) -> list[OpSpec]:

@@ -213,7 +213,18 @@ def test_the_middle_of_a_few_values_is_their_median_with_what_they_scatter() -> 
     assert middle == pytest.approx(0.1)
     agreeing, narrow = middle_of(np.array([0.1, 0.11, 0.09, 0.105, 0.1]), np.full(5, 0.01))
     assert agreeing == pytest.approx(0.1)
-    assert narrow < 0.02 < width
+    # One that moves by itself moves neither the median nor much of its interval.
+    assert narrow <= width < 0.03
+
+
+def test_the_middle_of_values_that_agree_is_known_as_theory_says() -> None:
+    generator = np.random.default_rng(5)
+    scales = np.array([0.006] * 6 + [0.03] * 2)
+    found = [middle_of(generator.normal(0.0, scales), 2 * scales) for _ in range(2000)]
+    held = np.mean([abs(middle) <= width for middle, width in found])
+    assert 0.93 <= held <= 0.995
+    spread = np.std([middle for middle, _ in found])
+    assert np.median([width for _, width in found]) == pytest.approx(2.2 * spread, rel=0.35)
 
 
 def test_the_middle_holds_the_truth_as_often_as_it_says() -> None:
