@@ -3,7 +3,9 @@
 Options (`ProfilerSettings.options`):
 
     serial            the phone's serial; without it ANDROID_SERIAL, or the only phone
-    delegate          default, none, xnnpack, gpu or nnapi
+    delegate          default, none, xnnpack, gpu, nnapi, npu or external
+    delegate_library  path on the phone of an external delegate, or of an NPU's dispatch library
+    delegate_options  an external delegate's options, as key:value;key:value
     delegate_partial  'allow' accepts models of which the CPU ran a part
     taskset           hexadecimal processor mask, as f0 (or use --cpus)
     benchmark_model   the tool: a path on the phone (/data/local/tmp/benchmark_model), or a local
@@ -27,7 +29,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.adb_device import (
     QUERY_SECONDS,
@@ -39,17 +41,16 @@ from proxyless_hw.profilers.adb_device import (
     parse_state,
 )
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.benchmark_model import (
-    BenchmarkRun,
-    check_delegate,
-    delegate_flags,
-    delegate_use,
-    failure_reason,
-    parse_output,
-)
+from proxyless_hw.profilers.benchmark_model import failure_reason
 from proxyless_hw.profilers.model_files import write_model_files
-from proxyless_hw.profilers.phone_loop import LoopRun, loop_script, split_runs
-from proxyless_hw.units import ms_from_us
+from proxyless_hw.profilers.phone_flags import (
+    benchmark_flags,
+    number,
+    runtime_name,
+    tool_command,
+)
+from proxyless_hw.profilers.phone_loop import loop_script, split_runs
+from proxyless_hw.profilers.phone_runs import PhoneFacts, PhoneRun, read_loop_run
 
 PHONE_FOLDER: Final = "/data/local/tmp"
 DEFAULT_TOOL: Final = f"{PHONE_FOLDER}/benchmark_model"
@@ -64,126 +65,6 @@ _QUERIES: Final = (
     "getprop ro.board.platform",
     "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null",
 )
-
-
-def benchmark_flags(settings: ProfilerSettings) -> list[str]:
-    """The tool's flags for a setting.
-
-    Raises:
-        ProfilingError: an option is no number of its range, or the delegate is unknown.
-    """
-    options = settings.options
-    flags = [
-        f"--num_threads={settings.threads}",
-        f"--num_runs={number(options, 'runs', 10, 1, 1e6):.0f}",
-        f"--min_secs={number(options, 'min_secs', 0.05, 0, 3600):g}",
-        f"--max_secs={number(options, 'max_secs', 20, 0.01, 3600):g}",
-        f"--warmup_runs={number(options, 'warmup_runs', 3, 0, 1e6):.0f}",
-        f"--warmup_min_secs={number(options, 'warmup_min_secs', 0.02, 0, 3600):g}",
-    ]
-    if settings.metric == "memory":
-        flags.append("--report_peak_memory_footprint=true")
-    return flags + list(delegate_flags(options.get("delegate", "default")))
-
-
-def tool_command(settings: ProfilerSettings, tool: str) -> list[str]:
-    """The tool behind ``taskset`` where a mask is asked for.
-
-    Raises:
-        ProfilingError: the mask is not hexadecimal.
-    """
-    mask = settings.options.get("taskset")
-    if mask is None and settings.cpus is not None:
-        mask = f"{sum(1 << cpu for cpu in settings.cpus):x}"
-    if mask is None:
-        return [tool]
-    if not re.fullmatch(r"[0-9a-fA-F]{1,16}", mask):
-        raise ProfilingError(
-            f"--taskset must be a hexadecimal mask without 0x, as f0: received '{mask[:40]}'."
-        )
-    return ["taskset", mask, tool]
-
-
-def runtime_name(settings: ProfilerSettings) -> str:
-    """Runtime of a table: the delegate is part of the setting."""
-    delegate = settings.options.get("delegate", "default")
-    return "tflite" if delegate == "default" else f"tflite-{delegate}"
-
-
-def number(options: Mapping[str, str], key: str, default: float, low: float, high: float) -> float:
-    """A numeric option.
-
-    Raises:
-        ProfilingError: it is no number from `low` to `high`.
-    """
-    text = options.get(key)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise ProfilingError(
-            f"--option {key} must be a number from {low:g} to {high:g}: received '{text[:40]}'."
-        )
-    return value
-
-
-def visit_from_run(run: BenchmarkRun, metric: str, name: str) -> tuple[Visit, str]:
-    """One visit from one run of the tool, and which statistic its value is.
-
-    Raises:
-        ProfilingError: the build does not print what the metric needs.
-    """
-    stats = run.measured
-    if metric == "memory":
-        peak = run.peak_memory_mb
-        if peak is None:
-            raise ProfilingError(
-                f"this benchmark_model does not print its peak memory ({name}); a newer one does."
-            )
-        return Visit(value=peak, min=peak, p90=peak, calls=stats.count or 1), "peak"
-    middle = stats.avg if stats.median is None else stats.median
-    upper = stats.max if stats.p95 is None else stats.p95
-    visit = Visit(
-        value=ms_from_us(middle),
-        min=ms_from_us(stats.min),
-        p90=ms_from_us(upper),
-        calls=stats.count or 1,
-    )
-    return visit, "mean" if stats.median is None else "median"
-
-
-def read_loop_run(run: LoopRun, settings: ProfilerSettings, name: str) -> tuple[Visit, str]:
-    """Checks one model's turn in a loop and reads its visit.
-
-    Raises:
-        BackendUnavailableError: the tool is not there or may not be run.
-        ProfilingError: it failed on this model, its delegate did not do the work, or its output
-            cannot be read.
-    """
-    if run.exit_code in (126, 127):
-        raise BackendUnavailableError(
-            f"{settings.options.get('benchmark_model', 'benchmark_model')} cannot be run on the "
-            f"device: {failure_reason(run.output)}. Get TFLite's prebuilt one for its processor "
-            "and give it with --option benchmark_model=FILE, which copies it there."
-        )
-    if run.exit_code is None:
-        raise ProfilingError(
-            f"the run of {name} did not end: {failure_reason(run.output)}. Measure it again."
-        )
-    delegate = settings.options.get("delegate", "default")
-    allow = settings.options.get("delegate_partial") == "allow"
-    if run.exit_code == 0 or delegate_use(run.output) == "refused":
-        check_delegate(run.output, delegate, allow, name)
-    if run.exit_code:
-        died = f" (signal {run.exit_code - 128})" if run.exit_code > 128 else ""
-        raise ProfilingError(
-            f"benchmark_model failed on {name} with exit code {run.exit_code}{died}: "
-            f"{failure_reason(run.output)}"
-        )
-    return visit_from_run(parse_output(run.output, name), settings.metric, name)
 
 
 class AdbProfiler:
@@ -201,6 +82,7 @@ class AdbProfiler:
         self.sleep = sleep
         self._device: AdbDevice | None = None
         self._visit_statistic: str | None = None
+        self._facts = PhoneFacts()
 
     @property
     def device(self) -> AdbDevice:
@@ -218,7 +100,7 @@ class AdbProfiler:
         """Header fields of a table made here (see `Profiler.describe`).
 
         After a session's first visit ``visit_statistic`` says whether single visits gave medians
-        or, from older builds of the tool, means.
+        or, from older builds of the tool, means, and ``ran_on`` which delegate ran the nodes.
         """
         settings = self.settings
         benchmark_flags(settings)
@@ -243,7 +125,7 @@ class AdbProfiler:
         }
         if self._visit_statistic is not None:
             described["visit_statistic"] = self._visit_statistic
-        return described
+        return {**described, **self._facts.header()}
 
     def _query(self) -> list[str]:
         script = "; ".join(f"{query}; echo" for query in _QUERIES)
@@ -301,7 +183,7 @@ class AdbProfiler:
             flags,
             self.settings,
             self.sleep,
-            self._note_statistic,
+            self._note,
         )
         with ExitStack() as cleanup:
             cleanup.callback(session.close)
@@ -309,13 +191,15 @@ class AdbProfiler:
             cleanup.pop_all()
         return session
 
-    def _note_statistic(self, statistic: str, name: str) -> None:
+    def _note(self, run: PhoneRun, name: str) -> None:
+        statistic = run.statistic
         if self._visit_statistic not in (None, statistic):
             raise ProfilingError(
                 f"benchmark_model gave a {self._visit_statistic} before and a {statistic} for "
                 f"{name}; one table holds one statistic. Was the tool replaced meanwhile?"
             )
         self._visit_statistic = statistic
+        self._facts.note(run, name)
 
 
 class AdbSession:
@@ -331,7 +215,7 @@ class AdbSession:
         flags: Sequence[str],
         settings: ProfilerSettings,
         sleep: Callable[[float], None],
-        note_statistic: Callable[[str, str], None],
+        note: Callable[[PhoneRun, str], None],
     ) -> None:
         self.device = device
         self.folder = folder
@@ -341,7 +225,7 @@ class AdbSession:
         self.flags = list(flags)
         self.settings = settings
         self.sleep = sleep
-        self.note_statistic = note_statistic
+        self.note = note
         options = settings.options
         self.max_battery_c = number(options, "max_battery_c", 42, 20, 80)
         self.cool_down_s = number(options, "cool_down_s", 600, 0, 86400)
@@ -360,7 +244,11 @@ class AdbSession:
             return []
         self._cool_down()
         script = loop_script(
-            [self.models[index] for index in order], self.command, self.flags, STATE_COMMANDS
+            [self.models[index] for index in order],
+            self.command,
+            self.flags,
+            STATE_COMMANDS,
+            f"{self.folder}/run",
         )
         result = self.device.shell(script, self.run_s * len(order))
         output = split_runs(result.stdout)
@@ -368,9 +256,9 @@ class AdbSession:
         for index, run in zip(order, output.runs, strict=False):
             if run.exit_code is None:
                 break
-            visit, statistic = read_loop_run(run, self.settings, self.names[index])
-            self.note_statistic(statistic, self.names[index])
-            visits.append(visit)
+            done = read_loop_run(run, self.settings, self.names[index])
+            self.note(done, self.names[index])
+            visits.append(done.visit)
         if len(visits) != len(order) or not output.finished:
             raise ProfilingError(
                 f"the phone's loop stopped after {len(visits)} of {len(order)} models (adb exit "

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.profilers.adb import DEFAULT_TOOL, benchmark_flags, tool_command
+from proxyless_hw.profilers.adb import DEFAULT_TOOL
 from proxyless_hw.profilers.base import Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.model_files import write_model_files
+from proxyless_hw.profilers.phone_flags import benchmark_flags, tool_command
 from proxyless_hw.profilers.phone_loop import loop_script
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops
 from proxyless_hw.space import SearchSpace
@@ -37,7 +38,7 @@ DEFAULT_ROUNDS: Final = 15
 MAX_ROUNDS: Final = 999
 
 _TOOL = '"$TOOL"'
-_OPTION_KEYS = ("delegate", "delegate_partial", "taskset")
+_OPTION_KEYS = ("delegate", "delegate_library", "delegate_options", "delegate_partial", "taskset")
 
 
 def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_ROUNDS) -> int:
@@ -159,7 +160,9 @@ def _script(manifest: dict[str, Any], command: Sequence[str], flags: Sequence[st
         parts.append(
             f"if [ ! -e {log} ]; then\n"
             f'echo "round {number} of {total}" >&2\n'
-            "{\n" + loop_script(models, " ".join(command), flags) + f"}} > logs/part.txt\n"
+            "{\n"
+            + loop_script(models, " ".join(command), flags, (), "logs/run")
+            + f"}} > logs/part.txt\n"
             f"mv logs/part.txt {log}\nfi\n"
         )
     parts.append(_SCRIPT_TAIL)

@@ -11,12 +11,12 @@ from typing import Any, Final, NoReturn
 from proxyless_hw._version import __version__
 from proxyless_hw.documents import parse_json
 from proxyless_hw.errors import TableError
-from proxyless_hw.profilers.adb import read_loop_run, runtime_name
 from proxyless_hw.profilers.base import ProfilerSettings, Visit
-from proxyless_hw.profilers.benchmark_model import delegate_flags
 from proxyless_hw.profilers.bundle import MAX_ROUNDS, SCHEMA, log_name, visited
 from proxyless_hw.profilers.drift import Round, Segment
+from proxyless_hw.profilers.phone_flags import runtime_name
 from proxyless_hw.profilers.phone_loop import split_runs
+from proxyless_hw.profilers.phone_runs import DelegateChoice, PhoneFacts, read_loop_run
 from proxyless_hw.profilers.profile import entry_of, protocol_line
 from proxyless_hw.profilers.quality import quality_block
 from proxyless_hw.profilers.timing import TimingConfig, estimates
@@ -61,18 +61,20 @@ def read_bundle(directory: Path) -> LatencyTable:
     device = _read_device(directory, manifest)
     rounds: list[Round] = []
     statistics: set[str] = set()
+    facts = PhoneFacts()
     for number, segments in enumerate(manifest.rounds, start=1):
         path = directory / "logs" / log_name(number)
         if path.exists() or path.is_symlink():
             text = _read(directory, f"logs/{path.name}", MAX_LOG_BYTES)
-            rounds.append(_read_round(text, path, manifest, segments, statistics))
+            rounds.append(_read_round(text, path, manifest, segments, statistics, facts))
     if not rounds:
         raise TableError(
             f"{directory / 'logs'} holds no finished round. Run run.sh on the device first."
         )
     if len(statistics) > 1:
         raise TableError(
-            f"{directory}: some rounds give medians, some means; one table holds one statistic. "
+            f"{directory}: its rounds give {' and '.join(sorted(statistics))}; one table holds one "
+            "statistic. "
             "Run all rounds with one build of benchmark_model."
         )
     used = sorted({index for segments in manifest.rounds for part in segments for index in part})
@@ -85,6 +87,7 @@ def read_bundle(directory: Path) -> LatencyTable:
             **manifest.header,
             "statistic": "median",
             "visit_statistic": statistics.pop(),
+            **facts.header(),
             "protocol": f"bundle of {len(rounds)} rounds; {protocol_line(manifest.timing)}",
             "source": f"bundle {manifest.id} read by proxyless-hw {__version__}",
             **quality_block(measured, rounds, None, None, manifest.timing),
@@ -99,6 +102,7 @@ def _read_round(
     manifest: _Manifest,
     segments: tuple[tuple[int, ...], ...],
     statistics: set[str],
+    facts: PhoneFacts,
 ) -> Round:
     output = split_runs(text)
     order = visited([list(segment) for segment in segments], manifest.reference)
@@ -109,12 +113,14 @@ def _read_round(
         )
     visits: list[Visit] = []
     for index, run in zip(order, output.runs, strict=True):
-        visit, statistic = read_loop_run(run, manifest.settings, manifest.names[index])
+        done = read_loop_run(run, manifest.settings, manifest.names[index])
+        visit = done.visit
+        facts.note(done, manifest.names[index])
         if not visit.value > 0:
             raise TableError(
                 f"{path}: a measured value is positive: {manifest.names[index]} gave {visit.value}."
             )
-        statistics.add(statistic)
+        statistics.add(done.statistic)
         visits.append(visit)
     parts = []
     place = 0
@@ -251,7 +257,7 @@ class _ManifestReader:
         options = document.get("options", {})
         if not isinstance(options, dict) or not all(isinstance(v, str) for v in options.values()):
             self.fail("options", "must be a mapping of texts", options)
-        delegate_flags(options.get("delegate", "default"))
+        DelegateChoice.of(options).flags()
         return {str(key)[:80]: value[:200] for key, value in options.items()}
 
     def text(self, document: dict[str, Any], key: str) -> str:

@@ -25,11 +25,11 @@ from typing import Final, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
 from proxyless_hw.files import scratch_folder
-from proxyless_hw.profilers.adb import number
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.bounded_process import ProcessOutput, last_group, run_bounded
 from proxyless_hw.profilers.environment import fingerprint
 from proxyless_hw.profilers.model_files import MODEL_FORMATS, ModelFormat, write_model_files
+from proxyless_hw.profilers.phone_flags import number
 
 DEFAULT_PATTERN: Final = r"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*ms\b"
 PLACE: Final = "{model}"
