@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OPTION_NAMES = ("serial", "command", "pattern", "delegate", "taskset", "model_format")
+_OPTION_NAMES = (
+    "serial",
+    "command",
+    "pattern",
+    "unit",
+    "delegate",
+    "taskset",
+    "model_format",
+)
 
 
 def device_options(function: Function) -> Function:
@@ -38,10 +46,14 @@ def device_options(function: Function) -> Function:
             click.option("--cpus", help="Processors to pin to, as 0 or 0,2."),
             click.option("--serial", help="Phone to use, as adb devices lists it."),
             click.option("--command", help="Command that times {model} (--device command)."),
-            click.option("--pattern", help="Regular expression with the milliseconds as group 1."),
+            click.option("--pattern", help="Regular expression with the number as group 1, and its "
+                         "unit as a group named unit. Default: known tools are recognised."),
+            click.option("--unit", type=click.Choice(["ns", "us", "ms", "s"]),
+                         help="Unit of a number that is printed without one (--device command)."),
             click.option("--model-format", type=click.Choice(["onnx", "tflite"]),
                          help="What {model} is (--device command). Default: onnx."),
-            click.option("--delegate", help="TFLite delegate: xnnpack, none, gpu, nnapi."),
+            click.option("--delegate",
+                         help="TFLite delegate: xnnpack, none, gpu, nnapi, npu, external."),
             click.option("--taskset", help="Processor mask on the phone, as f0."),
             click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
                          help="Another device option; may be repeated."),

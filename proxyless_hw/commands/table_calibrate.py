@@ -105,9 +105,12 @@ def _mape(networks: list[CalibrationNetwork]) -> float:
 
 def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
     from proxyless_hw.predictors.measured import measure_calibration_networks
+    from proxyless_hw.profilers.command_recorded import with_recorded_options
     from proxyless_hw.space import SearchSpace
 
-    settings = settings_from(values)
+    settings = with_recorded_options(
+        settings_from(values), values["device"], loaded.metadata, loaded.name
+    )
     with progress_bar("calibrating", values["quiet"]) as progress:
         return measure_calibration_networks(
             loaded,

@@ -63,6 +63,7 @@ def command(**values: Any) -> None:
     from proxyless_hw.errors import PredictorError, TableError
     from proxyless_hw.predictors.validation import validate
     from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
+    from proxyless_hw.profilers.command_recorded import with_recorded_options
     from proxyless_hw.profilers.timing import TimingConfig
     from proxyless_hw.space import SearchSpace
     from proxyless_hw.tables.table import LatencyTable
@@ -79,7 +80,9 @@ def command(**values: Any) -> None:
         )
     if values["runtime"] is None and values["device"] == "cpu":
         values["runtime"] = (table.metadata.get("runtime") or "onnxruntime").split()[0]
-    settings = settings_from(values)
+    settings = with_recorded_options(
+        settings_from(values), values["device"], table.metadata, table.name
+    )
     timing = TimingConfig(goal=values["goal"], budget_s=values["budget"])
     with progress_bar("validating", quiet) as progress:
         validation = validate(

@@ -4,38 +4,95 @@ Options (`ProfilerSettings.options`):
 
     command       the tool's command line with {model} where the model's path goes, for example
                   'vendor-bench --runs 20 {model}'; split into words as a shell would, but run
-                  without one
-    pattern       regular expression whose first group is the latency in milliseconds; of several
-                  matches the last counts. Default: a number followed by 'ms'
+                  without one. {result}, where it stands, is a file that the tool writes its result
+                  to; it is read together with what the tool prints
+    pattern       regular expression whose first group is the latency, and whose group named unit,
+                  where it has one, is its unit; of several matches the last counts. Default: the
+                  tool is recognised by its output (`known_tools`), else its only time is taken
+    unit          ns, us, ms or s: the unit of a number that is printed without one
     model_format  onnx (default) or tflite
     timeout       seconds that one call may take (120)
     device        name of the device, for the table's header
+
+A table's header holds these options, so that `recorded_options` can measure there again.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
 from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.bounded_process import ProcessOutput, last_group, run_bounded
-from proxyless_hw.profilers.environment import fingerprint
+from proxyless_hw.profilers.bounded_process import ProcessOutput, run_bounded
+from proxyless_hw.profilers.command_output import OutputRule, Reading, read_value
 from proxyless_hw.profilers.model_files import MODEL_FORMATS, ModelFormat, write_model_files
 from proxyless_hw.profilers.phone_flags import number
+from proxyless_hw.profilers.tool_numbers import check_unit, last_line, shown
 
-DEFAULT_PATTERN: Final = r"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*ms\b"
 PLACE: Final = "{model}"
+RESULT_PLACE: Final = "{result}"
 MAX_OUTPUT: Final = 2**20
 
 Run = Callable[[Sequence[str], float, int], ProcessOutput]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandChoice:
+    """The options of this device, checked.
+
+    Attributes:
+        words: the command.
+        rule: how its output is read.
+        model_format: what {model} is; None where it was not given.
+        timeout_s: seconds that one call may take.
+        device: name of the device; None where it was not given.
+    """
+
+    words: tuple[str, ...]
+    rule: OutputRule
+    model_format: ModelFormat | None
+    timeout_s: float
+    device: str | None
+
+    @classmethod
+    def of(cls, settings: ProfilerSettings) -> CommandChoice:
+        """Reads a setting's options.
+
+        Raises:
+            ProfilingError: an option is missing or wrong.
+        """
+        options = settings.options
+        words = tuple(_words(options.get("command")))
+        pattern, unit, form = (options.get(key) for key in ("pattern", "unit", "model_format"))
+        if settings.metric == "energy":
+            raise ProfilingError("--device command tells no energy. Measure --metric latency.")
+        if settings.metric == "memory" and pattern is not None:
+            raise ProfilingError(
+                "--pattern finds a latency; memory is read from tools that are known. Leave "
+                "--pattern out, or measure --metric latency."
+            )
+        return cls(
+            words=words,
+            rule=OutputRule(
+                program=words[0],
+                words=words,
+                metric=settings.metric,
+                pattern=None if pattern is None else _pattern(pattern),
+                unit=None if unit is None else check_unit(unit),
+                allow_partial=options.get("delegate_partial") == "allow",
+            ),
+            model_format=None if form is None else _model_format(form),
+            timeout_s=number(options, "timeout", 120, 0.01, 86400),
+            device=options.get("device"),
+        )
 
 
 class CommandProfiler:
@@ -52,30 +109,65 @@ class CommandProfiler:
     def __init__(self, settings: ProfilerSettings, run: Run = run_bounded) -> None:
         self.settings = settings
         self.run = run
-        options = settings.options
-        self.words = _words(options.get("command"))
-        self.pattern = _pattern(options.get("pattern", DEFAULT_PATTERN))
-        self.model_format = _model_format(options.get("model_format", "onnx"))
-        self.timeout_s = number(options, "timeout", 120, 0.01, 86400)
+        self.choice = CommandChoice.of(settings)
+        self._read: Reading | None = None
+        self._rounded_ms = 0.0
+        self._notes: dict[str, dict[str, None]] = {}
+        self._form: ModelFormat | None = self.choice.model_format
 
     def describe(self) -> Mapping[str, str]:
-        """Header fields of a table made here (see `Profiler.describe`)."""
-        program = find_program(self.words[0])
-        return {
-            "device": self.settings.options.get("device", f"device of {Path(program).name}"),
+        """Header fields of a table made here (see `Profiler.describe`).
+
+        What the tool told is there after a session's first visit. Nothing of this machine is: the
+        tool may run on a board elsewhere.
+        """
+        choice, rule = self.choice, self.choice.rule
+        program = Path(find_program(choice.words[0])).name
+        described = {
+            "device": choice.device or f"device of {program}",
             "device_kind": "command",
-            "runtime": Path(program).name,
+            "runtime": program,
             "runtime_version": "unknown",
             "threads": str(self.settings.threads),
             "batch_size": str(self.settings.batch_size),
             "precision": self.settings.precision,
             "metric": self.settings.metric,
-            "unit": "ms",
+            "unit": "MB" if self.settings.metric == "memory" else "ms",
             "statistic": "median",
-            "fingerprint": fingerprint(),
-            "command": shlex.join(self.words),
-            "pattern": self.pattern,
+            "fingerprint": f"what {program} runs on",
+            "command": shlex.join(choice.words),
         }
+        if rule.pattern is not None:
+            described["pattern"] = rule.pattern
+        if rule.unit is not None:
+            described["command_unit"] = rule.unit
+        if self._form is not None:
+            described["model_format"] = self._form
+        if "timeout" in self.settings.options:
+            described["timeout"] = f"{choice.timeout_s:g}"
+        if self._read is not None:
+            described["visit_statistic"] = self._read.statistic
+            described["statistic"] = "mean" if self._read.statistic == "mean" else "median"
+        if self._rounded_ms:
+            described["rounded_to"] = f"{self._rounded_ms:.3g} ms"
+        return {**described, **{key: "; ".join(found) for key, found in self._notes.items()}}
+
+    def note(self, reading: Reading, name: str) -> None:
+        """Keeps what a visit tells for the header.
+
+        Raises:
+            ProfilingError: another statistic was printed before.
+        """
+        if self._read is not None and self._read.statistic != reading.statistic:
+            raise ProfilingError(
+                f"'{self.choice.words[0]}' gave its {self._read.statistic} before and its "
+                f"{reading.statistic} on {name}; one table holds one statistic. Name the number: "
+                "--pattern."
+            )
+        self._read = reading
+        self._rounded_ms = max(self._rounded_ms, reading.rounded_ms)
+        for key, value in reading.notes.items():
+            self._notes.setdefault(key, {})[value] = None
 
     def open(self, workloads: Sequence[Workload]) -> CommandSession:
         """Writes the model files and runs the command on the first one.
@@ -84,10 +176,10 @@ class CommandProfiler:
             BackendUnavailableError: the command or a converter is not there.
             ProfilingError: a workload cannot be converted, or the command fails.
         """
-        find_program(self.words[0])
+        find_program(self.choice.words[0])
         with ExitStack() as resources:
             folder = resources.enter_context(scratch_folder(ProfilingError))
-            form = self._format_of(workloads)
+            self._form = form = self._format_of(workloads)
             files = write_model_files(workloads, self.settings, form, folder)
             session = CommandSession(self, [item.name for item in workloads], files)
             session.visit([0] if workloads else [])
@@ -97,9 +189,9 @@ class CommandProfiler:
     def _format_of(self, workloads: Sequence[Workload]) -> ModelFormat:
         """The form asked for; where none was, that of the files when all are of one."""
         endings = {item.file.suffix if item.file else "" for item in workloads}
-        if "model_format" not in self.settings.options and endings == {".tflite"}:
+        if self.choice.model_format is None and endings == {".tflite"}:
             return "tflite"
-        return self.model_format
+        return self.choice.model_format or "onnx"
 
 
 class CommandSession:
@@ -128,10 +220,19 @@ class CommandSession:
 
     def _visit(self, index: int) -> Visit:
         profiler, name = self.profiler, self.names[index]
-        words = [word.replace(PLACE, str(self.files[index])) for word in profiler.words]
-        output = profiler.run(words, profiler.timeout_s, MAX_OUTPUT)
-        value = read_milliseconds(output, profiler, name)
-        return Visit(value=value, min=value, p90=value, calls=1)
+        choice = profiler.choice
+        result = self.files[index].with_name("result.txt")
+        places = {PLACE: str(self.files[index]), RESULT_PLACE: str(result)}
+        words = [_filled(word, places) for word in choice.words]
+        result.unlink(missing_ok=True)
+        output = profiler.run(words, choice.timeout_s, MAX_OUTPUT)
+        check_ended(output, choice, name)
+        text = output.text
+        if any(RESULT_PLACE in word for word in choice.words):
+            text += "\n" + read_result_file(result, choice.words[0], name)
+        reading = read_value(text, choice.rule, name)
+        profiler.note(reading, name)
+        return Visit(value=reading.value, min=reading.value, p90=reading.value, calls=1)
 
     def close(self) -> None:
         """Deletes the model files."""
@@ -144,16 +245,22 @@ class CommandSession:
         self.close()
 
 
-def read_milliseconds(output: ProcessOutput, profiler: CommandProfiler, name: str) -> float:
-    """The latency in a command's output.
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    for place, path in places.items():
+        word = word.replace(place, path)
+    return word
+
+
+def check_ended(output: ProcessOutput, choice: CommandChoice, name: str) -> None:
+    """Checks that a command came to its end.
 
     Raises:
-        ProfilingError: the command failed or hung, or its output holds no latency.
+        ProfilingError: it failed, hung or printed too much.
     """
-    program = profiler.words[0]
+    program = choice.words[0]
     if output.timed_out:
         raise ProfilingError(
-            f"'{program}' did not end within {profiler.timeout_s:g} s on {name} and was stopped. "
+            f"'{program}' did not end within {choice.timeout_s:g} s on {name} and was stopped. "
             "Allow more with --option timeout=SECONDS."
         )
     if output.too_long:
@@ -163,24 +270,31 @@ def read_milliseconds(output: ProcessOutput, profiler: CommandProfiler, name: st
         )
     if output.exit_code:
         raise ProfilingError(
-            f"'{program}' failed on {name} with exit code {output.exit_code}: {_shown(output.text)}"
+            f"'{program}' failed on {name} with exit code {output.exit_code}: "
+            f"{shown(last_line(output.text))}"
         )
-    text = last_group(profiler.pattern, output.text)
-    if text is None:
-        raise ProfilingError(
-            f"'{program}' printed nothing that --pattern {profiler.pattern!r} matches on {name}. "
-            f"It ended with: {_shown(output.text)}"
-        )
+
+
+def read_result_file(path: Path, program: str, name: str) -> str:
+    """What a tool wrote where {result} stands in its command.
+
+    Raises:
+        ProfilingError: it wrote nothing, or too much.
+    """
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value <= 0:
+        with path.open("rb") as file:
+            content = file.read(MAX_OUTPUT + 1)
+    except OSError as cause:
         raise ProfilingError(
-            f"the first group of --pattern must match milliseconds above 0: it matched "
-            f"{text[:60]!r} in the output of '{program}' on {name}."
+            f"'{program}' wrote no result file on {name} ({cause.strerror}). Is {RESULT_PLACE} "
+            "where its command takes the path of one?"
+        ) from cause
+    if len(content) > MAX_OUTPUT:
+        raise ProfilingError(
+            f"the result file of '{program}' on {name} has more than {MAX_OUTPUT >> 10} KiB. Make "
+            "it write less."
         )
-    return value
+    return content.decode("utf-8", errors="replace")
 
 
 def find_program(program: str) -> str:
@@ -201,7 +315,7 @@ def _words(command: str | None) -> list[str]:
     if not command:
         raise ProfilingError(
             "--device command needs --command 'TOOL ... {model}': received none. "
-            "Example: --command 'vendor-bench {model}' --pattern 'mean: ([0-9.]+) ms'"
+            "Example: --command 'vendor-bench {model}' --pattern 'mean: ([0-9.]+) (?P<unit>us|ms)'"
         )
     try:
         words = shlex.split(command)
@@ -220,15 +334,15 @@ def _pattern(pattern: str) -> str:
     if len(pattern) > 1000:
         raise ProfilingError(f"--pattern may have at most 1000 characters: it has {len(pattern)}.")
     try:
-        groups = re.compile(pattern).groups
+        compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as cause:
         raise ProfilingError(
             f"--pattern must be a regular expression ({cause}): received {pattern[:120]!r}."
         ) from cause
-    if groups < 1:
+    if compiled.groups < 1 + ("unit" in compiled.groupindex):
         raise ProfilingError(
-            "--pattern must have a group in parentheses for the milliseconds: received "
-            f"{pattern[:120]!r}."
+            "--pattern must have a group in parentheses for the number, beside one named unit: "
+            f"received {pattern[:120]!r}."
         )
     return pattern
 
@@ -241,10 +355,3 @@ def _model_format(name: str) -> ModelFormat:
         f"--model-format must be one of {', '.join(MODEL_FORMATS)}: received "
         f"'{name[:60]}'.{did_you_mean(name, MODEL_FORMATS)}"
     )
-
-
-def _shown(text: str) -> str:
-    """The last line that says something, without control characters."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1][:200] if lines else "(nothing)"
-    return "".join(character if character.isprintable() else "?" for character in last)

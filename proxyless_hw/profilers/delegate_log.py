@@ -83,6 +83,15 @@ class Evidence:
     refusals: tuple[str, ...]
     unknown_flags: tuple[str, ...]
 
+    def kinds(self) -> str:
+        """What ran the model without numbers of nodes, which differ from model to model."""
+        if self.placement is None:
+            return self.names()
+        ran = [name for name, count in self.placement.nodes if count]
+        if self.placement.total is None or self.placement.replaced < self.placement.total:
+            ran.append("CPU")
+        return " and ".join(ran)
+
     def names(self) -> str:
         """What ran the model, for people; empty where nothing is said."""
         if self.placement is not None:

@@ -335,8 +335,8 @@ def _table(
             "protocol": protocol_line(timing),
             "reference_op": REFERENCE_OP.key,
             "reference_value": repr(reference.interval.estimate),
-            "affinity": affinity(),
-            "load": load(),
+            # A phone or a tool's board is elsewhere: this machine's state says nothing of it.
+            **({"affinity": affinity(), "load": load()} if _in_process(description) else {}),
             "versions": f"torch {package_version('torch')}, onnx {package_version('onnx')}, "
             f"numpy {package_version('numpy')}",
             "source": f"measured by proxyless-hw {__version__}",

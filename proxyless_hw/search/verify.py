@@ -12,6 +12,7 @@ from typing import Any
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.command_recorded import recorded_options
 from proxyless_hw.profilers.environment import host_device
 from proxyless_hw.profilers.networks import Measured, measure_in_fresh_process
 from proxyless_hw.profilers.timing import TimingConfig
@@ -47,6 +48,7 @@ def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
         threads=int(header.get("threads", "1")),
         batch_size=int(header.get("batch_size", "1")),
         precision=header.get("precision", "fp32"),  # type: ignore[arg-type]
+        options=recorded_options(header),
     )
     return kind, settings
 

@@ -248,7 +248,7 @@ def test_a_pipe_in_the_place_of_a_log_is_refused(ran: Path) -> None:
         ({"threads": True}, "threads must be a whole number"),
         ({"metric": "joy"}, "must be known ones"),
         ({"command": "a\nb"}, "command must be a line of text"),
-        ({"options": {"delegate": "npu"}}, "--delegate must be one of"),
+        ({"options": {"delegate": "tpu"}}, "--delegate must be one of"),
         ({"resolutions": "224"}, "resolutions must be a list"),
     ],
 )
