@@ -42,6 +42,7 @@ def command(**values: Any) -> None:
       proxyless-hw benchmark runs/demo/model.onnx --device cpu
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
     """  # fmt: skip
+    from proxyless_hw.errors import ProfilingError
     from proxyless_hw.profilers.networks import (
         measure_workloads,
         settings_for_files,
@@ -49,6 +50,11 @@ def command(**values: Any) -> None:
     from proxyless_hw.profilers.timing import TimingConfig
 
     quiet, device = values["quiet"], values["device"]
+    if values["per_op"] and device != "cpu":
+        raise ProfilingError(
+            "--per-op times the nodes of a model on this machine's CPU: received --device "
+            f"{device}. Leave --per-op out, or measure with --device cpu."
+        )
     workloads = _workloads(values)
     settings = settings_from(values)
     files = [workload.file for workload in workloads if workload.file is not None]

@@ -369,3 +369,15 @@ def test_profile_makes_a_table_with_a_command(tmp_path: Path) -> None:
             ]
         )
     assert exit_.value.code in (0, None)
+
+
+@pytest.mark.parametrize("device", ["mobile", "command", "gpu"])
+def test_nodes_cannot_be_timed_on_a_device_elsewhere(
+    models: list[Workload], capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    from proxyless_hw.cli import main
+
+    with pytest.raises(SystemExit) as exit_:
+        main(["benchmark", str(models[0].file), "--per-op", "--device", device])
+    assert exit_.value.code == 1
+    assert f"received --device {device}" in capsys.readouterr().err

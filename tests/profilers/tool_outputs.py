@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 TRTEXEC = """\
 [I] === Performance summary ===
 [I] Throughput: 468.2 qps
@@ -192,5 +190,3 @@ LAYOUTS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
         "median",
     ),
 }
-
-Put = Callable[[str, str], str]
