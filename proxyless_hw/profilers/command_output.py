@@ -11,7 +11,12 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.bounded_process import PatternMatch, last_match
 from proxyless_hw.profilers.delegate_log import read_evidence
 from proxyless_hw.profilers.delegates import check_delegate
-from proxyless_hw.profilers.known_tools import ToolReading, read_memory, recognise
+from proxyless_hw.profilers.known_tools import (
+    ToolReading,
+    is_benchmark_model,
+    read_memory,
+    recognise,
+)
 from proxyless_hw.profilers.tool_numbers import (
     PrintedTime,
     Unit,
@@ -89,6 +94,8 @@ def read_value(text: str, rule: OutputRule, name: str) -> Reading:
             accelerator ran the model than the command asks for.
     """
     if rule.pattern is not None:
+        if is_benchmark_model(text.splitlines()):
+            _check_accelerator(text, rule, name)
         return _of_time(_by_pattern(text, rule, name), "--pattern")
     tool = recognise(text, name)
     if tool is not None and tool.tool in ("benchmark_model", "litert-benchmark"):

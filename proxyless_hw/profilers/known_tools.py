@@ -84,7 +84,7 @@ def read_memory(text: str, name: str) -> tuple[float, str] | None:
     sizes = {match[1] for match in re.finditer(r"Peak working set size: ?([0-9]+) ?bytes", text)}
     if len(sizes) == 1:
         return int(sizes.pop()) / 2**20, "peak"
-    if _is_benchmark_model(text.splitlines()):
+    if is_benchmark_model(text.splitlines()):
         run = parse_output(text + "\n", name)
         if run.peak_memory_mb:
             return run.peak_memory_mb, "peak"
@@ -228,7 +228,8 @@ def _hailortcli(lines: Sequence[str], name: str) -> ToolReading | None:
     return None
 
 
-def _is_benchmark_model(lines: Sequence[str]) -> bool:
+def is_benchmark_model(lines: Sequence[str]) -> bool:
+    """Whether TFLite's or LiteRT's tool printed these lines."""
     return bool(
         _matches(lines, r"Inference timings in us:|Average inference timings in us:")
         or _matches(lines, r"(?:^|\s)count=\d+ .*\b(?:avg|curr)=")
@@ -237,7 +238,7 @@ def _is_benchmark_model(lines: Sequence[str]) -> bool:
 
 
 def _benchmark_model(lines: Sequence[str], name: str) -> ToolReading | None:
-    if not _is_benchmark_model(lines):
+    if not is_benchmark_model(lines):
         return None
     run = parse_output("\n".join(lines) + "\n", name)
     python = _matches(lines, r"benchmark_litert_model: Model:|^Fully accelerated:")

@@ -191,6 +191,8 @@ def test_a_delegate_that_the_command_asks_for_must_be_the_one_that_ran() -> None
     ):
         with pytest.raises(ProfilingError, match="TfLiteXNNPackDelegate 58 of 58"):
             read_value(text, OutputRule("bench", words), "m")
+        with pytest.raises(ProfilingError, match="TfLiteXNNPackDelegate 58 of 58"):
+            read_value(text, OutputRule("bench", words, pattern=r"median=(\d+)", unit="us"), "m")
     reading = read_value(text, OutputRule("bench", ("b", "--use_xnnpack=true")), "m")
     assert reading.notes["ran_on"] == "TfLiteXNNPackDelegate"
     assert asked_accelerator(["--use_npu", "--use_xnnpack=false"]) == ("npu", "")
