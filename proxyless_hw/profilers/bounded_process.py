@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
@@ -95,6 +96,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the command's whole process group; a group that is gone already is no error."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_result_file(path: Path, program: str, name: str, most_bytes: int) -> str:
+    """What a tool wrote where {result} stands in its command.
+
+    Raises:
+        ProfilingError: it wrote nothing, or too much.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as cause:
+        raise ProfilingError(
+            f"'{program}' wrote no result file on {name} ({cause.strerror}). Is {{result}} "
+            "where its command takes the path of one?"
+        ) from cause
+    if len(content) > most_bytes:
+        raise ProfilingError(
+            f"the result file of '{program}' on {name} has more than {most_bytes >> 10} KiB. Make "
+            "it write less."
+        )
+    return content.decode("utf-8", errors="replace")
 
 
 _SEARCH = """

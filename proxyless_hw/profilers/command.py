@@ -31,7 +31,7 @@ from typing import Final, Self
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
 from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.bounded_process import ProcessOutput, run_bounded
+from proxyless_hw.profilers.bounded_process import ProcessOutput, read_result_file, run_bounded
 from proxyless_hw.profilers.command_output import OutputRule, Reading, read_value
 from proxyless_hw.profilers.model_files import MODEL_FORMATS, ModelFormat, write_model_files
 from proxyless_hw.profilers.phone_flags import number
@@ -229,7 +229,7 @@ class CommandSession:
         check_ended(output, choice, name)
         text = output.text
         if any(RESULT_PLACE in word for word in choice.words):
-            text += "\n" + read_result_file(result, choice.words[0], name)
+            text += "\n" + read_result_file(result, choice.words[0], name, MAX_OUTPUT)
         reading = read_value(text, choice.rule, name)
         profiler.note(reading, name)
         return Visit(value=reading.value, min=reading.value, p90=reading.value, calls=1)
@@ -273,28 +273,6 @@ def check_ended(output: ProcessOutput, choice: CommandChoice, name: str) -> None
             f"'{program}' failed on {name} with exit code {output.exit_code}: "
             f"{shown(last_line(output.text))}"
         )
-
-
-def read_result_file(path: Path, program: str, name: str) -> str:
-    """What a tool wrote where {result} stands in its command.
-
-    Raises:
-        ProfilingError: it wrote nothing, or too much.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_OUTPUT + 1)
-    except OSError as cause:
-        raise ProfilingError(
-            f"'{program}' wrote no result file on {name} ({cause.strerror}). Is {RESULT_PLACE} "
-            "where its command takes the path of one?"
-        ) from cause
-    if len(content) > MAX_OUTPUT:
-        raise ProfilingError(
-            f"the result file of '{program}' on {name} has more than {MAX_OUTPUT >> 10} KiB. Make "
-            "it write less."
-        )
-    return content.decode("utf-8", errors="replace")
 
 
 def find_program(program: str) -> str:
