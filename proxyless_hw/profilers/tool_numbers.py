@@ -32,6 +32,8 @@ _PLAIN = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 # Not inside a word, a version, a time of day or a longer number.
 _ALONE = re.compile(rf"(?<![\w.,])(?<![0-9]:)(?<![0-9][+-])({_NUMBER})(?![0-9])")
 _UNIT_AFTER = re.compile(rf"\s*({_ANY_UNIT})(?![\w^⁻])(?!-1)")
+# A word behind a number is a unit of its own: 12 MB, 5 runs.
+_BARE = re.compile(r"\s*(?:$|[,;()\]])")
 _UNIT_BEFORE = re.compile(rf"(?:[(\[_]|\bin\s+)({_ANY_UNIT})(?=[)\]\s:=,_]|$)")
 # Two numbers with one unit behind the second: a range, a spread, a list, minutes and seconds.
 _JOINED = re.compile(r"[0-9]\.?\s*(?:±|\+/-|\+-|[-–/,;~|x]|\.\.+|to|m|min|h)?\s*$")
@@ -176,6 +178,7 @@ def only_time(text: str, unit: Unit | None, program: str, name: str) -> PrintedT
             (match[1], unit, line, match.start(1))
             for line in lines
             for match in _ALONE.finditer(line)
+            if _BARE.match(line, match.end(1))
         ]
     if not found:
         raise ProfilingError(
