@@ -5,8 +5,8 @@
     python benchmarks/any_machine.py --show                # the table of what is kept
 
 All rows take some hours of a machine that does nothing else. What is kept stands in
-benchmarks/results/any_machine.json; a lock keeps two of these apart. `busy.py` beside this file makes
-the machine that is not quiet.
+benchmarks/results/any_machine.json; a lock keeps two of these apart. `busy.py` beside this file
+makes the machine that is not quiet.
 """
 
 from __future__ import annotations

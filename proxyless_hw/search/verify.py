@@ -27,6 +27,7 @@ from proxyless_hw.predictors.measured import (
 )
 from proxyless_hw.predictors.verdict import TOLERANCE, Verification, verification_of
 from proxyless_hw.predictors.verify import VERIFY_GOAL
+from proxyless_hw.profilers.command_recorded import tell_command
 from proxyless_hw.profilers.environment import host_device
 from proxyless_hw.profilers.measurement import Measurement
 from proxyless_hw.profilers.statistics import middle_of
@@ -72,6 +73,7 @@ def check_device_is_here(table: LatencyTable) -> None:
         from proxyless_hw.profilers.registry import get_profiler
 
         get_profiler(*settings_of(table)).describe()
+        tell_command(table.metadata, table.name)
         return
     raise SearchError(
         f"--verify measures on the table's device, and '{table.name}' was measured on '{device}' "
