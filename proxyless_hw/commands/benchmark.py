@@ -103,7 +103,7 @@ def command(ctx: click.Context, /, **values: Any) -> None:
             for workload, item in zip(workloads, measured, strict=True)
         ]
     if values["as_json"]:
-        echo_json(results[0] if len(results) == 1 else {"results": results})
+        echo_json(results[0] if len(results) == 1 else {"files": results})
     else:
         for result in results:
             log(_line(result), quiet)

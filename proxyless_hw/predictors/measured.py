@@ -14,6 +14,7 @@ from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.command_recorded import recorded_options, require_recorded
 from proxyless_hw.profilers.conditioning import cache_options, with_caches_of
 from proxyless_hw.profilers.measurement import Anchors, Measurement, Measuring
 from proxyless_hw.profilers.networks import (
@@ -22,6 +23,7 @@ from proxyless_hw.profilers.networks import (
     measure_networks,
 )
 from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.phone_flags import recorded_delegate
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.profilers.timing import Progress, TimingConfig
 from proxyless_hw.space import SearchSpace
@@ -38,9 +40,8 @@ def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
     """Device kind and settings under which a table was measured, from its header."""
     header = table.metadata
     kind = header.get("device_kind", "")
-    runtime = (header.get("runtime") or "").split()
     settings = ProfilerSettings(
-        runtime=runtime[0] if runtime else None,
+        runtime=_runtime_of(header),
         threads=int(header.get("threads", "1")),
         batch_size=int(header.get("batch_size", "1")),
         precision=header.get("precision", "fp32"),  # type: ignore[arg-type]
@@ -51,11 +52,24 @@ def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
 
 
 def options_of(header: Mapping[str, str]) -> dict[str, str]:
-    """The device options that a table's header tells: cache state and delegate."""
+    """The device options that a table's header tells: cache state, delegate, or the command."""
+    kind = header.get("device_kind")
+    if kind == "command":
+        return recorded_options(header)
+    if kind == "mobile":
+        return recorded_delegate(header)
     options = cache_options(header.get("cache", ""))
-    if header.get("device_kind") == "cpu" and header.get("delegate"):
+    if kind == "cpu" and header.get("delegate"):
         options["delegate"] = header["delegate"]
     return options
+
+
+def _runtime_of(header: Mapping[str, str]) -> str | None:
+    """What chooses a runtime among a device kind's; phones and commands have one each."""
+    runtime = (header.get("runtime") or "").split()
+    if not runtime or header.get("device_kind") in ("mobile", "command"):
+        return None
+    return runtime[0]
 
 
 def measuring_for(
@@ -82,11 +96,12 @@ def measuring_for(
 
     Raises:
         PredictorError: the device or setting is not the table's.
+        ProfilingError: an option of --device command is not the table's.
         TableError: the anchors in the header cannot be read.
     """
     own_kind, own = settings_of(table)
-    chosen = own if settings is None else _completed(settings, table)
     kind = own_kind if device is None else device
+    chosen = own if settings is None else _completed(settings, kind, table)
     require_same_setting(table, get_profiler(kind, chosen).describe())
     return Measuring(
         settings=chosen,
@@ -98,10 +113,14 @@ def measuring_for(
     )
 
 
-def _completed(settings: ProfilerSettings, table: LatencyTable) -> ProfilerSettings:
-    """Settings with the table's caches and delegate where they say nothing else."""
+def _completed(settings: ProfilerSettings, kind: str, table: LatencyTable) -> ProfilerSettings:
+    """Settings with the table's caches, delegate or command where they say nothing else."""
     header = table.metadata
     settings = with_caches_of(header.get("cache", ""), settings)
+    if kind != header.get("device_kind"):
+        return settings
+    if kind == "command":
+        require_recorded(given_options(settings.options), header, table.name)
     own = options_of(header)
     rest = {name: value for name, value in own.items() if not name.startswith("cache")}
     return replace(settings, options={**rest, **given_options(settings.options)})

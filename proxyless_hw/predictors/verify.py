@@ -13,6 +13,9 @@ from proxyless_hw.export.metadata import read_metadata
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.measured import measure_for, measuring_for
 from proxyless_hw.predictors.verdict import Verification, verification_of
+from proxyless_hw.profilers.command_recorded import tell_command
+from proxyless_hw.profilers.file_shapes import read_model
+from proxyless_hw.profilers.input_axes import batch_axis
 from proxyless_hw.profilers.timing import Progress
 from proxyless_hw.tables.table import LatencyTable
 
@@ -46,8 +49,8 @@ def verify(
         progress: called after each round.
 
     Raises:
-        PredictorError: the target is not positive, or the table was made on another device or
-            under another setting.
+        PredictorError: the target is not positive, the table was made on another device or
+            under another setting, or the file runs another batch.
         TableError: the table cannot be read.
         ProfilingError, BackendUnavailableError: measuring failed.
     """
@@ -58,8 +61,11 @@ def verify(
     how = measuring_for(
         loaded, device=device, budget_s=budget_s, goal=VERIFY_GOAL, progress=progress
     )
+    if device is None:
+        tell_command(loaded.metadata, loaded.name)
     path = Path(file)
     if path.suffix.lower() in SUFFIXES:
+        _require_batch(path, loaded, how.settings.batch_size)
         measured = measure_for(loaded, how, files=[path])[0]
         predicted = predicted_ms(path, loaded)
     else:
@@ -67,6 +73,27 @@ def verify(
         measured = measure_for(loaded, how, archs=[arch], names=[str(file)])[0]
         predicted = fit_predictor(loaded).predict_ms(arch)
     return verification_of(target_ms, predicted, measured)
+
+
+def _require_batch(path: Path, table: LatencyTable, batch: int) -> None:
+    """Refuses a file that cannot run with the table's batch.
+
+    Raises:
+        PredictorError: the file fixes another batch, or has none; both are named.
+        ProfilingError: the file cannot be read.
+    """
+    axes = [(item, batch_axis(item)) for item in read_model(path).inputs]
+    sizes = {item.sizes[axis] for item, axis in axes if axis is not None and item.sizes is not None}
+    fixed = {size for size in sizes if isinstance(size, int)}
+    # Inputs that fix several batches have none in common: nothing contradicts a batch of 1.
+    contradicts = bool(fixed - {batch}) and not (batch == 1 and len(fixed) > 1)
+    if contradicts or (not sizes and batch != 1):
+        has = f"a batch of {', '.join(map(str, sorted(fixed)))}" if fixed else "no batch"
+        raise PredictorError(
+            f"'{table.name}' was measured with a batch of {batch}, and {path} has {has}: one says "
+            "nothing of the other. Bring a file with the table's batch or an open one, or a table "
+            "of the file's: proxyless-hw profile --batch-size N."
+        )
 
 
 def predicted_ms(path: Path, table: LatencyTable) -> float | None:

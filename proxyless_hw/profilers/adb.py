@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.adb_device import (
     QUERY_SECONDS,
@@ -27,23 +27,21 @@ from proxyless_hw.profilers.adb_device import (
     parse_state,
 )
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.benchmark_model import (
-    BenchmarkRun,
-    check_delegate,
-    delegate_flags,
-    delegate_use,
-    failure_reason,
-    parse_output,
-)
-from proxyless_hw.profilers.device_options import MobileOptions
+from proxyless_hw.profilers.benchmark_model import failure_reason
 from proxyless_hw.profilers.model_files import write_model_files
-from proxyless_hw.profilers.options import parse_options, plain_number
-from proxyless_hw.profilers.phone_loop import LoopRun, loop_script, split_runs
-from proxyless_hw.units import ms_from_us
+from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.phone_flags import (
+    DELEGATE_KEYS,
+    benchmark_flags,
+    phone_options,
+    runtime_name,
+    tool_command,
+)
+from proxyless_hw.profilers.phone_loop import loop_script, split_runs
+from proxyless_hw.profilers.phone_runs import PhoneFacts, PhoneRun, read_loop_run
 
 PHONE_FOLDER: Final = "/data/local/tmp"
 DEFAULT_TOOL: Final = f"{PHONE_FOLDER}/benchmark_model"
-MAX_CPUS: Final = 64
 HOT: Final = 3
 """Android's thermal status 'severe': throttling that a user notices."""
 POLL_SECONDS: Final = 10.0
@@ -55,121 +53,6 @@ _QUERIES: Final = (
     "getprop ro.board.platform",
     "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null",
 )
-
-
-def benchmark_flags(settings: ProfilerSettings) -> list[str]:
-    """The tool's flags for a setting.
-
-    Raises:
-        ProfilingError: an option is no number of its range, or the delegate is unknown.
-    """
-    options = phone_options(settings)
-    flags = [
-        f"--num_threads={settings.threads}",
-        f"--num_runs={options.runs}",
-        f"--min_secs={plain_number(options.min_secs)}",
-        f"--max_secs={plain_number(options.max_secs)}",
-        f"--warmup_runs={options.warmup_runs}",
-        f"--warmup_min_secs={plain_number(options.warmup_min_secs)}",
-    ]
-    if settings.metric == "memory":
-        flags.append("--report_peak_memory_footprint=true")
-    return flags + list(delegate_flags(options.delegate))
-
-
-def phone_options(settings: ProfilerSettings) -> MobileOptions:
-    """The options of a setting, parsed.
-
-    Raises:
-        ProfilingError: an option is unknown or has a wrong value.
-    """
-    return parse_options(MobileOptions, settings.options, "--device mobile")
-
-
-def tool_command(settings: ProfilerSettings, tool: str) -> list[str]:
-    """The tool behind ``taskset`` where a mask is asked for.
-
-    Raises:
-        ProfilingError: the mask is not hexadecimal, or both a mask and processors are given.
-    """
-    mask = phone_options(settings).taskset
-    if settings.cpus is not None:
-        if mask is not None:
-            raise ProfilingError(
-                f"--taskset and --cpus both say where to run: received {mask} and "
-                f"{','.join(map(str, settings.cpus))}. Leave one of the two out."
-            )
-        if not settings.cpus or not all(0 <= cpu < MAX_CPUS for cpu in settings.cpus):
-            raise ProfilingError(
-                f"--cpus on a phone lists processors from 0 to {MAX_CPUS - 1}: received "
-                f"{','.join(map(str, settings.cpus))[:60] or 'none'}."
-            )
-        mask = f"{sum(1 << cpu for cpu in set(settings.cpus)):x}"
-    if mask is None:
-        return [tool]
-    return ["taskset", mask, tool]
-
-
-def runtime_name(settings: ProfilerSettings) -> str:
-    """Runtime of a table: the delegate is part of the setting."""
-    delegate = phone_options(settings).delegate
-    return "tflite" if delegate == "default" else f"tflite-{delegate}"
-
-
-def visit_from_run(run: BenchmarkRun, metric: str, name: str) -> tuple[Visit, str]:
-    """One visit from one run of the tool, and which statistic its value is.
-
-    Raises:
-        ProfilingError: the build does not print what the metric needs.
-    """
-    stats = run.measured
-    if metric == "memory":
-        peak = run.peak_memory_mb
-        if peak is None:
-            raise ProfilingError(
-                f"this benchmark_model does not print its peak memory ({name}); a newer one does."
-            )
-        return Visit(value=peak, min=peak, p90=peak, calls=stats.count or 1), "peak"
-    middle = stats.avg if stats.median is None else stats.median
-    upper = stats.max if stats.p95 is None else stats.p95
-    visit = Visit(
-        value=ms_from_us(middle),
-        min=ms_from_us(stats.min),
-        p90=ms_from_us(upper),
-        calls=stats.count or 1,
-    )
-    return visit, "mean" if stats.median is None else "median"
-
-
-def read_loop_run(run: LoopRun, settings: ProfilerSettings, name: str) -> tuple[Visit, str]:
-    """Checks one model's turn in a loop and reads its visit.
-
-    Raises:
-        BackendUnavailableError: the tool is not there or may not be run.
-        ProfilingError: it failed on this model, its delegate did not do the work, or its output
-            cannot be read.
-    """
-    if run.exit_code in (126, 127):
-        raise BackendUnavailableError(
-            f"{phone_options(settings).benchmark_model} cannot be run on the "
-            f"device: {failure_reason(run.output)}. Get TFLite's prebuilt one for its processor "
-            "and give it with --option benchmark_model=FILE, which copies it there."
-        )
-    if run.exit_code is None:
-        raise ProfilingError(
-            f"the run of {name} did not end: {failure_reason(run.output)}. Measure it again."
-        )
-    options = phone_options(settings)
-    allow = options.delegate_partial == "allow"
-    if run.exit_code == 0 or delegate_use(run.output) == "refused":
-        check_delegate(run.output, options.delegate, allow, name)
-    if run.exit_code:
-        died = f" (signal {run.exit_code - 128})" if run.exit_code > 128 else ""
-        raise ProfilingError(
-            f"benchmark_model failed on {name} with exit code {run.exit_code}{died}: "
-            f"{failure_reason(run.output)}"
-        )
-    return visit_from_run(parse_output(run.output, name), settings.metric, name)
 
 
 class AdbProfiler:
@@ -188,6 +71,7 @@ class AdbProfiler:
         self.sleep = sleep
         self._device: AdbDevice | None = None
         self._visit_statistic: str | None = None
+        self._facts = PhoneFacts()
 
     @property
     def device(self) -> AdbDevice:
@@ -204,7 +88,7 @@ class AdbProfiler:
         """Header fields of a table made here (see `Profiler.describe`).
 
         After a session's first visit ``visit_statistic`` says whether single visits gave medians
-        or, from older builds of the tool, means.
+        or, from older builds of the tool, means, and ``ran_on`` which delegate ran the nodes.
         """
         settings = self.settings
         benchmark_flags(settings)
@@ -226,10 +110,16 @@ class AdbProfiler:
             "command": " ".join(
                 [*tool_command(settings, "benchmark_model"), *benchmark_flags(settings)]
             ),
+            **self._delegate_options(),
         }
         if self._visit_statistic is not None:
             described["visit_statistic"] = self._visit_statistic
-        return described
+        return {**described, **self._facts.header()}
+
+    def _delegate_options(self) -> dict[str, str]:
+        """What measuring again needs beside the delegate's name, which the runtime tells."""
+        given = given_options(self.options)
+        return {key: given[key] for key in DELEGATE_KEYS if key in given}
 
     def _query(self) -> list[str]:
         script = "; ".join(f"{query}; echo" for query in _QUERIES)
@@ -288,7 +178,7 @@ class AdbProfiler:
             flags,
             self.settings,
             self.sleep,
-            self._note_statistic,
+            self._note,
         )
         with ExitStack() as cleanup:
             cleanup.callback(session.close)
@@ -296,13 +186,15 @@ class AdbProfiler:
             cleanup.pop_all()
         return session
 
-    def _note_statistic(self, statistic: str, name: str) -> None:
+    def _note(self, run: PhoneRun, name: str) -> None:
+        statistic = run.statistic
         if self._visit_statistic not in (None, statistic):
             raise ProfilingError(
                 f"benchmark_model gave a {self._visit_statistic} before and a {statistic} for "
                 f"{name}; one table holds one statistic. Was the tool replaced meanwhile?"
             )
         self._visit_statistic = statistic
+        self._facts.note(run, name)
 
 
 class AdbSession:
@@ -318,7 +210,7 @@ class AdbSession:
         flags: Sequence[str],
         settings: ProfilerSettings,
         sleep: Callable[[float], None],
-        note_statistic: Callable[[str, str], None],
+        note: Callable[[PhoneRun, str], None],
     ) -> None:
         self.device = device
         self.folder = folder
@@ -328,7 +220,7 @@ class AdbSession:
         self.flags = list(flags)
         self.settings = settings
         self.sleep = sleep
-        self.note_statistic = note_statistic
+        self.note = note
         options = phone_options(settings)
         self.max_battery_c = options.max_battery_c
         self.cool_down_s = options.cool_down_s
@@ -347,7 +239,11 @@ class AdbSession:
             return []
         self._cool_down()
         script = loop_script(
-            [self.models[index] for index in order], self.command, self.flags, STATE_COMMANDS
+            [self.models[index] for index in order],
+            self.command,
+            self.flags,
+            STATE_COMMANDS,
+            f"{self.folder}/run",
         )
         result = self.device.shell(script, self.run_s * len(order))
         output = split_runs(result.stdout)
@@ -355,9 +251,9 @@ class AdbSession:
         for index, run in zip(order, output.runs, strict=False):
             if run.exit_code is None:
                 break
-            visit, statistic = read_loop_run(run, self.settings, self.names[index])
-            self.note_statistic(statistic, self.names[index])
-            visits.append(visit)
+            done = read_loop_run(run, self.settings, self.names[index])
+            self.note(done, self.names[index])
+            visits.append(done.visit)
         if len(visits) != len(order) or not output.finished:
             raise ProfilingError(
                 f"the phone's loop stopped after {len(visits)} of {len(order)} models (adb exit "

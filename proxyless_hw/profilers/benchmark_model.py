@@ -1,8 +1,8 @@
-"""What TFLite's ``benchmark_model`` is told and what it says: flags, and a parser of its output.
+"""What TFLite's ``benchmark_model`` and LiteRT 2.x's tools say: a parser of their output.
 
-The tool prints a statistics line for its warm-up and one for its measured runs, then a summary.
-Builds differ in prefixes and in which statistics they print; every variant known is read, and
-whatever is incomplete or contradicts itself is refused.
+The tool prints a statistics line for its warm-up and one for its measured runs, then a summary;
+LiteRT 2.x's tools print a block of results. Builds differ in prefixes and in which statistics they
+print; every variant known is read, and whatever is incomplete or contradicts itself is refused.
 """
 
 from __future__ import annotations
@@ -10,38 +10,35 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from proxyless_hw.errors import ProfilingError, did_you_mean
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.delegate_log import whole_lines
 
-DELEGATE_FLAGS: Final[dict[str, tuple[str, ...]]] = {
-    "default": (),
-    "none": ("--use_xnnpack=false",),
-    "xnnpack": ("--use_xnnpack=true",),
-    "gpu": ("--use_gpu=true",),
-    "nnapi": ("--use_nnapi=true",),
-}
-"""The tool's flags for each --delegate; ``default`` leaves the choice to the build."""
+SUMMARY_ROUNDING_US: Final = 6.0
+"""LiteRT 2.x's summary has hundredths of a millisecond: it may be off by half of one."""
 
-DelegateUse = Literal["whole", "partial", "unused", "refused", "unmentioned"]
-
-MAX_LINE: Final = 2000
-
-_STATS = re.compile(r"(?:^|\s)count=(\d{1,12})(?=\s|$)(.*)$")
+# Profiles of ops and of memory that follow the measurement are no statistics of it.
+_STATS = re.compile(r"^(?!.*(?:Timings|Memory) \()(?:.*\s)?count=(\d{1,12})(?=\s|$)(.*)$")
 _FIELD = re.compile(r"(?:^|\s)(first|curr|min|max|avg|std|p5|median|p95)=([^\s(]+)")
 _SUMMARY = re.compile(r"Inference timings in us:.*?Inference(?: \(avg\))?: (\S+?)(?:,|$)")
 _OLD_SUMMARY = re.compile(r"Average inference timings in us:.*?no stats: (\S+?)(?:,|$)")
 _INIT = re.compile(r"timings in us:.*?Init: (\S+?)(?:,|$)")
-_PEAK_MEMORY = re.compile(r"Overall peak memory footprint \(MB\)[^:]*: (\S+)")
 
-_WHOLE = re.compile(r"[Aa]pplied .*delegate, and the model graph will be completely executed")
-_PARTIAL = re.compile(r"[Aa]pplied .*delegate, and the model graph will be partially executed")
-_UNUSED = re.compile(r"delegate is explicitly applied, the model graph will not be")
-_REPLACING = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate")
-_REFUSED = re.compile(
-    r"Failed to apply (?:the default )?\S+ delegate|acceleration is unsupported on this platform"
-    r"|Can't (?:create|apply) \S+ delegate|Disallowed CPU fallback detected"
-    r"|Unconsumed cmdline flags:.*--use_\w+"
+# LiteRT 2.x: benchmark_litert_model's and litert-benchmark's block of results, in ms.
+_RESULTS = re.compile(r"BENCHMARK RESULTS")
+_RESULT = re.compile(
+    r"Inference \((avg|min|max|median|p95)\):\s+(\S+) ms(?: \((\d{1,12}) runs\))?\s*$"
+)
+_RESULT_INIT = re.compile(r"Model initialization:\s+(\S+) ms\s*$")
+_NO_RUNS = re.compile(r"No inference runs were performed")
+
+_PEAK_MEMORY = re.compile(
+    r"Overall peak memory footprint \(MB\)[^:]*: (\S+)|\bPeak memory:\s+(\S+) MB"
+    r"|Peak memory footprint \(MB\):.*\boverall=(\S+)"
+)
+_OVERALL_MEMORY = re.compile(
+    r"\bOverall footprint:\s+(\S+) MB|Memory footprint delta.*\boverall=(\S+)"
 )
 
 
@@ -72,12 +69,17 @@ class BenchmarkRun:
         warm_up: those of the warm-up; None where only a summary was printed.
         init_us: time to initialise; None where it was not printed.
         peak_memory_mb: peak memory footprint; None where it was not printed.
+        overall_memory_mb: what memory grew by from the tool's start to its end; None where it was
+            not printed.
+        rounded_ms: what the printed times are rounded to; None where they are exact enough.
     """
 
     measured: Stats
     warm_up: Stats | None = None
     init_us: float | None = None
     peak_memory_mb: float | None = None
+    overall_memory_mb: float | None = None
+    rounded_ms: float | None = None
 
 
 def parse_output(text: str, name: str) -> BenchmarkRun:
@@ -91,30 +93,45 @@ def parse_output(text: str, name: str) -> BenchmarkRun:
         ProfilingError: no measurement is in it, it was cut off, a number is none, no inference
             ran, or the statistics contradict the summary.
     """
-    lines = _whole_lines(text)
+    lines = whole_lines(text)
     stats = [_stats(match, name) for line in lines if (match := _STATS.search(line))]
-    summary = _first_number(lines, _SUMMARY, name, "Inference")
-    old_summary = _first_number(lines, _OLD_SUMMARY, name, "no stats")
-    told = summary if summary is not None else old_summary
-    measured, warm_up = _measured(stats, told, name)
+    block = _results_block(lines, name)
+    if block is None:
+        measured, warm_up = _measured(stats, _told(lines, name), name)
+    else:
+        measured, warm_up = _measured_by_block(stats, block, name)
     if measured.count == 0:
         raise ProfilingError(f"benchmark_model ran no inference of {name} (count=0).")
-    if told is not None and not math.isclose(measured.avg, told, rel_tol=2e-3, abs_tol=1.0):
+    if not (measured.avg if measured.median is None else measured.median) > 0:
         raise ProfilingError(
-            f"benchmark_model's output for {name} contradicts itself: its statistics give "
-            f"{measured.avg:g} us, its summary {told:g} us. Is the log of two runs mixed?"
+            f"{name} takes less time than the tool prints: its figure is rounded to 0. Use a tool "
+            "that prints microseconds, as benchmark_model does."
         )
+    init_ms = _first_number(lines, _RESULT_INIT, name, "Model initialization")
     return BenchmarkRun(
         measured=measured,
         warm_up=warm_up,
-        init_us=_first_number(lines, _INIT, name, "Init"),
+        init_us=_first_number(lines, _INIT, name, "Init") if init_ms is None else init_ms * 1e3,
         peak_memory_mb=_first_number(lines, _PEAK_MEMORY, name, "peak memory"),
+        overall_memory_mb=_first_number(lines, _OVERALL_MEMORY, name, "overall footprint"),
+        rounded_ms=0.01 if block is not None and measured is block else None,
     )
 
 
-def _whole_lines(text: str) -> list[str]:
-    complete, _, _ = text.replace("\r", "").rpartition("\n")
-    return [line[:MAX_LINE] for line in complete.split("\n")]
+def _told(lines: list[str], name: str) -> float | None:
+    """The mean that the summary of TFLite's tool states; None without one."""
+    for pattern, field in ((_SUMMARY, "Inference"), (_OLD_SUMMARY, "no stats")):
+        values = {
+            _number(match[1], name, field) for line in lines if (match := pattern.search(line))
+        }
+        if len(values) > 1:
+            raise ProfilingError(
+                f"benchmark_model's output for {name} has {len(values)} summaries that differ. "
+                "Is the log of two runs mixed?"
+            )
+        if values:
+            return values.pop()
+    return None
 
 
 def _measured(
@@ -125,6 +142,8 @@ def _measured(
         second = stats[1]
         if second is None:
             return Stats(0, 0.0, 0.0, 0.0), stats[0]
+        if told is not None and not math.isclose(second.avg, told, rel_tol=2e-3, abs_tol=1.0):
+            raise _contradiction(name, second.avg, told)
         return second, stats[0]
     if told is not None:
         if stats and stats[0] is not None and math.isclose(stats[0].avg, told, rel_tol=2e-3):
@@ -133,6 +152,65 @@ def _measured(
     found = "only its warm-up is there" if stats else "no statistics line is there"
     raise ProfilingError(
         f"benchmark_model's output for {name} was cut off or is not its own: {found}."
+    )
+
+
+def _measured_by_block(
+    stats: list[Stats | None], block: Stats, name: str
+) -> tuple[Stats, Stats | None]:
+    """The statistics line that the block of results sums up; the block where there is none."""
+    if block.count == 0 or not stats:
+        return block, None
+    for index in reversed(range(len(stats))):
+        line = stats[index]
+        if line is not None and line.count == block.count and _agree(line.avg, block.avg):
+            return line, stats[index - 1] if index else None
+    last = stats[-1]
+    raise _contradiction(name, last.avg if last else 0.0, block.avg)
+
+
+def _agree(exact_us: float, rounded_us: float) -> bool:
+    return math.isclose(exact_us, rounded_us, rel_tol=2e-3, abs_tol=SUMMARY_ROUNDING_US)
+
+
+def _contradiction(name: str, statistics_us: float, summary_us: float) -> ProfilingError:
+    return ProfilingError(
+        f"benchmark_model's output for {name} contradicts itself: its statistics give "
+        f"{statistics_us:g} us, its summary {summary_us:g} us. Is the log of two runs mixed?"
+    )
+
+
+def _results_block(lines: list[str], name: str) -> Stats | None:
+    """LiteRT 2.x's block of results in microseconds; None where there is no such block."""
+    starts = [index for index, line in enumerate(lines) if _RESULTS.search(line)]
+    if not starts:
+        return None
+    if len(starts) > 1:
+        raise ProfilingError(
+            f"the output for {name} has {len(starts)} blocks of results. Is the log of two runs "
+            "mixed?"
+        )
+    rest = lines[starts[0] :]
+    found: dict[str, float] = {}
+    count: int | None = None
+    for match in filter(None, map(_RESULT.search, rest)):
+        found[match[1]] = _number(match[2], name, match[1]) * 1e3
+        count = int(match[3]) if match[3] else count
+    if any(_NO_RUNS.search(line) for line in rest):
+        count = 0
+    if count == 0:
+        return Stats(0, 0.0, 0.0, 0.0)
+    if "avg" not in found or count is None:
+        raise ProfilingError(
+            f"the block of results for {name} was cut off: it has no 'Inference (avg)'."
+        )
+    return Stats(
+        count=count,
+        avg=found["avg"],
+        min=found.get("min", found["avg"]),
+        max=found.get("max", found["avg"]),
+        median=found.get("median"),
+        p95=found.get("p95"),
     )
 
 
@@ -186,72 +264,8 @@ def _first_number(
     for line in lines:
         match = pattern.search(line)
         if match:
-            return _number(match[1], name, field)
+            return _number(match[match.lastindex or 0], name, field)
     return None
-
-
-def delegate_use(text: str) -> DelegateUse:
-    """What the output says about a requested delegate."""
-    lines = _whole_lines(text)
-    if any(_REFUSED.search(line) for line in lines):
-        return "refused"
-    if any(_UNUSED.search(line) for line in lines):
-        return "unused"
-    if any(_PARTIAL.search(line) for line in lines):
-        return "partial"
-    counts = [match for line in lines if (match := _REPLACING.search(line))]
-    if any(match[1] != match[2] for match in counts):
-        return "partial"
-    if counts or any(_WHOLE.search(line) for line in lines):
-        return "whole"
-    return "unmentioned"
-
-
-def check_delegate(text: str, delegate: str, allow_partial: bool, name: str) -> None:
-    """Checks that a delegate that was asked for did the work.
-
-    Args:
-        text: output of one run.
-        delegate: a key of `DELEGATE_FLAGS`.
-        allow_partial: accept a model of which the processor ran a part.
-        name: names the model in messages.
-
-    Raises:
-        ProfilingError: it was refused, or ran only a part or nothing of the model.
-    """
-    if delegate in ("default", "none"):
-        return
-    use = delegate_use(text)
-    if use == "whole" or (use == "unmentioned" and delegate == "xnnpack"):
-        return
-    if use == "partial" and allow_partial:
-        return
-    happened = {
-        "partial": "ran only a part of it, the CPU the rest",
-        "unused": "was applied but ran nothing of it",
-        "refused": f"was refused: {_reason(text)}",
-        "unmentioned": "is not mentioned in the output, so it may not have been applied",
-    }[use]
-    accept = "Accept it with --option delegate_partial=allow, or choose"
-    choose = accept if use == "partial" else "Choose"
-    raise ProfilingError(
-        f"the {delegate} delegate {happened} ({name}). {choose} another --delegate: "
-        f"{', '.join(DELEGATE_FLAGS)}."
-    )
-
-
-def delegate_flags(delegate: str) -> tuple[str, ...]:
-    """The tool's flags for a delegate.
-
-    Raises:
-        ProfilingError: no such delegate; the nearest is named.
-    """
-    if delegate not in DELEGATE_FLAGS:
-        raise ProfilingError(
-            f"--delegate must be one of {', '.join(DELEGATE_FLAGS)}: received "
-            f"'{delegate[:60]}'.{did_you_mean(delegate, DELEGATE_FLAGS)}"
-        )
-    return DELEGATE_FLAGS[delegate]
 
 
 def failure_reason(text: str) -> str:
@@ -260,10 +274,3 @@ def failure_reason(text: str) -> str:
     errors = [line for line in lines if re.search(r"error|fail|abort|signal|denied", line, re.I)]
     chosen = errors[-1] if errors else lines[-1] if lines else "it printed nothing"
     return "".join(character if character.isprintable() else "?" for character in chosen[:200])
-
-
-def _reason(text: str) -> str:
-    for line in _whole_lines(text):
-        if _REFUSED.search(line):
-            return line.strip()[:200]
-    return "no reason given"

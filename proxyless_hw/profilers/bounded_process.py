@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
@@ -97,19 +98,68 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def read_result_file(path: Path, program: str, name: str, most_bytes: int) -> str:
+    """What a tool wrote where {result} stands in its command.
+
+    Raises:
+        ProfilingError: it wrote nothing, or too much.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as cause:
+        raise ProfilingError(
+            f"'{program}' wrote no result file on {name} ({cause.strerror}). Is {{result}} "
+            "where its command takes the path of one?"
+        ) from cause
+    if len(content) > most_bytes:
+        raise ProfilingError(
+            f"the result file of '{program}' on {name} has more than {most_bytes >> 10} KiB. Make "
+            "it write less."
+        )
+    return content.decode("utf-8", errors="replace")
+
+
 _SEARCH = """
 import json, re, sys
 pattern, lines = json.load(sys.stdin)
-found = [match.group(1) for line in lines for match in re.finditer(pattern, line)]
+compiled = re.compile(pattern)
+unit = compiled.groupindex.get("unit")
+value = compiled.groupindex.get("value")
+if value is None:
+    value = next(group for group in range(1, compiled.groups + 1) if group != unit)
+found = [
+    (line, *match.span(value), match.group(unit) if unit else None)
+    for line in lines
+    for match in compiled.finditer(line)
+    if match.group(value) is not None
+]
 json.dump(found[-1] if found else None, sys.stdout)
 """
 
 
-def last_group(pattern: str, text: str) -> str | None:
-    """The first group of a pattern's last match, line by line; None where nothing matches.
+@dataclass(frozen=True, slots=True)
+class PatternMatch:
+    """Where a pattern found a number.
 
-    The search runs in a process of its own with a time limit, since a pattern can need
-    exponential time and Python's cannot be interrupted.
+    Attributes:
+        line: the line.
+        start, end: where the number stands in it.
+        unit: what the pattern's group named ``unit`` matched; None without such a group.
+    """
+
+    line: str
+    start: int
+    end: int
+    unit: str | None
+
+
+def last_match(pattern: str, text: str) -> PatternMatch | None:
+    """The last match of a pattern, line by line; None where nothing matches.
+
+    The number is the group named ``value``, else the first group that is not named ``unit``. The
+    search runs in a process of its own with a time limit, since a pattern can need exponential
+    time and Python's cannot be interrupted.
 
     Raises:
         ProfilingError: the search took too long.
@@ -129,5 +179,5 @@ def last_group(pattern: str, text: str) -> str | None:
             f"--pattern {pattern[:120]!r} needs more than {PATTERN_SECONDS:g} s on the command's "
             "output. Write one without nested repetition."
         ) from cause
-    found: str | None = json.loads(result.stdout)
-    return found
+    found = json.loads(result.stdout)
+    return None if found is None else PatternMatch(*found)

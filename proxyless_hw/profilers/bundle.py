@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.profilers.adb import DEFAULT_TOOL, benchmark_flags, tool_command
+from proxyless_hw.profilers.adb import DEFAULT_TOOL
 from proxyless_hw.profilers.base import Workload
 from proxyless_hw.profilers.building import REFERENCE_OP
 from proxyless_hw.profilers.device_options import MobileOptions
 from proxyless_hw.profilers.model_files import write_model_files
 from proxyless_hw.profilers.options import described_options, given_options
+from proxyless_hw.profilers.phone_flags import DELEGATE_KEYS, benchmark_flags, tool_command
 from proxyless_hw.profilers.phone_loop import loop_script
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops
 from proxyless_hw.profilers.registry import profiler_settings
@@ -41,7 +42,7 @@ DEFAULT_ROUNDS: Final = 15
 MAX_ROUNDS: Final = 999
 
 _TOOL = '"$TOOL"'
-_OPTION_KEYS = ("delegate", "delegate_partial", "taskset")
+_OPTION_KEYS = ("delegate", *DELEGATE_KEYS, "taskset")
 """Options that the manifest keeps, because reading the logs needs them."""
 _FLAG_KEYS = ("runs", "min_secs", "max_secs", "warmup_runs", "warmup_min_secs")
 """Options that stand in the script as flags of the tool."""
@@ -183,7 +184,9 @@ def _script(manifest: dict[str, Any], command: Sequence[str], flags: Sequence[st
         parts.append(
             f"if [ ! -e {log} ]; then\n"
             f'echo "round {number} of {total}" >&2\n'
-            "{\n" + loop_script(models, " ".join(command), flags) + f"}} > logs/part.txt\n"
+            "{\n"
+            + loop_script(models, " ".join(command), flags, (), "logs/run")
+            + f"}} > logs/part.txt\n"
             f"mv logs/part.txt {log}\nfi\n"
         )
     parts.append(_SCRIPT_TAIL)

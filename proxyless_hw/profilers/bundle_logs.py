@@ -11,13 +11,14 @@ from typing import Any, Final, NoReturn
 from proxyless_hw._version import __version__
 from proxyless_hw.documents import parse_json
 from proxyless_hw.errors import TableError
-from proxyless_hw.profilers.adb import read_loop_run, runtime_name
 from proxyless_hw.profilers.base import ProfilerSettings, Visit
 from proxyless_hw.profilers.bundle import MAX_ROUNDS, SCHEMA, log_name, visited
 from proxyless_hw.profilers.device_options import MobileOptions
 from proxyless_hw.profilers.drift import Round, Segment
 from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.profilers.phone_flags import DelegateChoice, runtime_name
 from proxyless_hw.profilers.phone_loop import split_runs
+from proxyless_hw.profilers.phone_runs import PhoneFacts, read_loop_run
 from proxyless_hw.profilers.profiled_table import entry_of, protocol_line
 from proxyless_hw.profilers.quality import quality_block
 from proxyless_hw.profilers.timing import TimingConfig, estimates
@@ -62,18 +63,20 @@ def read_bundle(directory: Path) -> LatencyTable:
     device = _read_device(directory, manifest)
     rounds: list[Round] = []
     statistics: set[str] = set()
+    facts = PhoneFacts()
     for number, segments in enumerate(manifest.rounds, start=1):
         path = directory / "logs" / log_name(number)
         if path.exists() or path.is_symlink():
             text = _read(directory, f"logs/{path.name}", MAX_LOG_BYTES)
-            rounds.append(_read_round(text, path, manifest, segments, statistics))
+            rounds.append(_read_round(text, path, manifest, segments, statistics, facts))
     if not rounds:
         raise TableError(
             f"{directory / 'logs'} holds no finished round. Run run.sh on the device first."
         )
     if len(statistics) > 1:
         raise TableError(
-            f"{directory}: some rounds give medians, some means; one table holds one statistic. "
+            f"{directory}: its rounds give {' and '.join(sorted(statistics))}; one table holds one "
+            "statistic. "
             "Run all rounds with one build of benchmark_model."
         )
     used = sorted({index for segments in manifest.rounds for part in segments for index in part})
@@ -86,6 +89,7 @@ def read_bundle(directory: Path) -> LatencyTable:
             **manifest.header,
             "statistic": "median",
             "visit_statistic": statistics.pop(),
+            **facts.header(),
             "protocol": f"bundle of {len(rounds)} rounds; {protocol_line(manifest.timing)}",
             "source": f"bundle {manifest.id} read by proxyless-hw {__version__}",
             **quality_block(measured, rounds, None, None, manifest.timing),
@@ -100,6 +104,7 @@ def _read_round(
     manifest: _Manifest,
     segments: tuple[tuple[int, ...], ...],
     statistics: set[str],
+    facts: PhoneFacts,
 ) -> Round:
     output = split_runs(text)
     order = visited([list(segment) for segment in segments], manifest.reference)
@@ -110,12 +115,14 @@ def _read_round(
         )
     visits: list[Visit] = []
     for index, run in zip(order, output.runs, strict=True):
-        visit, statistic = read_loop_run(run, manifest.settings, manifest.names[index])
+        done = read_loop_run(run, manifest.settings, manifest.names[index])
+        visit = done.visit
+        facts.note(done, manifest.names[index])
         if not visit.value > 0:
             raise TableError(
                 f"{path}: a measured value is positive: {manifest.names[index]} gave {visit.value}."
             )
-        statistics.add(statistic)
+        statistics.add(done.statistic)
         visits.append(visit)
     parts = []
     place = 0
@@ -252,7 +259,9 @@ class _ManifestReader:
         options = document.get("options", {})
         if not isinstance(options, dict) or not all(isinstance(v, str) for v in options.values()):
             self.fail("options", "must be a mapping of texts", options)
-        return parse_options(MobileOptions, options, str(self.path))
+        parsed = parse_options(MobileOptions, options, str(self.path))
+        DelegateChoice.of(parsed).flags()
+        return parsed
 
     def text(self, document: dict[str, Any], key: str) -> str:
         value = document.get(key)

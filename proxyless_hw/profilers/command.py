@@ -1,11 +1,13 @@
 """Any tool that times a model file: an NPU's, FPGA's or TPU's benchmark becomes a profiler.
 
-Options: `device_options.CommandOptions`.
+Options: `device_options.CommandOptions`. In the command {result}, where it stands, is a file that
+the tool writes its result to; it is read together with what the tool prints.
+
+A table's header holds these options, so that `recorded_options` can measure there again.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 import shutil
@@ -17,14 +19,15 @@ from typing import Final, Self
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.files import scratch_folder
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.bounded_process import ProcessOutput, last_group, run_bounded
-from proxyless_hw.profilers.device_options import CommandOptions, TimeUnit
-from proxyless_hw.profilers.environment import fingerprint
+from proxyless_hw.profilers.bounded_process import ProcessOutput, read_result_file, run_bounded
+from proxyless_hw.profilers.command_output import OutputRule, Reading, read_value
+from proxyless_hw.profilers.device_options import CommandOptions
 from proxyless_hw.profilers.model_files import ModelFormat, write_model_files
-from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.profilers.options import given_options, parse_options
+from proxyless_hw.profilers.tool_numbers import last_line, shown
 
-MS_PER_UNIT: Final[Mapping[TimeUnit, float]] = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 PLACE: Final = "{model}"
+RESULT_PLACE: Final = "{result}"
 MAX_OUTPUT: Final = 2**20
 
 Run = Callable[[Sequence[str], float, int], ProcessOutput]
@@ -45,30 +48,66 @@ class CommandProfiler:
         self.settings = settings
         self.run = run
         self.options = parse_options(CommandOptions, settings.options, "--device command")
-        self.words = _words(self.options.command)
-        self.pattern = _pattern(self.options.pattern or default_pattern(self.options.unit))
-        self.timeout_s = self.options.timeout
+        self.words = tuple(_words(self.options.command))
+        self.rule = _rule(self.options, settings.metric, self.words)
+        self._read: Reading | None = None
+        self._rounded_ms = 0.0
+        self._notes: dict[str, dict[str, None]] = {}
+        self._form: ModelFormat | None = self.options.model_format
 
     def describe(self) -> Mapping[str, str]:
-        """Header fields of a table made here (see `Profiler.describe`)."""
-        program = find_program(self.words[0])
-        unit = self.options.unit
-        return {
-            "device": self.options.device or f"device of {Path(program).name}",
+        """Header fields of a table made here (see `Profiler.describe`).
+
+        What the tool told is there after a session's first visit. Nothing of this machine is: the
+        tool may run on a board elsewhere.
+        """
+        options, rule = self.options, self.rule
+        program = Path(find_program(self.words[0])).name
+        described = {
+            "device": options.device or f"device of {program}",
             "device_kind": "command",
-            "runtime": Path(program).name,
+            "runtime": program,
             "runtime_version": "unknown",
             "threads": str(self.settings.threads),
             "batch_size": str(self.settings.batch_size),
             "precision": self.settings.precision,
             "metric": self.settings.metric,
-            "unit": "ms",
+            "unit": "MB" if self.settings.metric == "memory" else "ms",
             "statistic": "median",
-            "fingerprint": fingerprint(),
+            "fingerprint": f"what {program} runs on",
             "command": shlex.join(self.words),
-            "pattern": self.pattern,
-            **({} if unit == "ms" else {"tool_unit": unit}),
         }
+        if rule.pattern is not None:
+            described["pattern"] = rule.pattern
+        if rule.unit is not None:
+            described["command_unit"] = rule.unit
+        if self._form is not None:
+            described["model_format"] = self._form
+        given = given_options(options)
+        described |= {key: given[key] for key in ("timeout", "delegate_partial") if key in given}
+        if self._read is not None:
+            described["visit_statistic"] = self._read.statistic
+            described["statistic"] = "mean" if self._read.statistic == "mean" else "median"
+        if self._rounded_ms:
+            described["rounded_to"] = f"{self._rounded_ms:.3g} ms"
+        return {**described, **{key: "; ".join(found) for key, found in self._notes.items()}}
+
+    def note(self, reading: Reading, name: str) -> None:
+        """Keeps what a visit tells for the header.
+
+        Raises:
+            ProfilingError: another statistic was printed before.
+        """
+        if self._read is not None and self._read.statistic != reading.statistic:
+            raise ProfilingError(
+                f"'{self.words[0]}' gave its {self._read.statistic} before and its "
+                f"{reading.statistic} on {name}; one table holds one statistic. Name the number: "
+                "--pattern."
+            )
+        self._read = reading
+        self._rounded_ms = max(self._rounded_ms, reading.rounded_ms)
+        for key, value in reading.notes.items():
+            self._notes.setdefault(key, {})[value] = None
 
     def open(self, workloads: Sequence[Workload]) -> CommandSession:
         """Writes the model files and runs the command on the first one.
@@ -80,7 +119,7 @@ class CommandProfiler:
         find_program(self.words[0])
         with ExitStack() as resources:
             folder = resources.enter_context(scratch_folder(ProfilingError))
-            form = self._format_of(workloads)
+            self._form = form = self._format_of(workloads)
             files = write_model_files(workloads, self.settings, form, folder)
             session = CommandSession(self, [item.name for item in workloads], files)
             session.visit([0] if workloads else [])
@@ -121,10 +160,18 @@ class CommandSession:
 
     def _visit(self, index: int) -> Visit:
         profiler, name = self.profiler, self.names[index]
-        words = [word.replace(PLACE, str(self.files[index])) for word in profiler.words]
-        output = profiler.run(words, profiler.timeout_s, MAX_OUTPUT)
-        value = read_milliseconds(output, profiler, name)
-        return Visit(value=value, min=value, p90=value, calls=1)
+        result = self.files[index].with_name("result.txt")
+        places = {PLACE: str(self.files[index]), RESULT_PLACE: str(result)}
+        words = [_filled(word, places) for word in profiler.words]
+        result.unlink(missing_ok=True)
+        output = profiler.run(words, profiler.options.timeout, MAX_OUTPUT)
+        check_ended(output, profiler, name)
+        text = output.text
+        if any(RESULT_PLACE in word for word in profiler.words):
+            text += "\n" + read_result_file(result, profiler.words[0], name, MAX_OUTPUT)
+        reading = read_value(text, profiler.rule, name)
+        profiler.note(reading, name)
+        return Visit(value=reading.value, min=reading.value, p90=reading.value, calls=1)
 
     def close(self) -> None:
         """Deletes the model files."""
@@ -137,17 +184,23 @@ class CommandSession:
         self.close()
 
 
-def read_milliseconds(output: ProcessOutput, profiler: CommandProfiler, name: str) -> float:
-    """The latency in a command's output.
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    for place, path in places.items():
+        word = word.replace(place, path)
+    return word
+
+
+def check_ended(output: ProcessOutput, profiler: CommandProfiler, name: str) -> None:
+    """Checks that a command came to its end.
 
     Raises:
-        ProfilingError: the command failed or hung, or its output holds no latency.
+        ProfilingError: it failed, hung or printed too much.
     """
     program = profiler.words[0]
     if output.timed_out:
         raise ProfilingError(
-            f"'{program}' did not end within {profiler.timeout_s:g} s on {name} and was stopped. "
-            "Allow more with --option timeout=SECONDS."
+            f"'{program}' did not end within {profiler.options.timeout:g} s on {name} and "
+            "was stopped. Allow more with --option timeout=SECONDS."
         )
     if output.too_long:
         raise ProfilingError(
@@ -156,30 +209,9 @@ def read_milliseconds(output: ProcessOutput, profiler: CommandProfiler, name: st
         )
     if output.exit_code:
         raise ProfilingError(
-            f"'{program}' failed on {name} with exit code {output.exit_code}: {_shown(output.text)}"
+            f"'{program}' failed on {name} with exit code {output.exit_code}: "
+            f"{shown(last_line(output.text))}"
         )
-    text = last_group(profiler.pattern, output.text)
-    if text is None:
-        raise ProfilingError(
-            f"'{program}' printed nothing that --pattern {profiler.pattern!r} matches on {name}. "
-            f"It ended with: {_shown(output.text)}"
-        )
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value <= 0:
-        raise ProfilingError(
-            f"the first group of --pattern must match a number above 0: it matched "
-            f"{text[:60]!r} in the output of '{program}' on {name}."
-        )
-    return value * MS_PER_UNIT[profiler.options.unit]
-
-
-def default_pattern(unit: TimeUnit) -> str:
-    """A number followed by the unit; microseconds are also written µs."""
-    written = "(?:us|µs|μs)" if unit == "us" else unit
-    return rf"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*{written}\b"
 
 
 def find_program(program: str) -> str:
@@ -196,11 +228,29 @@ def find_program(program: str) -> str:
     return found
 
 
+def _rule(options: CommandOptions, metric: str, words: tuple[str, ...]) -> OutputRule:
+    if metric == "energy":
+        raise ProfilingError("--device command tells no energy. Measure --metric latency.")
+    if metric == "memory" and options.pattern is not None:
+        raise ProfilingError(
+            "--pattern finds a latency; memory is read from tools that are known. Leave "
+            "--pattern out, or measure --metric latency."
+        )
+    return OutputRule(
+        program=words[0],
+        words=words,
+        metric=metric,
+        pattern=None if options.pattern is None else _pattern(options.pattern),
+        unit=options.unit,
+        allow_partial=options.delegate_partial == "allow",
+    )
+
+
 def _words(command: str | None) -> list[str]:
     if not command:
         raise ProfilingError(
             "--device command needs --command 'TOOL ... {model}': received none. "
-            "Example: --command 'vendor-bench {model}' --pattern 'mean: ([0-9.]+) ms'"
+            "Example: --command 'vendor-bench {model}' --pattern 'mean: ([0-9.]+) (?P<unit>us|ms)'"
         )
     try:
         words = shlex.split(command)
@@ -219,21 +269,14 @@ def _pattern(pattern: str) -> str:
     if len(pattern) > 1000:
         raise ProfilingError(f"--pattern may have at most 1000 characters: it has {len(pattern)}.")
     try:
-        groups = re.compile(pattern).groups
+        compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as cause:
         raise ProfilingError(
             f"--pattern must be a regular expression ({cause}): received {pattern[:120]!r}."
         ) from cause
-    if groups < 1:
+    if compiled.groups < 1 + ("unit" in compiled.groupindex):
         raise ProfilingError(
-            "--pattern must have a group in parentheses for the latency: received "
-            f"{pattern[:120]!r}."
+            "--pattern must have a group in parentheses for the number, beside one named unit: "
+            f"received {pattern[:120]!r}."
         )
     return pattern
-
-
-def _shown(text: str) -> str:
-    """The last line that says something, without control characters."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1][:200] if lines else "(nothing)"
-    return "".join(character if character.isprintable() else "?" for character in last)

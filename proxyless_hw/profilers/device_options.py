@@ -140,10 +140,16 @@ class MobileOptions(DeviceOptions):
         "the phone, as adb devices lists it; by default ANDROID_SERIAL, or the only phone",
         flag="--serial",
     )
-    delegate: Literal["default", "none", "xnnpack", "gpu", "nnapi"] = option(
+    delegate: Literal["default", "none", "xnnpack", "gpu", "nnapi", "npu", "external"] = option(
         "default",
-        "what runs the ops; default: the build's own choice; none: XNNPACK off",
+        "what runs the ops; default: the build's own choice; none: XNNPACK off; npu: LiteRT 2.x",
         flag="--delegate",
+    )
+    delegate_library: str | None = option(
+        None, "path on the phone of an external delegate, or of an NPU's dispatch library"
+    )
+    delegate_options: str | None = option(
+        None, "options of an external delegate, as key:value;key:value"
     )
     delegate_partial: Literal["refuse", "allow"] = option(
         "refuse", "allow: accept models of which the CPU ran a part"
@@ -182,12 +188,18 @@ class CommandOptions(DeviceOptions):
     )
     pattern: str | None = option(
         None,
-        "regular expression whose first group is the latency; by default a number before the unit",
+        "regular expression whose first group is the latency, and whose group named unit is its "
+        "unit; by default known tools are recognised, else the only time counts",
         flag="--pattern",
     )
     model_format: Literal["onnx", "tflite"] | None = option(
         None, "what {model} is; by default onnx, for .tflite files tflite", flag="--model-format"
     )
-    unit: TimeUnit = option("ms", "unit of the latency that the tool prints", flag="--unit")
+    unit: TimeUnit | None = option(
+        None, "unit of a latency that the tool prints without one", flag="--unit"
+    )
+    delegate_partial: Literal["refuse", "allow"] = option(
+        "refuse", "allow: accept models of which a LiteRT tool's accelerator ran only a part"
+    )
     timeout: float = option(120.0, "seconds that one call may take", low=0.01, high=86400)
     device: str | None = option(None, "name of the device, for the table's header")

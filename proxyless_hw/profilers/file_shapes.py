@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,24 @@ def model_with_weights(path: Path) -> list[Path]:
         ProfilingError: it cannot be read, weights are missing, or lie outside its folder.
     """
     return [path, *read_model(path).weights]
+
+
+def copy_weights(path: Path, weights: Sequence[Path], folder: Path) -> None:
+    """Copies the weights of a model file beside a copy of it in another folder.
+
+    Raises:
+        ProfilingError: a file cannot be copied.
+    """
+    for file in weights:
+        beside = folder / file.relative_to(path.parent)
+        try:
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, beside)
+        except OSError as cause:
+            raise ProfilingError(
+                f"the weights of {path} cannot be copied to {folder}: {cause.strerror or cause}. "
+                "Is there room?"
+            ) from cause
 
 
 def read_model(path: Path, signature: str | None = None) -> ModelFile:

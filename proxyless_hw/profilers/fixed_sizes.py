@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.profilers.file_shapes import FileSetting, model_suffix, read_model
+from proxyless_hw.profilers.file_shapes import (
+    FileSetting,
+    copy_weights,
+    model_suffix,
+    read_model,
+)
 
 
 def with_fixed_sizes(path: Path, setting: FileSetting, folder: Path) -> Path:
@@ -41,13 +45,10 @@ def with_fixed_sizes(path: Path, setting: FileSetting, folder: Path) -> Path:
     copy = folder / f"fixed{path.suffix}"
     try:
         copy.write_bytes(model.SerializeToString())
-        for weights in read_model(path).weights:
-            beside = folder / weights.relative_to(path.parent)
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(weights, beside)
     except OSError as cause:
         raise ProfilingError(
             f"a copy of {path} cannot be written to {folder}: {cause.strerror or cause}. "
             "Is there room?"
         ) from cause
+    copy_weights(path, read_model(path).weights, folder)
     return copy

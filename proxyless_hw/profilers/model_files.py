@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import build_module
+from proxyless_hw.profilers.file_shapes import copy_weights, model_with_weights
 
 ModelFormat = Literal["onnx", "tflite"]
 MODEL_FORMATS: Final[tuple[ModelFormat, ...]] = ("onnx", "tflite")
@@ -25,7 +26,8 @@ def write_model_files(
     """Writes one model file per workload into a folder.
 
     The files are named ``m0000``, ``m0001``, ... in order: nothing of a workload's own name
-    reaches a file system or a shell.
+    reaches a file system or a shell. A file whose weights lie beside it is copied with them, into
+    a folder of its own.
 
     Args:
         workloads: ops and networks are converted; files of the same form are copied.
@@ -34,7 +36,8 @@ def write_model_files(
         folder: an existing folder.
 
     Raises:
-        ProfilingError: a workload is a file of another form, or cannot be converted.
+        ProfilingError: a workload is a file of another form, cannot be read, or cannot be
+            converted; or its weights are missing.
         BackendUnavailableError: the converter is not installed.
         ExportError: a workload cannot be written in this form.
     """
@@ -53,6 +56,12 @@ def write_model_files(
     for index, content in enumerate(contents):
         path = folder / f"m{index:04d}.{form}"
         if isinstance(content, Path):
+            weights = model_with_weights(content)[1:] if form == "onnx" else []
+            if weights:
+                # Weights keep their names, which the model holds: it gets a folder of its own.
+                path = folder / path.stem / path.name
+                path.parent.mkdir()
+                copy_weights(content, weights, path.parent)
             shutil.copyfile(content, path)
         else:
             path.write_bytes(content)

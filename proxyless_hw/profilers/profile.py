@@ -18,7 +18,7 @@ from proxyless_hw.profilers.drift import Round
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.op_list import read_op_list
 from proxyless_hw.profilers.options import given_options
-from proxyless_hw.profilers.profiled_table import profiled_table
+from proxyless_hw.profilers.profiled_table import in_process, profiled_table
 from proxyless_hw.profilers.sessions import (
     MOST_SESSIONS,
     SESSIONS,
@@ -187,8 +187,8 @@ def _profile(
         reference=reference,
         importance=[*uses.values(), *[1.0] * len(anchors), *[0.0] * (IDENTITY in workloads)],
         timing=timing,
-        sessions=config.sessions or (SESSIONS if _in_process(description) else 1),
-        most_sessions=MOST_SESSIONS if config.sessions is None and _in_process(description) else 0,
+        sessions=config.sessions or (SESSIONS if in_process(description) else 1),
+        most_sessions=MOST_SESSIONS if config.sessions is None and in_process(description) else 0,
         repeat=config.repeat,
         progress=progress,
         say=say,
@@ -307,14 +307,9 @@ def _workloads(
     if REFERENCE_OP not in listed:
         listed.append(REFERENCE_OP)
     workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]
-    if _in_process(description) and description.get("metric") == "latency":
+    if in_process(description) and description.get("metric") == "latency":
         workloads.append(IDENTITY)
     return workloads, listed.index(REFERENCE_OP)
-
-
-def _in_process(description: Mapping[str, str]) -> bool:
-    """Whether runners are built in this process (and not on a phone or by a command)."""
-    return description.get("device_kind") in ("cpu", "gpu")
 
 
 def _journal_place(config: ProfileConfig, names: Sequence[str]) -> Path:

@@ -70,8 +70,8 @@ def profiled_table(
             "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "protocol": protocol_line(timing),
             "reference_op": REFERENCE_OP.key,
-            "affinity": affinity(),
-            "load": load(),
+            # A phone or a tool's board is elsewhere: this machine's state says nothing of it.
+            **({"affinity": affinity(), "load": load()} if in_process(description) else {}),
             "versions": f"torch {package_version('torch')}, onnx {package_version('onnx')}, "
             f"numpy {package_version('numpy')}",
             "source": f"measured by proxyless-hw {__version__}",
@@ -93,6 +93,11 @@ def profiled_table(
         f"{np.exp(-level):.3f} of it; the quality block is theirs"
     )
     return LatencyTable(joined, metadata, str(config.output))
+
+
+def in_process(description: Mapping[str, str]) -> bool:
+    """Whether runners are built in this process (and not on a phone or by a command)."""
+    return description.get("device_kind") in ("cpu", "gpu")
 
 
 def _level_of(then: Mapping[OpSpec, float], found: Mapping[str, Estimate]) -> tuple[float, float]:

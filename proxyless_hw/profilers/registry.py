@@ -53,7 +53,9 @@ BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
         "torch": _Home("torch_cuda", "TorchCudaProfiler", TorchCudaOptions, ("latency", "memory")),
     },
     "mobile": {"tflite": _Home("adb", "AdbProfiler", MobileOptions, ("latency", "memory"))},
-    "command": {"command": _Home("command", "CommandProfiler", CommandOptions)},
+    "command": {
+        "command": _Home("command", "CommandProfiler", CommandOptions, ("latency", "memory"))
+    },
 }
 
 _PINNING: Final = ("cpu", "mobile")
@@ -102,7 +104,7 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
     if settings.metric == "memory":
         raise BackendUnavailableError(
             f"{settings.runtime or 'this runtime'} on '{kind}' does not tell its memory. These do: "
-            "--device gpu --runtime torch, and --device mobile."
+            "--device gpu --runtime torch, --device mobile and --device command."
         )
     from proxyless_hw.profilers.energy import EnergyProfiler, find_counter
 

@@ -38,6 +38,13 @@ def test_a_fixed_batch_stands_in_the_result(capsys: pytest.CaptureFixture[str]) 
     assert document["resolution"] == 32
 
 
+def test_several_files_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("m03_fixed_batch8.onnx", "m22_external.onnx")
+    document = result(capsys, *(ONNX / name for name in names))
+    assert list(document) == ["files"]
+    assert [Path(item["name"]).name for item in document["files"]] == list(names)
+
+
 def test_an_open_batch_is_resized_also_where_memory_is_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

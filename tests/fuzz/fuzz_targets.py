@@ -69,12 +69,20 @@ def use_architecture(arch: Architecture) -> None:
 
 def read_benchmark_output(path: Path) -> None:
     """The output of benchmark_model, and of the loop around it on a phone."""
-    from proxyless_hw.profilers import adb_device, benchmark_model, phone_loop
+    from proxyless_hw.profilers import (
+        adb_device,
+        benchmark_model,
+        delegate_log,
+        delegates,
+        phone_loop,
+    )
 
     text = path.read_bytes().decode("utf-8", errors="replace")
     phone_loop.split_runs(text)
     adb_device.parse_state(text)
-    benchmark_model.delegate_use(text)
+    evidence = delegate_log.read_evidence(text)
+    for asked in ("xnnpack", "gpu", "nnapi", "npu", "external"):
+        delegates.delegate_use(evidence, asked)
     assert len(benchmark_model.failure_reason(text)) <= 200
     run = benchmark_model.parse_output(text, "m")
     assert run.measured.min - 1 <= run.measured.avg <= run.measured.max + 1

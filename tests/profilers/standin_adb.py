@@ -130,6 +130,10 @@ def dumpsys(folder: Path, arguments: list[str], phone: dict[str, Any]) -> int:
 
 
 def benchmark_model(arguments: list[str], phone: dict[str, Any]) -> int:
+    if arguments == ["--help"]:
+        side = "--model_runtime_info_output_file\n" if "runtime_info" in phone else ""
+        print(f"usage: benchmark_model\n--graph\n{side}", file=sys.stderr)
+        return 1
     flags = dict(item.removeprefix("--").split("=", 1) for item in arguments)
     name = Path(flags["graph"]).name
     prefix = phone.get("prefix", "INFO: ")
@@ -140,6 +144,12 @@ def benchmark_model(arguments: list[str], phone: dict[str, Any]) -> int:
     if name in phone.get("garbage", ()):
         print("\x00\xff count=abc avg=?? \x1b[31m" * 50)
         return 0
+    for flag, key in (
+        ("model_runtime_info_output_file", "runtime_info"),
+        ("result_file_path", "result"),
+    ):
+        if flag in flags and phone.get(key):
+            Path(flags[flag]).write_bytes(bytes.fromhex(phone[key]))
     infer = _inference(flags, phone.get("times_us"))
     lines = [
         "STARTING!",

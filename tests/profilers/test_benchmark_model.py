@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.profilers.benchmark_model import (
-    check_delegate,
-    delegate_flags,
-    delegate_use,
-    failure_reason,
-    parse_output,
-)
+from proxyless_hw.profilers.benchmark_model import failure_reason, parse_output
 
 REAL = """\
 INFO: STARTING!
@@ -155,70 +150,83 @@ def test_a_log_with_a_hole_never_gives_another_number(start: int, end: int) -> N
     assert run.measured.min <= run.measured.avg <= run.measured.max + 1
 
 
-APPLIED = "INFO: Explicitly applied GPU delegate, and the model graph will be"
-WHOLE = f"{APPLIED} completely executed by the delegate.\n"
-PARTIAL = f"{APPLIED} partially executed by the delegate w/ 2 delegate kernels.\n"
-UNUSED = (
-    "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the "
-    "delegate.\n"
-)
-REFUSED = "ERROR: Failed to apply GPU delegate.\nERROR: Benchmarking failed.\n"
+CASES = Path(__file__).parents[1] / "cases" / "logs"
+LITERT = (CASES / "litert_results_block.txt").read_text(encoding="utf-8")
+BLOCK = LITERT[LITERT.index("========== BENCHMARK") :]
+
+
+def test_a_litert_log_gives_the_median_of_the_line_that_its_results_sum_up() -> None:
+    run = parse_output(LITERT, "M")
+    assert (run.measured.count, run.measured.median, run.init_us) == (30, 5010, 21400)
+    assert (run.peak_memory_mb, run.overall_memory_mb) == (None, 31.5)
+    assert run.rounded_ms is None
+
+
+def test_a_litert_block_alone_gives_its_rounded_mean_and_says_so() -> None:
+    run = parse_output(BLOCK, "M")
+    assert (run.measured.avg, run.measured.median, run.measured.count) == (5020, None, 30)
+    assert run.rounded_ms == 0.01
+
+
+def test_the_python_tools_block_has_a_median() -> None:
+    block = BLOCK.replace("Inference (std)", "Inference (median):  5.01 ms\nInference (std)")
+    assert parse_output(block, "M").measured.median == pytest.approx(5010)
 
 
 @pytest.mark.parametrize(
-    ("text", "use"),
+    ("change", "message"),
     [
-        (WHOLE, "whole"),
-        (PARTIAL, "partial"),
-        (UNUSED, "unused"),
-        (REFUSED, "refused"),
-        ("NNAPI acceleration is unsupported on this platform.\n", "refused"),
-        ("WARNING: Unconsumed cmdline flags: --use_gpu=true\n", "refused"),
-        (
-            "INFO: Replacing 5 out of 7 node(s) with delegate (TfLiteGpuDelegateV2) node\n",
-            "partial",
-        ),
-        ("INFO: Replacing 7 out of 7 node(s) with delegate (TfLiteGpuDelegateV2) node\n", "whole"),
-        (REAL, "unmentioned"),
+        (("5.02 ms (30 runs)", "9.02 ms (30 runs)"), "contradicts itself"),
+        (("5.02 ms (30 runs)", "5.02 ms (31 runs)"), "contradicts itself"),
+        (("Inference (avg)", "Inference"), "was cut off"),
+        (("Inference (avg):      5.02", "Inference (avg):      x"), "holds no number"),
+        (("Memory Usage:", "No inference runs were performed."), "ran no inference"),
+        (("Memory Usage:", "===== BENCHMARK RESULTS ====="), "2 blocks of results"),
     ],
 )
-def test_what_the_output_says_about_a_delegate(text: str, use: str) -> None:
-    assert delegate_use(text) == use
-
-
-def test_a_delegate_that_did_the_work_is_accepted() -> None:
-    check_delegate(WHOLE, "gpu", False, "M")
-    check_delegate(PARTIAL, "gpu", True, "M")
-    check_delegate(REAL, "default", False, "M")
-    check_delegate(REAL, "xnnpack", False, "M")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (PARTIAL, r"ran only a part .*delegate_partial=allow"),
-        (UNUSED, "ran nothing of it"),
-        (REFUSED, "was refused: ERROR: Failed to apply GPU delegate"),
-        (REAL, "is not mentioned"),
-    ],
-)
-def test_a_delegate_that_did_not_do_the_work_is_an_error(text: str, message: str) -> None:
+def test_a_litert_log_that_contradicts_itself_is_refused(
+    change: tuple[str, str], message: str
+) -> None:
     with pytest.raises(ProfilingError, match=message):
-        check_delegate(text, "gpu", False, "M")
+        parse_output(LITERT.replace(*change), "M")
 
 
-def test_a_refused_delegate_is_never_allowed() -> None:
-    with pytest.raises(ProfilingError, match="was refused"):
-        check_delegate(REFUSED, "gpu", True, "M")
+def test_a_time_that_the_tool_rounds_to_nothing_is_refused() -> None:
+    block = BLOCK.replace("5.02 ms", "0.00 ms").replace("4.95", "0.00").replace("5.21", "0.01")
+    with pytest.raises(ProfilingError, match="rounded to 0"):
+        parse_output(block, "M")
 
 
-def test_an_unknown_delegate_names_the_nearest() -> None:
-    with pytest.raises(ProfilingError, match="Did you mean 'xnnpack'"):
-        delegate_flags("xnpack")
-    assert delegate_flags("none") == ("--use_xnnpack=false",)
+@pytest.mark.parametrize(
+    ("line", "peak", "overall"),
+    [
+        ("Overall peak memory footprint (MB) via periodic monitoring: 24.1", 24.1, None),
+        ("Peak memory footprint (MB): init=4.1 overall=7.5", 7.5, None),
+        ("Memory footprint delta from the start of the tool (MB): init=3 overall=6.25", None, 6.25),
+        ("INFO: [benchmark_litert_model.h:131] Peak memory:          40.25 MB", 40.25, None),
+        ("Peak memory usage not available. (peak_mem_mb <= 0)", None, None),
+    ],
+)
+def test_memory_is_read_in_every_form(line: str, peak: float | None, overall: float | None) -> None:
+    text = WARM_UP + "count=50 curr=123(all same)\n" + line + "\n"
+    run = parse_output(text, "M")
+    assert (run.peak_memory_mb, run.overall_memory_mb) == (peak, overall)
+
+
+def test_profiles_of_ops_are_no_measurements() -> None:
+    text = (
+        "Timings (microseconds): count=50 first=9 curr=9 min=9 max=9 avg=9 std=0\n"
+        "Memory (bytes): count=0\n"
+    )
+    assert parse_output(text + REAL, "M") == parse_output(REAL, "M")
+
+
+def test_two_summaries_that_differ_are_refused() -> None:
+    with pytest.raises(ProfilingError, match="2 summaries that differ"):
+        parse_output(REAL + REAL.replace("(avg): 13520.2", "(avg): 14000"), "M")
 
 
 def test_the_reason_of_a_failure_is_the_last_error_line() -> None:
-    assert failure_reason(REFUSED + "bye\n") == "ERROR: Benchmarking failed."
+    assert failure_reason("ERROR: Benchmarking failed.\nbye\n") == ("ERROR: Benchmarking failed.")
     assert failure_reason("") == "it printed nothing"
     assert "\x1b" not in failure_reason("error \x1b[31m red")

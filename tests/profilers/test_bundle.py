@@ -59,7 +59,9 @@ def ran(bundle: Path) -> Path:
     return bundle
 
 
-def write_logs(bundle: Path, time_us: Callable[[int, int], float]) -> None:
+def write_logs(
+    bundle: Path, time_us: Callable[[int, int], float], delegate_lines: str = ""
+) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     logs = bundle / "logs"
     logs.mkdir(exist_ok=True)
@@ -73,7 +75,7 @@ def write_logs(bundle: Path, time_us: Callable[[int, int], float]) -> None:
         for place, index in enumerate(visited(segments, manifest["reference"])):
             us = time_us(index, number)
             text += (
-                f"\n{MARK} begin {place}\ncount=1 curr={us:g}\n"
+                f"\n{MARK} begin {place}\n{delegate_lines}count=1 curr={us:g}\n"
                 f"count=9 first={us:g} curr={us:g} min={us:g} max={us:g} avg={us:g} std=0 "
                 f"p5={us:g} median={us:g} p95={us:g}\n\n{MARK} end {place} 0\n"
             )
@@ -93,6 +95,35 @@ def test_the_logs_of_a_bundle_become_a_table(ran: Path) -> None:
     assert table.metadata["command"].startswith("taskset f0")
     assert table.num_classes == 10
     assert table.resolutions == (64,)
+
+
+def test_the_header_says_what_ran_the_nodes(bundle: Path) -> None:
+    ran = "Replacing 3 out of 3 node(s) with delegate (TfLiteXNNPackDelegate) node\n"
+    write_logs(bundle, lambda index, _: 1000 + 10 * index, ran)
+    models = len(json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["models"])
+    assert read_bundle(bundle).metadata["ran_on"] == (
+        f"TfLiteXNNPackDelegate {3 * models} of {3 * models} nodes in {models} models"
+    )
+
+
+@pytest.mark.parametrize(
+    ("delegate", "log"),
+    [
+        ("gpu", "gpu_asked_cpu_ran.txt"),
+        ("nnapi", "gpu_asked_cpu_ran.txt"),
+        ("none", "flag_unconsumed.txt"),
+    ],
+)
+def test_a_bundle_whose_delegate_did_not_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delegate: str, log: str
+) -> None:
+    monkeypatch.setattr(bundle_module, "write_model_files", dummy_files)
+    write_bundle(config(delegate=delegate), tmp_path / "bundle", rounds=1)
+    text = (Path(__file__).parents[1] / "cases" / "logs" / log).read_text(encoding="utf-8")
+    lines = "".join(line for line in text.splitlines(True) if "count=" not in line)
+    write_logs(tmp_path / "bundle", lambda *_: 20099.5, lines)
+    with pytest.raises(ProfilingError, match="TfLiteXNNPackDelegate 58 of 58 nodes"):
+        read_bundle(tmp_path / "bundle")
 
 
 def test_the_drift_of_the_device_is_taken_out(bundle: Path) -> None:
@@ -183,7 +214,7 @@ def test_means_and_medians_are_not_mixed(ran: Path) -> None:
     path = ran / "logs/round-003.txt"
     text = "\n".join(line.split(" p5=")[0] for line in path.read_text(encoding="utf-8").split("\n"))
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(TableError, match="some rounds give medians, some means"):
+    with pytest.raises(TableError, match="its rounds give mean and median"):
         read_bundle(ran)
 
 
@@ -217,7 +248,7 @@ def test_a_pipe_in_the_place_of_a_log_is_refused(ran: Path) -> None:
         ({"threads": True}, "threads must be a whole number"),
         ({"metric": "joy"}, "must be known ones"),
         ({"command": "a\nb"}, "command must be a line of text"),
-        ({"options": {"delegate": "npu"}}, "--delegate must be one of"),
+        ({"options": {"delegate": "tpu"}}, "--delegate must be one of"),
         ({"resolutions": "224"}, "resolutions must be a list"),
     ],
 )

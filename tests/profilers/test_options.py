@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.benchmark_model import DELEGATE_FLAGS
 from proxyless_hw.profilers.bundle import write_bundle
+from proxyless_hw.profilers.delegates import DELEGATE_FLAGS
 from proxyless_hw.profilers.device_options import (
     CommandOptions,
     CpuOptions,

@@ -28,6 +28,8 @@ from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.phone_loop import loop_script, split_runs
 from proxyless_hw.tables.table import LatencyTable
 
+XNNPACK_RAN = "Replacing 58 out of 58 node(s) with delegate (TfLiteXNNPackDelegate) node"
+
 
 class Phone:
     """A stand-in phone with the settings that reach it."""
@@ -245,6 +247,76 @@ def test_a_partly_applied_delegate_needs_consent(phone: Phone, models: list[Work
         pass
 
 
+def test_a_gpu_that_fell_back_to_the_cpu_is_an_error(phone: Phone, models: list[Workload]) -> None:
+    phone.configure(delegate_lines=[XNNPACK_RAN])
+    with pytest.raises(ProfilingError, match="TfLiteXNNPackDelegate 58 of 58 nodes"):
+        phone.profiler(delegate="gpu").open(models)
+
+
+def test_the_header_says_what_ran_the_nodes_and_which_flags_the_tool_missed(
+    phone: Phone, models: list[Workload]
+) -> None:
+    unknown = "Unconsumed cmdline flags: --warmup_min_secs=0.02"
+    phone.configure(delegate_lines=[XNNPACK_RAN, unknown])
+    profiler = phone.profiler(delegate="xnnpack")
+    assert "ran_on" not in profiler.describe()
+    with profiler.open(models) as session:
+        session.visit([0, 1, 1])
+    described = profiler.describe()
+    assert described["ran_on"] == "TfLiteXNNPackDelegate 116 of 116 nodes in 2 models"
+    assert described["unknown_flags"] == "--warmup_min_secs=0.02"
+
+
+def test_a_flag_that_decides_what_is_measured_must_be_known(
+    phone: Phone, models: list[Workload]
+) -> None:
+    phone.configure(delegate_lines=["Unconsumed cmdline flags: --num_threads=1"])
+    with pytest.raises(ProfilingError, match="does not know --num_threads=1"):
+        phone.profiler().open(models)
+
+
+def test_a_model_that_something_else_runs_now_is_noticed(
+    phone: Phone, models: list[Workload]
+) -> None:
+    phone.configure(delegate_lines=[XNNPACK_RAN])
+    with phone.profiler().open(models) as session:
+        phone.configure(delegate_lines=[])
+        with pytest.raises(ProfilingError, match="58 of 58 nodes before; one table holds one"):
+            session.visit([0])
+
+
+def test_a_newer_tools_files_say_what_ran_and_how_long(
+    phone: Phone, models: list[Workload]
+) -> None:
+    from test_runtime_info import result, runtime_info
+
+    info = runtime_info({"LITERT_CL": [0, 1], "TfLiteXNNPackDelegate": [2]}, 4)
+    phone.configure(runtime_info=info.hex(), result=result(5.015).hex(), times_us=[5000.0, 5040.0])
+    with pytest.raises(ProfilingError, match=r"LITERT_CL 2 of 4 nodes, .*CPU 1 of 4 nodes"):
+        phone.profiler(delegate="gpu").open(models)
+    profiler = phone.profiler(delegate="gpu", delegate_partial="allow")
+    with profiler.open(models[:1]) as session:
+        assert session.visit([0])[0].value == pytest.approx(5.015)
+    assert profiler.describe()["ran_on"] == (
+        "LITERT_CL 2 of 4 nodes; TfLiteXNNPackDelegate 1 of 4 nodes; CPU 1 of 4 nodes in 1 models"
+    )
+    assert phone.leftovers() == []
+
+
+def test_the_library_of_an_external_delegate_reaches_the_tool(
+    phone: Phone, models: list[Workload]
+) -> None:
+    phone.configure(
+        delegate_lines=["Replacing 3 out of 3 node(s) with delegate (TfLiteQnnDelegate) node"]
+    )
+    profiler = phone.profiler(delegate="external", delegate_library="/d/libQnn.so")
+    assert "--external_delegate_path=/d/libQnn.so" in profiler.describe()["command"]
+    assert profiler.describe()["runtime"] == "tflite-external"
+    with profiler.open(models[:1]):
+        pass
+    assert profiler.describe()["ran_on"] == "TfLiteQnnDelegate 3 of 3 nodes in 1 models"
+
+
 def test_a_hot_phone_cools_down_before_the_next_segment(
     phone: Phone, models: list[Workload]
 ) -> None:
@@ -295,7 +367,7 @@ def test_another_kind_of_file_is_refused(phone: Phone, tmp_path: Path) -> None:
         ({"runs": "many"}, "runs must be a whole number from 1"),
         ({"runs": "2.5"}, "runs must be a whole number from 1"),
         ({"min_secs": "nan"}, "min_secs must be a number"),
-        ({"delegate": "npu"}, "--delegate must be one of"),
+        ({"delegate": "tpu"}, "--delegate must be one of"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, str], message: str) -> None:

@@ -222,7 +222,7 @@ def test_the_middle_of_values_that_agree_is_known_as_theory_says() -> None:
     scales = np.array([0.006] * 6 + [0.03] * 2)
     found = [middle_of(generator.normal(0.0, scales), 2 * scales) for _ in range(2000)]
     held = np.mean([abs(middle) <= width for middle, width in found])
-    assert 0.93 <= held <= 0.995
+    assert held >= 0.93
     spread = np.std([middle for middle, _ in found])
     assert np.median([width for _, width in found]) == pytest.approx(2.2 * spread, rel=0.35)
 
