@@ -5,8 +5,8 @@
     python benchmarks/any_machine.py --show                # the table of what is kept
 
 All rows take some hours of a machine that does nothing else. What is kept stands in
-benchmarks/results/any_machine.json; a lock keeps two of these apart. `busy.py` beside this file makes
-the machine that is not quiet.
+benchmarks/results/any_machine.json; a lock keeps two of these apart. `busy.py` beside this file
+makes the machine that is not quiet.
 """
 
 from __future__ import annotations
@@ -310,7 +310,8 @@ def validate(bench: Bench) -> Row:
         path = bench.table(name, ["--space", space, "--runtime", runtime, "--budget", "60"])
         for side in (".calibration.json", ".validation.json"):
             path.with_name(path.stem + side).unlink(missing_ok=True)
-        found = bench.json(["validate", "--space", space, "--table", str(path)])
+        words = ["validate", "--space", space, "--table", str(path)]
+        found = bench.json([*words, "--networks", "14", "--spread", "14"])
         keys = ("mape", "bias", "calibrated_mape", "kendall_tau", "machine_speed")
         rows[name] = {key: round(found[key], 4) for key in keys} | {
             "verdict": found["verdict"],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,9 @@ from proxyless_hw.predictors.calibration import (
     fit_calibration,
     save_calibration,
 )
-from proxyless_hw.predictors.measured import pair
+from proxyless_hw.predictors.measured import measure_for, measuring_for, pair
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.networks import measure_networks
 from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.timing import TimingConfig
 
@@ -95,11 +95,12 @@ def measure_sets(
     archs = [ph.Architecture.from_choices(space, row.tolist()) for row in choices]
     # Shuffled, so that no set is measured at another time than the others.
     order = np.random.default_rng(seed).permutation(len(archs))
-    shuffled = measure_networks(
-        [archs[index] for index in order],
-        ProfilerSettings(runtime=arguments.runtime),
+    how = measuring_for(table, goal=arguments.goal)
+    shuffled = measure_for(
+        table,
+        replace(how, timing=replace(how.timing, max_rounds=arguments.rounds)),
+        archs=[archs[index] for index in order],
         names=[f"network {index}" for index in order],
-        timing=TimingConfig(goal=arguments.goal, max_rounds=arguments.rounds),
     )
     measured = [shuffled[place] for place in np.argsort(order)]
     pairs = pair(table, archs, measured)

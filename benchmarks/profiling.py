@@ -27,6 +27,7 @@ from proxyless_hw.profilers.environment import fingerprint
 from proxyless_hw.profilers.estimates import estimates
 from proxyless_hw.profilers.journal import Journal, journal_path
 from proxyless_hw.profilers.quality import agreement, table_agreement
+from proxyless_hw.profilers.sessions import fine_timing
 from proxyless_hw.profilers.timing_config import TimingConfig
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
@@ -103,11 +104,12 @@ class Bench:
     def evaluate(self, name: str, timing: TimingConfig) -> list[tuple[float, float, float]]:
         """Evaluates a table's journal again under other settings."""
         output = self.folder / f"{name}.csv"
-        names = [op.key for op in LatencyTable.load(output).entries]
+        table = LatencyTable.load(output)
+        names = [op.key for op in table.entries]
         rounds = read_rounds(journal_path(output))
         return [
             (item.interval.estimate, item.interval.low, item.interval.high)
-            for item in estimates(rounds, names, timing)
+            for item in estimates(rounds, names, fine_timing(timing, dict(table.metadata)))
         ]
 
     def convert(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.sampling import uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.measurement import Measuring
 from proxyless_hw.profilers.networks import measure_networks
 from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.space import SearchSpace
@@ -194,16 +195,14 @@ class Study:
         if not path.exists():
             found: dict[str, dict[str, list[float]]] = {}
             for runtime in RUNTIMES:
-                measured = measure_networks(
-                    list(networks.values()),
-                    ProfilerSettings(runtime=runtime),
-                    names=list(networks),
-                    timing=TimingConfig(goal=0.005, max_rounds=60),
+                how = Measuring(
+                    settings=ProfilerSettings(runtime=runtime),
+                    timing=TimingConfig(goal=0.005, max_rounds=60, spend=False),
                     sessions=3,
                 )
+                measured = measure_networks(list(networks.values()), how, names=list(networks))
                 found[runtime] = {
-                    item.name: [item.median_ms, item.ci_low_ms, item.ci_high_ms]
-                    for item in measured
+                    item.name: [item.median, item.ci_low, item.ci_high] for item in measured
                 }
             path.write_text(json.dumps(found, indent=1) + "\n")
         document: dict[str, dict[str, list[float]]] = json.loads(path.read_text())

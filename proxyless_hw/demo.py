@@ -97,10 +97,10 @@ def run_demo(folder: Path, seed: int, talk: Talk) -> DemoResult:
     talk.say(
         "3/5  exporting the found network as ONNX and TFLite, each compared with torch (about 20 s)"
     )
-    onnx, tflite = export_stage(folder, "demo")
+    onnx, tflite = export_stage(folder, "demo", talk)
     talk.say(f"4/5  measuring both files in a fresh process, up to {FILE_SECONDS:.0f} s each")
-    verified = verify_stage(onnx, table, search.document, FILE_SECONDS)
-    measured = measure_stage([tflite], FILE_SECONDS)[0]
+    verified = verify_stage(onnx, table, search.document, FILE_SECONDS, talk)
+    measured = measure_stage([tflite], FILE_SECONDS, talk)[0]
     talk.say("5/5  writing the report")
     result = DemoResult(folder, search, verified, measured, time.perf_counter() - started)
     _record(folder, verified)

@@ -23,6 +23,7 @@ from proxyless_hw.profilers.measurement import Measurement, Measuring
 from proxyless_hw.profilers.networks import measure_in_fresh_process
 from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.timing import Progress, TimingConfig
+from proxyless_hw.progress import phase
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import (
     SearchResult,
@@ -115,7 +116,8 @@ def _epochs(
     if folder.config.exists():
         settings = folder.read_json(folder.config).get("settings", {})
         return int(settings["warmup_epochs"]), int(settings["epochs"])
-    seconds = seconds_per_epoch(config)
+    with phase("timing a few steps of the search", talk.quiet):
+        seconds = seconds_per_epoch(config)
     warm_up, epochs = length.epochs(seconds)
     talk.say(
         f"     an epoch takes about {seconds:.1f} s here: {warm_up} of warm-up, then {epochs} of "
@@ -156,7 +158,7 @@ def seconds_per_epoch(config: SearchConfig) -> float:
     return sorted(times[1:])[0] * steps_per_epoch(context, data)
 
 
-def export_stage(folder: Path, name: str) -> tuple[Path, Path]:
+def export_stage(folder: Path, name: str, talk: Talk) -> tuple[Path, Path]:
     """Writes ONNX and TFLite files of a run, each compared with torch; kept files stay.
 
     Returns:
@@ -178,13 +180,14 @@ def export_stage(folder: Path, name: str) -> tuple[Path, Path]:
             raise ProfilingError(f"{folder} names no data set: it is no run of the demo.")
         data = load_images(source.data, source.network)
         config = ExportConfig(resolution=source.network.arch.resolution, weights=source.weights)
-        files = export_network(source.network, targets, config, data)
+        with phase("exporting", talk.quiet):
+            files = export_network(source.network, targets, config, data)
         write_manifest(manifest, files, source.network, config)
     return targets[0].path, targets[1].path
 
 
 def verify_stage(
-    file: Path, table: LatencyTable, result: dict[str, Any], budget_s: float
+    file: Path, table: LatencyTable, result: dict[str, Any], budget_s: float, talk: Talk
 ) -> Verification:
     """Measures an exported file beside the table's anchors, in a process of its own.
 
@@ -193,21 +196,24 @@ def verify_stage(
         table: the table.
         result: the search's result, for target and prediction.
         budget_s: seconds for measuring.
+        talk: how it tells what it does.
 
     Raises:
         ProfilingError, BackendUnavailableError: the file cannot be measured.
     """
     how = measuring_for(table, budget_s=budget_s, goal=0.006)
-    measured = measure_for(table, how, files=[file], fresh=True)[0]
+    with phase(f"measuring {file.name}", talk.quiet):
+        measured = measure_for(table, how, files=[file], fresh=True)[0]
     target, predicted = (result[figure_key(result, name)] for name in ("target", "predicted"))
     return verification_of(float(target), float(predicted), measured)
 
 
-def measure_stage(files: Sequence[Path], budget_s: float) -> list[Measurement]:
+def measure_stage(files: Sequence[Path], budget_s: float, talk: Talk) -> list[Measurement]:
     """Measures files of one runtime that no table is for, in a process of its own.
 
     Raises:
         ProfilingError, BackendUnavailableError: a file cannot be measured.
     """
     timing = TimingConfig(goal=0.01, budget_s=budget_s, spend=False)
-    return measure_in_fresh_process(paths=files, how=Measuring(timing=timing))
+    with phase(f"measuring {', '.join(file.name for file in files)}", talk.quiet):
+        return measure_in_fresh_process(paths=files, how=Measuring(timing=timing))

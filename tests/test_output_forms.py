@@ -25,7 +25,8 @@ from proxyless_hw.cli import cli, main
 from proxyless_hw.network.network import build_network
 from proxyless_hw.network.published import published_names
 from proxyless_hw.predictors.probes import choose_probes
-from proxyless_hw.profilers.networks import Measured
+from proxyless_hw.predictors.verdict import verification_of
+from proxyless_hw.profilers.measurement import Measurement, TableSpeed
 from proxyless_hw.search.driver import SearchResult
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
@@ -48,7 +49,8 @@ head: [{op: conv, width: 32}, {op: classifier}]
 COMMANDS = {
     "devices": "",
     "profile": "--space tiny.yaml --goal 0.5 --sessions 1 --output cpu.csv",
-    "validate": "--table cpu.csv --space tiny.yaml --networks 3 --spread 3 --goal 0.5",
+    "validate": "--table cpu.csv --space tiny.yaml --networks 3 --spread 3 --goal 0.5 --force",
+    "verify": "tiny.json --table cpu.csv --target-ms 1000 --budget 2",
     "table show": "pixel1",
     "table check": "pixel1",
     "table diff": "pixel1 slower.csv --force",
@@ -127,6 +129,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
 def write_inputs() -> None:
     """What the commands read and none of them writes."""
     Path("tiny.yaml").write_text(SPACE)
+    tiny = SearchSpace.from_yaml(SPACE)
+    Architecture.from_choices(tiny, [0] * len(tiny.slots)).save(Path("tiny.json"))
     pixel1 = LatencyTable.load("pixel1")
     rows = list(pixel1.entries.items())
     LatencyTable(dict(rows[:40]), pixel1.metadata).save(Path("first.csv"))
@@ -189,22 +193,32 @@ def test_json_holds_for_several_networks_and_for_an_incomplete_table(
     assert one_object(lacking.out)["complete"] is False
 
 
-@pytest.mark.parametrize("agrees", [True, False])
-def test_json_of_the_demo_is_one_line(agrees: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the loop itself replaced: it takes minutes."""
-    measured = Measured(
-        name="net", median_ms=6.2, ci_low_ms=6.1, ci_high_ms=6.3, p90_ms=6.5, min_ms=6.0,
-        rounds=10, samples=90, converged=True,
+@pytest.mark.parametrize(
+    ("target", "verdict"), [(6.2, "agrees"), (6.0, "undecided"), (5.0, "missed")]
+)
+def test_the_demo_ends_well_whatever_it_finds(
+    target: float, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the loop itself replaced: it takes minutes. A disagreement is a sentence, no error."""
+    speed = TableSpeed(median=6.2, ci_low=6.1, ci_high=6.3, machine_speed=0.5)
+    measured = Measurement(
+        name="demo.onnx", median=12.4, ci_low=12.2, ci_high=12.6, p90=13.0, min=12.0, unit="ms",
+        rounds=10, samples=90, converged=True, table_speed=speed,
     )  # fmt: skip
-    row = demo.DemoRow(Path("demo.onnx"), "ONNX Runtime", 6.2, 6.2, measured)
     arch = Architecture.load("mobilenet-v2")
-    found = SearchResult(Path("run"), arch, {"target_ms": 6.2, "predicted_ms": 6.2}, agrees)
-    result = demo.DemoResult(Path("run"), found, (row,), agrees, 1.0)
+    found = SearchResult(Path("run"), arch, {"target_ms": target, "predicted_ms": 6.2}, None)
+    onnx = verification_of(target, 6.2, measured)
+    result = demo.DemoResult(Path("run"), found, onnx, replace(measured, table_speed=None), 1.0)
     monkeypatch.setattr(demo, "run_demo", lambda *_: result)
     told = call("demo", "--json")
-    assert told.code == (0 if agrees else 1)
-    assert one_object(told.out)["agrees"] is agrees
-    assert "\x1b" not in call("demo").out
+    assert told.code == 0
+    document = one_object(told.out)
+    assert document["verdict"] == verdict
+    assert [item["runtime"] for item in document["files"]] == ["ONNX Runtime", "LiteRT"]
+    shown = call("demo")
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
+    assert "50% slower" in " ".join(shown.out.split())
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *(f"{name}, for people" for name in FOR_PEOPLE)])

@@ -17,7 +17,8 @@ from proxyless_hw.progress import phase
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
     from proxyless_hw.profilers.file_shapes import FileSetting
-    from proxyless_hw.profilers.measurement import Measurement
+    from proxyless_hw.profilers.measurement import Measurement, Measuring
+    from proxyless_hw.tables.table import LatencyTable
 
 SECONDS_A_TARGET = 10.0
 """Default budget for measuring, per file or network."""
@@ -39,6 +40,11 @@ SECONDS_A_TARGET = 10.0
 )
 @click.option("--signature", help="Which signature of a TFLite file to run.")
 @click.option("--num-classes", type=click.IntRange(1, 65536), help="For networks: not their own.")
+@click.option(
+    "--table",
+    metavar="TABLE",
+    help="Also give values at this table's speed: its anchors are measured beside the targets.",
+)
 @click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
 @click.option("--budget", type=float, metavar="SECONDS", help="Total time for measuring.")
 @click.option(
@@ -61,6 +67,7 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     Example:
       proxyless-hw benchmark runs/demo/model.onnx --device cpu
       proxyless-hw benchmark detector.onnx --input-shape images:1,3,640,640
+      proxyless-hw benchmark runs/demo/model.onnx --table tables/cpu.csv
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
     """  # fmt: skip
     from proxyless_hw.profilers.measurement import Measuring
@@ -68,9 +75,11 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     from proxyless_hw.profilers.node_times import check_per_op
     from proxyless_hw.profilers.timing import TimingConfig
 
-    quiet, device = values["quiet"], values["device"]
+    quiet = values["quiet"]
     given = ctx.get_parameter_source("batch_size") != ParameterSource.DEFAULT
     workloads = _workloads(values, values["batch_size"] if given else None)
+    table = None if values["table"] is None else _table(ctx, values)
+    device = values["device"]
     settings = settings_from(values)
     files = [workload.file for workload in workloads if workload.file is not None]
     if files:
@@ -84,6 +93,8 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     with ExitStack() as stack:
         progress = stack.enter_context(progress_bar("benchmark", quiet))
         how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
+        if table is not None:
+            how = _beside(table, how, quiet)
         measured = measure_workloads(_as_run(workloads, file_settings, device, stack), how)
     with phase("benchmark: memory and nodes", quiet):
         results = [
@@ -96,6 +107,31 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     else:
         for result in results:
             log(_line(result), quiet)
+
+
+def _table(ctx: click.Context, values: dict[str, Any]) -> LatencyTable:
+    """The table, whose setting stands in for what was not given on the command line."""
+    from proxyless_hw.predictors.measured import settings_of
+    from proxyless_hw.tables.table import LatencyTable
+
+    table = LatencyTable.load(values["table"])
+    kind, settings = settings_of(table)
+    own = {"device": kind, "runtime": settings.runtime, "threads": settings.threads}
+    own |= {"batch_size": settings.batch_size, "precision": settings.precision}
+    for name, value in own.items():
+        if ctx.get_parameter_source(name) == ParameterSource.DEFAULT:
+            values[name] = value
+    return table
+
+
+def _beside(table: LatencyTable, how: Measuring, quiet: bool) -> Measuring:
+    """The same measurement beside the anchors of a table."""
+    from proxyless_hw.predictors.measured import NO_ANCHORS, measuring_for
+
+    beside = measuring_for(table, device=how.device, settings=how.settings)
+    if beside.anchors is None:
+        log(NO_ANCHORS, quiet)
+    return replace(how, settings=beside.settings, anchors=beside.anchors)
 
 
 def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]:

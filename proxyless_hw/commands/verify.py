@@ -10,6 +10,9 @@ import click
 from proxyless_hw.commands._device_options import progress_bar
 from proxyless_hw.commands._options import echo_json, log, output_options
 
+FINISH_SECONDS = 1.0
+LEAST_SECONDS = 2.0
+
 
 @click.command()
 @click.argument("target", metavar="FILE|ARCH")
@@ -23,7 +26,7 @@ from proxyless_hw.commands._options import echo_json, log, output_options
     show_default=True,
     type=click.FloatRange(1),
     metavar="SECONDS",
-    help="Time for measuring; less is used when the interval is narrow enough.",
+    help="Time in all, start-up included; less is used when the interval is narrow enough.",
 )
 @click.option("--device", help="Device kind: the table's own by default.")
 @output_options
@@ -40,15 +43,17 @@ def command(**values: Any) -> None:
     """  # fmt: skip
     from proxyless_hw.predictors.measured import NO_ANCHORS
     from proxyless_hw.predictors.verify import verify
+    from proxyless_hw.profilers.environment import seconds_since_process_start
 
     quiet = values["quiet"]
     log(f"measuring {values['target']}, up to {values['budget']:g} s", quiet)
+    left = values["budget"] - seconds_since_process_start() - FINISH_SECONDS
     with progress_bar("verify", quiet) as progress:
         found = verify(
             values["target"],
             values["table"],
             target_ms=values["target_ms"],
-            budget_s=values["budget"],
+            budget_s=max(LEAST_SECONDS, left),
             device=values["device"],
             progress=progress,
         )

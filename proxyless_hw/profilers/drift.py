@@ -22,7 +22,7 @@ from proxyless_hw.profilers.statistics import FloatArray
 UNDISTURBED: Final = 0.2
 """Quantile of the reference's speed that counts as the machine's undisturbed speed."""
 
-CLEAN: Final = 0.08
+CLEAN: Final = 0.05
 """Log ratio of the reference to its undisturbed speed up to which a visit counts as clean."""
 
 LEAST_CLEAN: Final = 3

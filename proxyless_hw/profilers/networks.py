@@ -155,6 +155,7 @@ def _measure_chunk(
         sessions=how.sessions or (SESSIONS if described.get("device_kind") == "cpu" else 1),
         started=started,
         progress=how.progress,
+        say=how.say,
         clock=clock,
         grace_s=max(LEAST_GRACE_S, timing.budget_s or 0.0),
         way_on="Give more with --budget, or measure fewer at once.",

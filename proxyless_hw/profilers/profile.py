@@ -175,7 +175,7 @@ def _profile(
         if not uses:
             base.save(config.output)
             return replace(base, name=str(config.output))
-    anchors = [] if base is None else _anchors_in(base)
+    anchors = [] if base is None else list(anchors_of(base) or choose_anchors(base.entries))
     workloads, reference = _workloads([*uses, *anchors], space.batch_norm, description)
     started += _prepare(profiler, workloads, clock, say)
     timing = fine_timing(_timing(config, started, clock), description)
@@ -191,6 +191,7 @@ def _profile(
         most_sessions=MOST_SESSIONS if config.sessions is None and _in_process(description) else 0,
         repeat=config.repeat,
         progress=progress,
+        say=say,
         clock=clock,
         started=started,
     )
@@ -214,11 +215,6 @@ def _profile(
         check_held()
         table.save(config.output)
     return table
-
-
-def _anchors_in(base: LatencyTable) -> list[OpSpec]:
-    """The anchors whose rows a table still has; others of its rows where it has none of them."""
-    return [op for op in anchors_of(base) if op in base] or list(choose_anchors(base.entries))
 
 
 def _with_cache(

@@ -52,6 +52,7 @@ class MeasurementJob:
         progress: called after each round.
         clock: seconds, monotonic.
         started: clock reading from which the budget counts.
+        say: told of what a person should know while measuring.
         grace_s: seconds beyond the budget in which targets may still have their first visit.
         way_on: what to do when the budget was too short, for the message.
     """
@@ -68,6 +69,7 @@ class MeasurementJob:
     repeat: int = 1
     progress: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.perf_counter
+    say: Callable[[str], None] | None = None
     grace_s: float = 0.0
     way_on: str = "Give more with --budget; what was measured is kept: --resume goes on."
 
@@ -149,7 +151,7 @@ def measure_sessions(
                     job.reference,
                     job.timing_of(begin, end, left),
                     clock=job.clock,
-                    progress=job.progress,
+                    progress=_overall(job),
                     importance=job.importance,
                     earlier=own,
                     on_round=keep,
@@ -159,6 +161,11 @@ def measure_sessions(
                     hard_deadline=end + job.grace_s,
                 )
             own = list(measured.rounds)
+            if measured.jumps and job.say is not None:
+                job.say(
+                    f"the clock jumped {measured.jumps} time(s), as when a machine sleeps or is "
+                    "stopped: what was measured then is left out."
+                )
             # What is built first is made ready for the runtime too; profilers keep that.
             built_s *= FIRST_BUILDING if place == 0 else 1.0
             place += 1
@@ -168,6 +175,14 @@ def measure_sessions(
         _check_complete(job, own, job.clock() - start)
         rounds = before + own
     return rounds
+
+
+def _overall(job: MeasurementJob) -> Callable[[Progress], None] | None:
+    """Progress of a session, with the time that the whole measurement has left."""
+    show = job.progress
+    if show is None or job.deadline == float("inf"):
+        return show
+    return lambda item: show(replace(item, left_s=max(0.0, job.deadline - job.clock())))
 
 
 def _reached(job: MeasurementJob, rounds: Sequence[Round]) -> bool:
@@ -203,5 +218,6 @@ def _affordable(job: MeasurementJob, done: int, built_s: float, remaining_s: flo
     if remaining_s == float("inf"):
         return job.sessions - done
     fitting = int(remaining_s * MOST_BUILDING / max(built_s, 1e-9))
+    fitting = max(fitting, int(remaining_s >= 2 * built_s + SESSION_S))
     more = min(job.parts - done, int(remaining_s / SESSION_S))
     return max(0, min(fitting, max(job.sessions - done, more)))

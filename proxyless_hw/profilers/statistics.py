@@ -121,7 +121,7 @@ def fit_sessions(values: Sequence[Mapping[int, FloatArray]]) -> Fit:
 def _weights(centres: FloatArray, within: FloatArray, between: FloatArray) -> FloatArray:
     """One over the variance of each session's median; 0 where a workload was not visited."""
     variance = np.where(np.isnan(centres), np.inf, between[:, None] + within)
-    floor = 1e-3 * np.median(variance[np.isfinite(variance)]) + 1e-18
+    floor = 1e-3 * np.median(variance[np.isfinite(variance)]) + 1e-30
     weights: FloatArray = 1 / (variance + floor)
     return weights
 
@@ -195,7 +195,7 @@ def _level_half_width(levels: FloatArray, between: float) -> float | None:
     Args:
         levels: shape (sessions,).
         between: variance of one workload between sessions, towards which that of the few levels is
-            drawn.
+            drawn, but not below what they show.
     """
     count = len(levels)
     if count < 2:
@@ -205,6 +205,7 @@ def _level_half_width(levels: FloatArray, between: float) -> float | None:
         spread = min(spread, (1.4826 * float(np.median(np.abs(levels - np.median(levels))))) ** 2)
     freedom = POOLED_FREEDOM + count - 1
     moderated = (POOLED_FREEDOM * between + (count - 1) * spread) / freedom
+    moderated = max(moderated, spread)
     efficiency = np.pi / 2 if count > 2 else 1.0
     return float(_t95(np.array(freedom)) * np.sqrt(efficiency * moderated / count))
 

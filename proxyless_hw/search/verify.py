@@ -81,15 +81,16 @@ def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
         f"the table has no calibration: measuring {CALIBRATION_NETWORKS} networks of the space, "
         f"up to {config.verify_budget * CALIBRATION_SHARE:.0f} s"
     )
-    networks = measure_calibration_networks(
-        table,
-        SearchSpace.load(config.space),
-        measuring_for(table, budget_s=config.verify_budget * CALIBRATION_SHARE),
-        networks=CALIBRATION_NETWORKS,
-        seed=config.seed,
-        resolution=config.resolution,
-        fresh=True,
-    )
+    with observer.phase("calibrating the table"):
+        networks = measure_calibration_networks(
+            table,
+            SearchSpace.load(config.space),
+            measuring_for(table, budget_s=config.verify_budget * CALIBRATION_SHARE),
+            networks=CALIBRATION_NETWORKS,
+            seed=config.seed,
+            resolution=config.resolution,
+            fresh=True,
+        )
     calibration = fit_calibration(
         [network.predicted_ms for network in networks],
         [network.blocks for network in networks],
@@ -152,16 +153,16 @@ def verify_search(
     """
     table, target, whole_s = problem.table, problem.target, context.config.verify_budget
     some = _several(state, finalists, problem, context, data)
-    observer.note(
-        f"measuring {len(some)} derived networks, up to {whole_s * FINALISTS_SHARE:.0f} s"
-    )
+    title = f"measuring {len(some)} derived networks, up to {whole_s * FINALISTS_SHARE:.0f} s"
+    observer.note(title)
     # A process that holds a supernet and torch's threads measures a percent or two slower.
-    measured = measure_for(
-        table,
-        measuring_for(table, budget_s=whole_s * FINALISTS_SHARE, goal=VERIFY_GOAL),
-        archs=[item.arch for item in some],
-        fresh=True,
-    )
+    with observer.phase(title):
+        measured = measure_for(
+            table,
+            measuring_for(table, budget_s=whole_s * FINALISTS_SHARE, goal=VERIFY_GOAL),
+            archs=[item.arch for item in some],
+            fresh=True,
+        )
     first = _Round(1.0, [item.derived.costs[0] for item in some], measured)
     correction, low, high = first.ratio
     certain = len(some) >= LEAST_FINALISTS and (low > 1 or high < 1)
@@ -172,13 +173,15 @@ def verify_search(
         finalists = finalists if failure else again
     if failure is not None or not certain:
         correction = 1.0
-    observer.note(f"measuring the winner, up to {whole_s * WINNER_SHARE:.0f} s")
-    final = measure_for(
-        table,
-        measuring_for(table, budget_s=whole_s * WINNER_SHARE, goal=VERIFY_GOAL),
-        archs=[finalists[0].arch],
-        fresh=True,
-    )[0]
+    title = f"measuring the winner, up to {whole_s * WINNER_SHARE:.0f} s"
+    observer.note(title)
+    with observer.phase(title):
+        final = measure_for(
+            table,
+            measuring_for(table, budget_s=whole_s * WINNER_SHARE, goal=VERIFY_GOAL),
+            archs=[finalists[0].arch],
+            fresh=True,
+        )[0]
     table_sum = finalists[0].derived.costs[0]
     verification = verification_of(target, table_sum * correction, final)
     return finalists, _document(verification, table_sum, [first], correction, failure, problem)

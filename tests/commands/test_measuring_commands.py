@@ -11,6 +11,13 @@ import pytest
 from proxyless_hw.cli import main
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.network.ops import Classifier
+from proxyless_hw.predictors.judgement import (
+    ValidationRecord,
+    load_record,
+    record_path,
+    save_record,
+)
+from proxyless_hw.profilers import profile as profile_module
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
@@ -77,12 +84,26 @@ def test_profile_prints_one_json_object(space: Path, capsys: pytest.CaptureFixtu
     assert LatencyTable.load(output).num_classes == 7
 
 
-def test_profile_says_what_to_do_next(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("width", "grade"), [(0.01, "good"), (0.098, "poor")])
+def test_profile_says_what_to_think_of_the_table_and_what_to_do_next(
+    space: Path,
+    table: Path,
+    width: float,
+    grade: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    header = {"quality_median_half_width": str(width), "quality_drift": "0.71"}
+    found = LatencyTable.load(table).with_metadata(**header)
+    monkeypatch.setattr(profile_module, "profile", lambda *_, **__: found)
     output = space.parent / "next.csv"
-    assert run("profile", "--space", space, "--output", output, "--goal", "0.9") == 0
+    assert run("profile", "--space", space, "--output", output) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert f"proxyless-hw search --table {output}" in captured.err
+    assert grade.capitalize() in captured.err
+    assert (f"proxyless-hw search --table {output}" in captured.err) == (grade == "good")
+    assert run("profile", "--space", space, "--output", output, "--json") == 0
+    assert printed(capsys)["verdict"] == grade
 
 
 def test_profile_refuses_an_existing_table_and_resume_accepts_it(
@@ -133,7 +154,7 @@ def test_validate_prints_the_agreed_keys(
     plot = space.parent / "plot.png"
     code = run(
         "validate", "--table", table, "--space", space, "--device", "cpu", "--networks", 4,
-        "--spread", 3, "--seed", 0, "--goal", "0.9", "--plot", plot, "--json",
+        "--spread", 3, "--seed", 0, "--goal", "0.9", "--plot", plot, "--json", "--force",
     )  # fmt: skip
     document = printed(capsys)
     assert code == 0
@@ -142,7 +163,42 @@ def test_validate_prints_the_agreed_keys(
         assert isinstance(document[key], int | float)
         assert isinstance(document["spread"][key], int | float)
     assert document["networks"] == 4
+    assert document["verdict"] in ("good", "fair", "poor")
+    assert document["calibrated_mape"] is None
+    assert document["machine_speed"] > 0
+    assert record_path(table).exists()
     assert plot.stat().st_size > 0
+
+
+def test_validate_refuses_a_table_whose_rows_are_hardly_known(
+    space: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = space.parent / "wide.csv"
+    LatencyTable.load(table).with_metadata(quality_median_half_width="0.2").save(copy)
+    assert run("validate", "--table", copy, "--space", space, "--networks", 1) == 1
+    told = capsys.readouterr().err
+    assert "too poor to validate with" in told
+    assert "--force" in told
+    assert run("search", "--table", copy, "--space", space, "--output", copy.parent / "run") == 1
+    assert "too poor to search with" in capsys.readouterr().err
+
+
+def test_a_large_bias_found_before_does_not_stop_the_calibration_that_corrects_it(
+    space: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = space.parent / "biased.csv"
+    LatencyTable.load(table).with_metadata(quality_median_half_width="0.01").save(copy)
+    biased = ValidationRecord(networks=9, mape=0.7, bias=0.7, calibrated_mape=None)
+    save_record(copy, biased)
+    arguments = ("--table", copy, "--space", space, "--output", copy.parent / "run")
+    assert run("search", *arguments) == 1
+    assert "validate --table" in capsys.readouterr().err
+    assert run("validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 6,
+               "--goal", "0.9", "--calibrate", "--json") == 0  # fmt: skip
+    assert printed(capsys)["calibrated_mape"] is not None
+    record = load_record(LatencyTable.load(copy))
+    assert record is not None
+    assert record.calibrated_mape is not None
 
 
 def test_validate_keeps_a_calibration_when_asked(
@@ -152,7 +208,7 @@ def test_validate_keeps_a_calibration_when_asked(
     copy.write_bytes(table.read_bytes())
     code = run(
         "validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 4,
-        "--goal", "0.9", "--calibrate", "--json",
+        "--goal", "0.9", "--calibrate", "--json", "--force",
     )  # fmt: skip
     document = printed(capsys)
     assert code == 0
@@ -173,7 +229,7 @@ def test_validate_keeps_a_first_calibration_when_it_measured_enough(
 ) -> None:
     copy = space.parent / f"first-{networks}-{flag}.csv"
     copy.write_bytes(table.read_bytes())
-    arguments = ["--networks", networks, "--spread", 0, "--goal", "0.9", "--json"]
+    arguments = ["--networks", networks, "--spread", 0, "--goal", "0.9", "--json", "--force"]
     given = [] if flag is None else [flag]
     assert run("validate", "--table", copy, "--space", space, *arguments, *given) == 0
     document = printed(capsys)
@@ -193,10 +249,45 @@ def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
     assert run("benchmark", path, "--device", "cpu", "--goal", "0.9", "--per-op", "--json") == 0
     document = printed(capsys)
+    assert (document["unit"], document["cache"]) == ("ms", "network")
+    assert document["median_ms"] == document["median"]
     for key in ("median_ms", "ci_low_ms", "ci_high_ms", "p90_ms", "file_mb", "peak_memory_mb"):
         assert document[key] > 0
     assert document["ci_low_ms"] <= document["median_ms"] <= document["ci_high_ms"]
     assert any(node["op_type"] == "Gemm" for node in document["nodes"])
+
+
+def test_benchmark_gives_values_at_a_tables_speed_too(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
+    arguments = ("benchmark", path, "--table", table, "--goal", "0.9", "--budget", "8")
+    assert run(*arguments, "--json") == 0
+    document = printed(capsys)
+    ratio = document["table_speed_median"] / document["median"]
+    assert ratio == pytest.approx(document["machine_speed"])
+    assert document["table_speed_ci_low"] <= document["table_speed_median"]
+    assert document["table_speed_median"] <= document["table_speed_ci_high"]
+    assert run(*arguments) == 0
+    assert "at the table's speed" in capsys.readouterr().err
+
+
+def test_benchmark_beside_a_table_is_measured_under_its_setting(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
+    for other in (("--threads", 2), ("--cache", "hot")):
+        assert run("benchmark", path, "--table", table, *other) == 1
+        assert "was measured with" in capsys.readouterr().err
+    header = {k: v for k, v in LatencyTable.load(table).metadata.items() if k != "anchors"}
+    LatencyTable(LatencyTable.load(table).entries, header).save(tmp_path / "older.csv")
+    arguments = ("--table", tmp_path / "older.csv", "--goal", "0.9", "--budget", "5", "--json")
+    assert run("benchmark", path, *arguments) == 0
+    told = capsys.readouterr()
+    assert told.err.count("has no anchors") == 1
+    assert "machine_speed" not in json.loads(told.out)
 
 
 def test_per_op_is_refused_before_anything_is_measured(
@@ -205,7 +296,7 @@ def test_per_op_is_refused_before_anything_is_measured(
     (tmp_path / "model.tflite").write_bytes(b"not opened")
     path = tmp_path / "model.tflite"
     assert run("benchmark", path, "--device", "mobile", "--per-op") == 1
-    assert "--per-op is for --device cpu" in capsys.readouterr().err
+    assert "--per-op is measured with --device cpu" in capsys.readouterr().err
 
 
 def test_benchmark_names_a_file_that_is_not_there(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from small_ops import CONTRACT_OPS, SMALL_OPS, TINY_SPACE, small_workloads
+from tiny_profiles import TINY
 
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
@@ -37,3 +39,10 @@ def tflite_workloads(converted: None, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("models")
     files = write_model_files(small_workloads(), ProfilerSettings(), "tflite", folder)
     return [Workload(op.key, file=file) for op, file in zip(SMALL_OPS, files, strict=True)]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path

@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
+from proxyless_hw.profilers.building import IDENTITY
+from proxyless_hw.specs import OpSpec
 
 
 class FakeClock:
@@ -179,15 +181,29 @@ class FakeProfiler:
         return session
 
     def cost_ms(self, workload: Workload) -> float:
-        """True cost of a workload."""
-        return cost_ms(workload)
+        """True cost of a workload that is called by itself."""
+        return called_ms(workload)
+
+
+CALL_MS = 0.05
+"""What a call of the made-up runtime costs, whatever it runs."""
+
+
+def called_ms(workload: Workload) -> float:
+    """True cost of calling an op, a network or a file on the made-up device."""
+    return CALL_MS + (0.0 if workload == IDENTITY else cost_ms(workload))
 
 
 def cost_ms(workload: Workload) -> float:
-    """True cost of an op, or of a network (the sum of its ops), on the made-up device."""
+    """True cost of an op inside a network, or of all ops of a network."""
     if workload.arch is not None:
         return sum(cost_ms(Workload("x", op=op)) for op in workload.arch.ops())
     op = workload.op
     if op is None:
         return 1.0
     return 1e-3 * (op.out_h * op.out_w * op.out_c * op.kernel + op.mid_c)
+
+
+def row_ms(op: OpSpec) -> float:
+    """What a table of the made-up device says of an op: the classifier keeps the call."""
+    return cost_ms(Workload("x", op=op)) + (CALL_MS if op.op == "classifier" else 0.0)

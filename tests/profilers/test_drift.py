@@ -173,4 +173,4 @@ def test_uncorrected_estimates_are_the_raw_ones() -> None:
     names = [f"op {index}" for index in range(len(COSTS))]
     plain = TimingConfig(segment=2, neighbours=3, correct_drift=False)
     for item in estimates(rounds, names, plain):
-        assert item.interval.estimate == pytest.approx(item.raw, rel=1e-6)
+        assert item.interval.estimate == pytest.approx(item.raw, rel=1e-3)

@@ -107,7 +107,7 @@ def test_a_processor_that_is_always_taken_away_gives_the_smallest_sample() -> No
         count += 1
         return count
 
-    times = iter([0.009, 0.008, 0.007, 0.009])
+    times = iter([0.0, 0.009, 0.008, 0.007, 0.009])
 
     def call() -> None:
         clock.now += next(times, 0.001)

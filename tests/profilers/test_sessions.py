@@ -56,7 +56,8 @@ def test_a_budget_is_kept_however_long_building_takes(budget: float, build_s: fl
     clock = FakeClock()
     profiler = FakeProfiler(clock, visit_s=0.01, build_s=build_s)
     rounds = measure_sessions(job_of(profiler, TimingConfig(budget_s=budget)))
-    assert 0.8 * budget < clock.now <= budget + 0.02
+    assert clock.now <= budget + 0.02
+    assert clock.now > 0.8 * budget or 20 * build_s > 0.1 * budget
     assert all(visit_counts(rounds, NAMES).values())
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_host import FakeClock, FakeProfiler, Unsteady, cost_ms
+from fake_host import FakeClock, FakeProfiler, Unsteady, called_ms
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
@@ -23,7 +23,7 @@ from proxyless_hw.tables.table import Entry, LatencyTable
 SPACE = SearchSpace.load("cifar-mbconv")
 ARCHS = [Architecture.from_choices(SPACE, [index] * len(SPACE.slots)) for index in (0, 1)]
 WORKLOADS = [Workload(f"net {index}", arch=arch) for index, arch in enumerate(ARCHS)]
-ENTRIES = {op: Entry(cost_ms(Workload("x", op=op))) for op in SPACE.ops()}
+ENTRIES = {op: Entry(called_ms(Workload("x", op=op))) for op in SPACE.ops()}
 TABLE = LatencyTable(
     ENTRIES,
     {
@@ -44,7 +44,7 @@ def measure(profiler: FakeProfiler, **changes: object) -> list[Measurement]:
 def test_values_come_out_at_the_tables_speed(slowdown: float) -> None:
     profiler = FakeProfiler(FakeClock(), noise=0.01, slowdown=lambda _: slowdown)
     for workload, item in zip(WORKLOADS, measure(profiler), strict=True):
-        truth = cost_ms(workload)
+        truth = called_ms(workload)
         assert item.table_speed is not None
         assert item.table_speed.machine_speed == pytest.approx(1 / slowdown, rel=0.01)
         assert item.table_speed.median == pytest.approx(truth, rel=0.01)
@@ -62,22 +62,22 @@ def test_table_speed_holds_on_a_restless_machine_too() -> None:
     timing = replace(TIMING, budget_s=60.0, spend=True)
     for workload, item in zip(WORKLOADS, measure(profiler, timing=timing), strict=True):
         assert item.table_speed is not None
-        assert item.table_speed.median == pytest.approx(cost_ms(workload), rel=0.02)
+        assert item.table_speed.median == pytest.approx(called_ms(workload), rel=0.02)
 
 
 def test_intervals_hold_the_truth_where_every_building_moves_costs() -> None:
     """Between runs and processes: the anchors' own placement is in the interval."""
     inside, widths = [], []
-    for seed in range(8):
+    for seed in range(30):
         profiler = FakeProfiler(
-            FakeClock(), noise=0.005, offset=0.005, visit_s=0.02, seed=100 * seed
+            FakeClock(), noise=0.005, offset=0.01, visit_s=0.02, seed=100 * seed
         )
         for workload, item in zip(WORKLOADS, measure(profiler), strict=True):
             speed = item.table_speed
             assert speed is not None
-            inside.append(speed.ci_low <= cost_ms(workload) <= speed.ci_high)
+            inside.append(speed.ci_low <= called_ms(workload) <= speed.ci_high)
             widths.append((speed.ci_high - speed.ci_low) / 2 / speed.median)
-    assert np.mean(inside) >= 0.85
+    assert np.mean(inside) >= 0.9
     assert np.median(widths) < 0.015
 
 

@@ -142,8 +142,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 class _Counting:
     """Opens made-up sessions and notes how many workloads each holds."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, visit_s: float = 0.01) -> None:
         self.clock = clock
+        self.visit_s = visit_s
         self.settings = ProfilerSettings()
         self.opened: list[int] = []
 
@@ -152,7 +153,7 @@ class _Counting:
 
     def open(self, workloads: Sequence[Workload]) -> FakeSession:
         self.opened.append(len(workloads))
-        return FakeSession(self.clock, [1.0] * len(workloads))
+        return FakeSession(self.clock, [1.0] * len(workloads), visit_s=self.visit_s)
 
 
 def test_many_networks_are_held_in_memory_a_few_at_a_time(archs: list[Architecture]) -> None:
@@ -186,7 +187,7 @@ def test_a_budget_too_short_for_every_network_names_a_way_on_that_exists(
     with pytest.raises(
         ProfilingError, match=r"not measured yet.*--budget, or measure fewer"
     ) as caught:
-        measure_workloads(workloads, how, profiler=_Counting(clock), clock=clock)
+        measure_workloads(workloads, how, profiler=_Counting(clock, 9.0), clock=clock)
     assert "--resume" not in str(caught.value)
 
 

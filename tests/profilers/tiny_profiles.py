@@ -1,0 +1,44 @@
+"""Profiles of a tiny space on the made-up device, for tests of `profile`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fake_host import FakeClock, FakeProfiler
+
+from proxyless_hw.profilers.profile import ProfileConfig, profile
+from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.tables.table import LatencyTable
+
+TINY = """
+schema: proxyless-hw-space/1
+id: tiny
+resolution: 32
+num_classes: 10
+stem: {op: conv, kernel: 3, stride: 2, width: 8}
+candidates:
+  - {op: mbconv, kernel: 3, expand: 3}
+  - {op: mbconv, kernel: 5, expand: 6}
+zero: true
+stages:
+  - {width: 16, depth: 3, stride: 2}
+head: [{op: conv, width: 32}, {op: classifier}]
+"""
+
+
+def config_for(tiny: Path, **changes: object) -> ProfileConfig:
+    base = ProfileConfig(
+        output=tiny.parent / "out" / "t.csv",
+        space=tiny,
+        sessions=1,
+        timing=TimingConfig(max_rounds=8),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def run(config: ProfileConfig, **more: object) -> tuple[LatencyTable, FakeProfiler, FakeClock]:
+    clock = FakeClock()
+    profiler = FakeProfiler(clock)
+    table = profile(config, profiler=profiler, clock=clock, **more)  # type: ignore[arg-type]
+    return table, profiler, clock
