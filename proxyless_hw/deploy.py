@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from proxyless_hw.export.export import (
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.preparation import as_given
 from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.tables.table import LatencyTable
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.measurement import Measurement
@@ -174,7 +175,10 @@ def export_all(
     write_manifest(path, files, source.network, config)
     if measure:
         report("measuring every file on this CPU, one thread")
-        measured = measure_exports([file.target.path for file in files])
+        measured = measure_exports(
+            {file.target.path: file.target.precision for file in files},
+            _table_of(source, report),
+        )
         latencies = {
             Path(name).name: {**item.to_dict(), "name": Path(name).name}
             for name, item in measured.items()
@@ -187,27 +191,61 @@ def export_all(
 EXPORT_SECONDS_A_FILE: Final = 10.0
 
 
-def measure_exports(paths: Sequence[Path]) -> dict[str, Measurement]:
+def measure_exports(
+    files: Mapping[Path, str], table: LatencyTable | None = None
+) -> dict[str, Measurement]:
     """Latency of model files on this CPU, one thread, by path; each runtime's interleaved.
+
+    Args:
+        files: path to precision.
+        table: what the run was searched with; where it was measured here, files of its runtime and
+            precision get their value at its speed too.
 
     Raises:
         ProfilingError: a file cannot be run.
         BackendUnavailableError: a runtime is not installed.
     """
+    from proxyless_hw.predictors.measured import measuring_for
     from proxyless_hw.profilers.measurement import Measuring
     from proxyless_hw.profilers.networks import measure_files
     from proxyless_hw.profilers.timing import TimingConfig
 
+    runtimes = {".onnx": "onnxruntime", ".tflite": "litert"}
     measured: dict[str, Measurement] = {}
-    for suffix in (".onnx", ".tflite"):
-        group = [path for path in paths if path.suffix == suffix]
-        if group:
-            timing = TimingConfig(
-                goal=0.01, budget_s=EXPORT_SECONDS_A_FILE * len(group), spend=False
-            )
-            found = measure_files(group, Measuring(timing=timing))
-            measured.update({item.name: item for item in found})
+    for suffix, runtime in runtimes.items():
+        group = [path for path in files if path.suffix == suffix]
+        if not group:
+            continue
+        budget_s = EXPORT_SECONDS_A_FILE * len(group)
+        how = Measuring(timing=TimingConfig(goal=0.01, budget_s=budget_s, spend=False))
+        if table is not None and table.metadata.get("runtime") == runtime:
+            how = measuring_for(table, budget_s=budget_s)
+        for item in measure_files(group, how):
+            own = table is not None and files[Path(item.name)] == table.metadata.get("precision")
+            measured[item.name] = item if own else replace(item, table_speed=None)
     return measured
+
+
+def _table_of(source: Source, report: Callable[[str], None]) -> LatencyTable | None:
+    """The table that a run was searched with, where it was measured on this CPU, one thread.
+
+    Raises:
+        TableError: the table is malformed.
+    """
+    from proxyless_hw.profilers.environment import host_device
+
+    if source.folder is None or not (source.folder / "network.pt").is_file():
+        return None
+    path = source.folder / "config.json"
+    document = parse_json(read_text(path, ExportError, "config.json"), ExportError, str(path))
+    name = document.get("table") if isinstance(document, dict) else None
+    if not isinstance(name, str) or not Path(name).is_file():
+        report(f"the table of the search ({str(name)[:200]}) is not there: values are raw only")
+        return None
+    table = LatencyTable.load(name)
+    header = table.metadata
+    here = header.get("device") == host_device() and header.get("device_kind") == "cpu"
+    return table if here and header.get("threads") == header.get("batch_size") == "1" else None
 
 
 def int8_ratio(manifest: dict[str, Any]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,11 @@ ENOUGH_NETWORKS = 20
 @click.option(
     "--budget", type=float, metavar="SECONDS", help="Time for measuring: 5 s a network by default."
 )
-@click.option("--force", is_flag=True, help="Validate a table that is too poor all the same.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Validate a table that is too poor; exit 0 also when predictions are.",
+)
 @click.option(
     "--goal",
     default=0.01,
@@ -137,6 +142,9 @@ def command(**values: Any) -> None:
         echo_json(document)
     else:
         log(_summary(validation, table, *judgement), quiet)
+    if judgement[1].grade == "poor" and not values["force"]:
+        click.echo(f"error: {judgement[1].sentence} Or go on with --force.", err=True)
+        sys.exit(1)
 
 
 def _judge(
@@ -218,8 +226,8 @@ def _summary(
         )
     if record.calibrated_mape is not None:
         lines.append(f"  after calibration: MAPE {record.calibrated_mape:.2%}")
-    lines.append(judgement.sentence)
     if judgement.grade != "poor":
+        lines.append(judgement.sentence)
         lines.append(f"Next: proxyless-hw search --table {table.name}")
     return "\n".join(lines)
 

@@ -79,6 +79,11 @@ def launched_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def launched_world_size() -> int:
+    """Processes that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def own_device(device: torch.device) -> torch.device:
     """The GPU of this process: torchrun's processes on one machine take one GPU each."""
     if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in os.environ:
@@ -88,7 +93,7 @@ def own_device(device: torch.device) -> torch.device:
 
 def join_world(device: torch.device) -> World:
     """Joins the process group that torchrun set up; alone when there is none."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = launched_world_size()
     if size == 1:
         return World()
     if device.type == "cuda":

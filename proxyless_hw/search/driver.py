@@ -22,6 +22,7 @@ from proxyless_hw.search.distributed import (
     World,
     join_world,
     launched_rank,
+    launched_world_size,
     leave_world,
 )
 from proxyless_hw.search.finish import (
@@ -86,12 +87,6 @@ def run_search(
     """
     make = observer_factory or (lambda constraints: SearchObserver())
     problem = prepare_problem(config)
-    if config.verify and launched_rank() == 0:
-        from proxyless_hw.search.verify import calibrate_first
-
-        with make(problem.constraints) as observer:
-            if calibrate_first(config, observer):
-                problem = prepare_problem(config)
     folder = _folder(config, problem)
     config = with_output(config, folder.path)
     if launched_rank() > 0:
@@ -107,6 +102,7 @@ def run_search(
             from proxyless_hw.search.measurable import check_metric_is_measurable
 
             check_metric_is_measurable(problem.table)
+            problem = _calibrated(config, problem, make)
         with make(problem.constraints) as observer, _events(config, observer) as told:
             try:
                 return _search(config, problem, folder, told, check_held)
@@ -114,6 +110,19 @@ def run_search(
                 raise InterruptedRunError(
                     f"interrupted; every finished epoch is saved. {_resume_hint(folder)}"
                 ) from cause
+
+
+def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> Problem:
+    """The problem with the table calibrated for whole networks, where that is not done yet.
+
+    Several processes prepared the same problem each, so none of them calibrates.
+    """
+    from proxyless_hw.search.verify import calibrate_first
+
+    if launched_world_size() > 1:
+        return problem
+    with make(problem.constraints) as observer:
+        return prepare_problem(config) if calibrate_first(config, observer) else problem
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
@@ -68,12 +69,18 @@ def prepare_problem(config: SearchConfig) -> Problem:
     space = SearchSpace.load(config.space)
     table = LatencyTable.load(config.table)
     if not config.force:
-        require_usable(table, "search")
+        # A verified search calibrates first what is not calibrated.
+        require_usable(table, "search", networks=not config.verify)
     asked = asked_target(config.target, config.target_ms, table)
     resolution = deployment_resolution(table, space, config.resolution)
     num_classes = config.num_classes or table.num_classes or space.num_classes
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
+    # The result has an interval: a table that gives none is refused now, not after training.
+    first = Architecture.from_choices(
+        space, [0] * len(space.slots), resolution=resolution, num_classes=num_classes
+    )
+    predictor.interval(first)
     target = feasible_target(costs, asked or default_target(costs))
     constraints = [constraint_from(costs, target)]
     for text in config.constraints:
