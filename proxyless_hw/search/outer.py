@@ -77,7 +77,7 @@ def search_resolutions(
             "several resolutions compete for one target: give it with --target-ms, or --target in "
             "the table's unit (by default a target is the middle of what one resolution can reach)."
         )
-    name = f"{Path(table.name).stem}-{target:.4g}{table.unit}-resolutions"
+    name = "-".join((Path(table.name).stem, f"{target:.4g}{table.unit}", "resolutions"))
     folder = RunFolder(default_folder(name) if config.output is None else Path(config.output))
     if folder.is_started() and not config.resume:
         raise SearchError(

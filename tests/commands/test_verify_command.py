@@ -134,9 +134,9 @@ def test_a_file_is_priced_by_the_architecture_it_carries(
     document: dict[str, Any] = {"architecture": json.loads(arch.to_json())}
     monkeypatch.setattr(module, "read_metadata", lambda _: document)
     found = module.verify(tmp_path / "net.onnx", table, target_ms=10.0)
-    assert found.predicted_ms == pytest.approx(table.latency_ms(arch))
+    assert found.predicted == pytest.approx(table.latency_ms(arch))
     monkeypatch.setattr(module, "read_metadata", lambda _: None)
-    assert module.verify(tmp_path / "net.onnx", table, target_ms=10.0).predicted_ms is None
+    assert module.verify(tmp_path / "net.onnx", table, target_ms=10.0).predicted is None
 
 
 @pytest.mark.parametrize("target", [0, -3, "inf", "nan", "fast"])
