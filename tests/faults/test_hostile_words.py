@@ -27,6 +27,8 @@ from proxyless_hw.report.report import write_report
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
+ONNX_FILE = Path(__file__).parents[1] / "cases" / "onnx" / "m03_fixed_batch8.onnx"
+
 SHELL = [
     *(
         "; touch {}",
@@ -73,8 +75,7 @@ def calls(folder: Path, name: str) -> list[list[str]]:
 def test_a_command_gets_its_words_as_they_are(word: str, tmp_path: Path, trace: Path) -> None:
     hostile = word.format(trace)
     tool = recorder(tmp_path, "tool", "3 ms")
-    model = tmp_path / "m.onnx"
-    model.write_bytes(b"m")
+    model = ONNX_FILE
     command = f"{shlex.quote(str(tool))} {shlex.quote(hostile)} {{model}}"
     settings = ProfilerSettings(options={"command": command})
     name = f"net {hostile}"
@@ -88,8 +89,7 @@ def test_metacharacters_outside_quotes_are_words_too(
     word: str, tmp_path: Path, trace: Path
 ) -> None:
     tool = recorder(tmp_path, "tool", "3 ms")
-    model = tmp_path / "m.onnx"
-    model.write_bytes(b"m")
+    model = ONNX_FILE
     command = f"{shlex.quote(str(tool))} {{model}} {word.format(trace)}"
     try:
         with CommandProfiler(ProfilerSettings(options={"command": command})).open(
