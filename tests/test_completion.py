@@ -64,7 +64,7 @@ def test_bash_takes_its_script_and_completes_with_it(tmp_path: Path) -> None:
 def test_commands_and_options_are_offered() -> None:
     assert completions("ta") == ["table"]
     assert set(completions("table", "")) >= {"show", "check", "transfer"}
-    assert completions("search", "--target") == ["--target-ms"]
+    assert completions("search", "--target") == ["--target-ms", "--target"]
     assert completions("search", "--objective", "mul") == ["mul-log"]
 
 

@@ -13,7 +13,7 @@ from proxyless_hw.export.metadata import read_metadata
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.measured import measure_for, measuring_for
 from proxyless_hw.predictors.verdict import Verification, verification_of
-from proxyless_hw.profilers.command_recorded import tell_command
+from proxyless_hw.profilers.command_recorded import require_asked
 from proxyless_hw.profilers.file_shapes import read_model
 from proxyless_hw.profilers.input_axes import batch_axis
 from proxyless_hw.profilers.timing import Progress
@@ -58,11 +58,11 @@ def verify(
         raise PredictorError(f"a target is positive and finite, in ms: received {target_ms}.")
     loaded = table if isinstance(table, LatencyTable) else LatencyTable.load(table)
     loaded.require_metric("latency")
+    if device is None:
+        require_asked(loaded.metadata, loaded.name)
     how = measuring_for(
         loaded, device=device, budget_s=budget_s, goal=VERIFY_GOAL, progress=progress
     )
-    if device is None:
-        tell_command(loaded.metadata, loaded.name)
     path = Path(file)
     if path.suffix.lower() in SUFFIXES:
         _require_batch(path, loaded, how.settings.batch_size)

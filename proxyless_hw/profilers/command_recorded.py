@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.notices import notice
 
 _OPTIONS = {
     "command": "command",
@@ -30,11 +29,21 @@ def recorded_options(header: Mapping[str, str]) -> dict[str, str]:
     return {option: header[key] for key, option in _OPTIONS.items() if key in header}
 
 
-def tell_command(header: Mapping[str, str], table: str) -> None:
-    """Says which command will run where nobody typed it: a table may come from anywhere."""
+def require_asked(header: Mapping[str, str], table: str) -> None:
+    """Refuses to run the command of a header where nobody asked for it by name.
+
+    A table may come from anywhere, and its header may name any program.
+
+    Raises:
+        ProfilingError: the table is one of --device command; the command is shown.
+    """
     command = recorded_options(header).get("command")
     if command is not None:
-        notice(f"'{table}' is measured with the command that its header holds: {command}")
+        raise ProfilingError(
+            f"'{table}' is measured with a command that its header holds, and no header runs a "
+            f"program unasked: {command[:200]!r}. If it is yours: verify FILE --table {table} "
+            "--device command"
+        )
 
 
 def require_recorded(given: Mapping[str, str], header: Mapping[str, str], table: str) -> None:

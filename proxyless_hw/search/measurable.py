@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, SearchError
 from proxyless_hw.predictors.measured import settings_of
-from proxyless_hw.profilers.command_recorded import tell_command
+from proxyless_hw.profilers.command_recorded import require_asked
 from proxyless_hw.profilers.environment import host_device
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.tables.table import LatencyTable
@@ -25,9 +25,9 @@ def check_device_is_here(table: LatencyTable) -> None:
         check_metric_is_measurable(table)
         return
     if kind in ("gpu", "mobile", "command"):
+        require_asked(table.metadata, table.name)
         check_metric_is_measurable(table)
         get_profiler(*settings_of(table)).describe()
-        tell_command(table.metadata, table.name)
         return
     raise SearchError(
         f"--verify measures on the table's device, and '{table.name}' was measured on '{device}' "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpee
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
+CASES = Path(__file__).parent.parent / "cases" / "onnx"
 SPACE = SearchSpace.load("cifar-mbconv")
 SPEED = TableSpeed(median=10.0, ci_low=9.9, ci_high=10.1, machine_speed=0.8)
 MEASURED = Measurement(
@@ -133,6 +135,7 @@ def test_a_file_is_priced_by_the_architecture_it_carries(
     table = LatencyTable.load(files[1])
     document: dict[str, Any] = {"architecture": json.loads(arch.to_json())}
     monkeypatch.setattr(module, "read_metadata", lambda _: document)
+    shutil.copy(CASES / "p01_relu6_clip_inputs.onnx", tmp_path / "net.onnx")
     found = module.verify(tmp_path / "net.onnx", table, target_ms=10.0)
     assert found.predicted == pytest.approx(table.latency_ms(arch))
     monkeypatch.setattr(module, "read_metadata", lambda _: None)

@@ -200,7 +200,7 @@ def no_epochs(_: object) -> int:
 
 COMMAND_DEVICE = (
     *("--device", "command", "--command", "wc -c {model}"),
-    *("--pattern", r"^\s*(\d+)", "--quiet"),
+    *("--pattern", r"^\s*(\d+)", "--unit", "us", "--quiet"),
 )
 """A device whose figures never vary: the size of the model file."""
 

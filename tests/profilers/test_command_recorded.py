@@ -9,7 +9,6 @@ import pytest
 from command_tools import CASES, profiler, tool, two_models
 
 from proxyless_hw.errors import PredictorError, ProfilingError
-from proxyless_hw.notices import Notice
 from proxyless_hw.predictors.measured import measuring_for, settings_of
 from proxyless_hw.predictors.verify import verify
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
@@ -157,10 +156,9 @@ def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
         profiler(tool(tmp_path, "print('3 ms')")).open([Workload("alone", file=alone)])
 
 
-def test_verify_runs_the_tables_command_and_says_so(tmp_path: Path) -> None:
-    table = board_table(tmp_path)
-    with pytest.warns(Notice, match="command that its header holds: .*vendor-bench"):
-        found = verify(CASES / "onnx" / "m22_external.onnx", table, target_ms=0.08, budget_s=1.0)
+def test_verify_takes_the_command_from_the_table(tmp_path: Path) -> None:
+    table, file = board_table(tmp_path), CASES / "onnx" / "m22_external.onnx"
+    found = verify(file, table, target_ms=0.08, budget_s=1.0, device="command")
     assert found.measured.median == pytest.approx(0.08)
 
 
@@ -177,6 +175,17 @@ def test_verify_refuses_a_file_of_another_batch_than_the_tables(
     table = board_table(tmp_path, batch_size=batch)
     with pytest.raises(PredictorError, match=rf"measured with a batch of {batch}, and .*has {has}"):
         verify(CASES / "onnx" / file, table, target_ms=1.0, device="command")
+
+
+def test_a_header_runs_no_program_unasked(tmp_path: Path) -> None:
+    """A table may come from anywhere: without --device command nothing of it is run."""
+    from proxyless_hw.search.measurable import check_device_is_here
+
+    table = board_table(tmp_path)
+    with pytest.raises(ProfilingError, match=r"no header runs a program unasked.*--device command"):
+        verify(CASES / "onnx" / "p01_relu6_clip_inputs.onnx", table, target_ms=1.0)
+    with pytest.raises(ProfilingError, match="no header runs a program unasked"):
+        check_device_is_here(table)
 
 
 def test_profile_makes_a_table_with_a_command(tmp_path: Path) -> None:
@@ -208,7 +217,7 @@ def test_profile_makes_a_table_with_a_command(tmp_path: Path) -> None:
         main(
             [
                 *("validate", "--table", str(out), "--space", str(tmp_path / "tiny.yaml")),
-                *("--device", "command", "--networks", "2", "--spread", "0", "--quiet"),
+                *("--device", "command", "--networks", "2", "--spread", "0", "--quiet", "--force"),
             ]
         )
     assert exit_.value.code in (0, None)
