@@ -28,7 +28,7 @@ from proxyless_hw.stages import (
 )
 from proxyless_hw.units import in_unit
 
-PROFILE_SECONDS = 36.0
+PROFILE_SECONDS = 32.0
 SEARCH_SECONDS = 45.0
 VERIFY_SECONDS = 45.0
 FILE_SECONDS = 10.0
