@@ -381,7 +381,8 @@ def _training(value: object, source: str) -> TrainingShape | None:
 def _check_chain(arch: Architecture) -> None:
     """Checks every layer by itself, and that it takes what the ones before it give."""
     if not arch.head or arch.head[-1].op != "classifier":
-        raise ArchitectureError("a network ends with a classifier: the head's last layer is none.")
+        last = describe(arch.head[-1]) if arch.head else "no layer at all"
+        raise ArchitectureError(f"a network ends with a classifier: received {last} at the end.")
     for index, layer in enumerate(arch.layers):
         _check_layer(layer, f"layer {index} ({describe(layer)})")
         if layer.op == "classifier" and layer is not arch.head[-1]:

@@ -59,7 +59,7 @@ def _matching_network(tensors: dict[str, Tensor], file: Path) -> str:
     """The zoo network whose tensors these are, by names and shapes.
 
     Raises:
-        ArchitectureError: there is none; the nearest is named.
+        ArchitectureError: no network fits; the nearest is named.
     """
     import torch
 
