@@ -145,7 +145,7 @@ def _measure_chunk(
     described = dict(profiler.describe())
     reference = _reference(profiler)
     anchors = [] if how.anchors is None else how.anchors.workloads()
-    timing = replace(fine_timing(how.timing, described), segment=1)
+    timing = replace(fine_timing(how.timing, described), segment=3 if anchors else 1)
     job = MeasurementJob(
         profiler=profiler,
         workloads=[*chunk, *anchors, *reference],

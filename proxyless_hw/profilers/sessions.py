@@ -25,8 +25,11 @@ SESSION_S: Final = 2.5
 MOST_SESSIONS: Final = 24
 """Sessions where building is quick and the budget large: they narrow intervals most."""
 
-FIRST_BUILDING: Final = 0.35
-"""Share of the first building that building again takes, until that was measured."""
+FIRST_BUILDING: Final = 0.15
+"""Share of the first building that building again takes, until that was measured.
+
+The first one also imports libraries and makes the models, which profilers keep.
+"""
 
 LEAST_SESSIONS: Final = 3
 """Sessions before a measurement may end early: what building changes shows by then."""
@@ -84,15 +87,16 @@ class MeasurementJob:
         budget = self.timing.budget_s
         return float("inf") if budget is None else self.started + budget
 
-    def timing_of(self, now: float, end: float, left: int) -> TimingConfig:
-        """The protocol of one session when `left` of them share the time until `end`.
+    def timing_of(self, now: float, end: float, later: int, built_s: float) -> TimingConfig:
+        """The protocol of a session that is built at `now`, when so many come after it.
 
-        Together the sessions reach the goal when each comes within its square root of their
-        number; a little less is asked for, since sessions differ.
+        The time until `end`, less what building the later ones takes, is shared equally. Together
+        the sessions reach the goal when each comes within its square root of their number; a
+        little less is asked for, since sessions differ.
         """
         budget = None
         if self.timing.budget_s is not None:
-            budget = now - self.started + (end - now) / left
+            budget = now - self.started + (end - now - later * built_s) / (later + 1)
         return replace(
             self.timing,
             budget_s=budget,
@@ -133,23 +137,24 @@ def measure_sessions(
     """
     rounds = list(earlier)
     first = max((record.part for record in rounds), default=0)
-    built_s = 0.0
     for repeat in range(first // job.parts, job.repeat):
         place = first % job.parts if repeat == first // job.parts else 0
-        left = max(1, job.sessions - place)
         end = job.clock() + (job.deadline - job.clock()) / (job.repeat - repeat)
         start = job.clock()
         own: list[Round] = [r for r in rounds if r.part // job.parts == repeat]
         before = [record for record in rounds if record.part // job.parts != repeat]
-        while left > 0:
+        later = 1
+        while later > 0:
             begin = job.clock()
             with job.profiler.open(job.workloads) as session:
-                built_s = job.clock() - begin
+                now = job.clock()
+                built_s = (now - begin) * (FIRST_BUILDING if place == 0 else 1.0)
+                later = _affordable(job, place + 1, built_s, end - now)
                 measured = measure(
                     session,
                     job.workloads,
                     job.reference,
-                    job.timing_of(begin, end, left),
+                    job.timing_of(now, end, later, built_s),
                     clock=job.clock,
                     progress=_overall(job),
                     importance=job.importance,
@@ -166,10 +171,10 @@ def measure_sessions(
                     f"the clock jumped {measured.jumps} time(s), as when a machine sleeps or is "
                     "stopped: what was measured then is left out."
                 )
-            # What is built first is made ready for the runtime too; profilers keep that.
-            built_s *= FIRST_BUILDING if place == 0 else 1.0
             place += 1
-            left = _affordable(job, place, built_s, end - job.clock())
+            remaining_s = end - job.clock()
+            planned = later if remaining_s > 2 * built_s else 0
+            later = max(planned, _affordable(job, place, built_s, remaining_s))
             if place >= min(LEAST_SESSIONS, job.sessions) and _reached(job, own):
                 break
         _check_complete(job, own, job.clock() - start)

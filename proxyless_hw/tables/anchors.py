@@ -24,10 +24,10 @@ ANCHORS: Final = 8
 def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:
     """Picks ops of different kinds and costs.
 
-    The kinds differ in op, kernel, expansion and stride. Of each the op at the lower quartile of
-    cost stands for it, because every later measurement pays for its anchors; where there are more
-    kinds than anchors, those spread evenly over the cost are taken. Ops that are known better than
-    the median op come first: what moves by itself says little about the machine.
+    The kinds differ in op, kernel, expansion and stride. Of each the op of median cost stands for
+    it; where there are more kinds than anchors, those spread evenly over the cost are taken. Ops
+    that are known better than the median op come first: what moves by itself says little about the
+    machine.
 
     Returns:
         Op to value, in the table's unit; all ops of a table that has few.
@@ -35,7 +35,7 @@ def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:
     kinds: dict[tuple[str, int, float, int], list[OpSpec]] = {}
     for op in sorted(_steady(entries), key=lambda op: (entries[op].value, op.key)):
         kinds.setdefault((op.op, op.kernel, op.expand, op.stride), []).append(op)
-    chosen = [ops.pop(len(ops) // 4) for ops in kinds.values()]
+    chosen = [ops.pop(len(ops) // 2) for ops in kinds.values()]
     if len(chosen) < ANCHORS:
         rest = sorted((op for ops in kinds.values() for op in ops), key=lambda o: entries[o].value)
         chosen += _evenly(rest, ANCHORS - len(chosen))

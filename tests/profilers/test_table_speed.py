@@ -68,7 +68,7 @@ def test_table_speed_holds_on_a_restless_machine_too() -> None:
 def test_intervals_hold_the_truth_where_every_building_moves_costs() -> None:
     """Between runs and processes: the anchors' own placement is in the interval."""
     inside, widths = [], []
-    for seed in range(30):
+    for seed in range(50):
         profiler = FakeProfiler(
             FakeClock(), noise=0.005, offset=0.01, visit_s=0.02, seed=100 * seed
         )
