@@ -39,8 +39,9 @@ setup: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/proxyless-hw demo
 
+# Two processes with a thread each; a file's tests stay together, since they share what they measured.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

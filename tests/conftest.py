@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: a thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import proxyless_hw  # noqa: F401  before torch
 

@@ -48,9 +48,9 @@ head: [{op: conv, width: 32}, {op: classifier}]
 # Every command with --json but the demo, in an order in which each finds what it reads.
 COMMANDS = {
     "devices": "",
-    "profile": "--space tiny.yaml --goal 0.5 --sessions 1 --output cpu.csv",
-    "validate": "--table cpu.csv --space tiny.yaml --networks 3 --spread 3 --goal 0.5 --force",
-    "verify": "tiny.json --table cpu.csv --target-ms 1000 --budget 2",
+    "profile": "--space tiny.yaml --budget 1 --output cpu.csv",
+    "validate": "--table cpu.csv --space tiny.yaml --networks 3 --spread 3 --budget 1 --force",
+    "verify": "tiny.json --table cpu.csv --target-ms 1000 --budget 1",
     "table show": "pixel1",
     "table check": "pixel1",
     "table diff": "pixel1 slower.csv --force",
@@ -69,7 +69,7 @@ COMMANDS = {
     "train": "run --epochs 1 --limit 64 --batch-size 16 --output trained",
     "evaluate": "trained",
     "export": "trained --format onnx --resolution 32 --output net.onnx",
-    "benchmark": "net.onnx --goal 0.5",
+    "benchmark": "net.onnx --budget 1",
     "report": "run",
     "zoo list": "",
     "zoo show": "proxyless-mobile",

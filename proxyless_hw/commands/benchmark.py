@@ -245,7 +245,7 @@ def _result(
 ) -> dict[str, Any]:
     """The figures of one target; size, memory and nodes where they can be had on this host."""
     result: dict[str, Any] = item.to_dict()
-    result.update(device=device, threads=settings.threads)
+    result.update(device=device, threads=settings.threads, interval_of="this run")
     if device != "cpu":
         return result
     from proxyless_hw.errors import ProfilingError
@@ -277,6 +277,8 @@ def _line(result: dict[str, Any]) -> str:
             f"({result['table_speed_ci_low']:.4g} to {result['table_speed_ci_high']:.4g}), "
             f"the machine runs at {result['machine_speed']:.3f} of it"
         )
+    elif result["device"] == "cpu":
+        text += "; the interval is of this run, --table T compares hours and machines"
     text += f"; input {result['input_shape']}"
     if result["batch_size"] is not None:
         text += f" (batch {result['batch_size']})"

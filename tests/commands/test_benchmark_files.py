@@ -20,7 +20,7 @@ ONNX, TFLITE = CASES / "onnx", CASES / "tflite"
 
 def run(*arguments: object) -> int:
     try:
-        main(["benchmark", *map(str, arguments), "--goal", "0.9"])
+        main(["benchmark", *map(str, arguments), "--budget", "1"])
     except SystemExit as end:
         return int(end.code or 0)
     return 0

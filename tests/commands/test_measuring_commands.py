@@ -47,7 +47,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def table(space: Path) -> Path:
     path = space.parent / "cpu.csv"
-    assert run("profile", "--space", space, "--output", path, "--goal", "0.9", "--quiet") == 0
+    assert run("profile", "--space", space, "--output", path, "--budget", 2, "--quiet") == 0
     return path
 
 
@@ -74,7 +74,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_profile_prints_one_json_object(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = space.parent / "json.csv"
     code = run(
-        "profile", "--space", space, "--output", output, "--goal", "0.9", "--json",
+        "profile", "--space", space, "--output", output, "--budget", 2, "--json",
         "--num-classes", 7,
     )  # fmt: skip
     document = printed(capsys)
@@ -154,7 +154,7 @@ def test_validate_prints_the_agreed_keys(
     plot = space.parent / "plot.png"
     code = run(
         "validate", "--table", table, "--space", space, "--device", "cpu", "--networks", 4,
-        "--spread", 3, "--seed", 0, "--goal", "0.9", "--plot", plot, "--json", "--force",
+        "--spread", 3, "--seed", 0, "--budget", 2, "--plot", plot, "--json", "--force",
     )  # fmt: skip
     document = printed(capsys)
     assert code == 0
@@ -194,7 +194,7 @@ def test_a_large_bias_found_before_does_not_stop_the_calibration_that_corrects_i
     assert run("search", *arguments) == 1
     assert "validate --table" in capsys.readouterr().err
     assert run("validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 6,
-               "--goal", "0.9", "--calibrate", "--json") == 0  # fmt: skip
+               "--budget", 2, "--calibrate", "--json") == 0  # fmt: skip
     assert printed(capsys)["calibrated_mape"] is not None
     record = load_record(LatencyTable.load(copy))
     assert record is not None
@@ -208,7 +208,7 @@ def test_validate_keeps_a_calibration_when_asked(
     copy.write_bytes(table.read_bytes())
     code = run(
         "validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 4,
-        "--goal", "0.9", "--calibrate", "--json", "--force",
+        "--budget", 2, "--calibrate", "--json", "--force",
     )  # fmt: skip
     document = printed(capsys)
     assert code == 0
@@ -229,7 +229,7 @@ def test_validate_keeps_a_first_calibration_when_it_measured_enough(
 ) -> None:
     copy = space.parent / f"first-{networks}-{flag}.csv"
     copy.write_bytes(table.read_bytes())
-    arguments = ["--networks", networks, "--spread", 0, "--goal", "0.9", "--json", "--force"]
+    arguments = ["--networks", networks, "--spread", 0, "--budget", 2, "--json", "--force"]
     given = [] if flag is None else [flag]
     assert run("validate", "--table", copy, "--space", space, *arguments, *given) == 0
     document = printed(capsys)
@@ -247,7 +247,7 @@ def test_validate_refuses_a_table_of_another_device(
 def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
-    assert run("benchmark", path, "--device", "cpu", "--goal", "0.9", "--per-op", "--json") == 0
+    assert run("benchmark", path, "--device", "cpu", "--budget", 1, "--per-op", "--json") == 0
     document = printed(capsys)
     assert (document["unit"], document["cache"]) == ("ms", "network")
     assert document["median_ms"] == document["median"]
@@ -262,7 +262,7 @@ def test_benchmark_gives_values_at_a_tables_speed_too(
 ) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_bytes(Classifier(64, 10).eval(), (1, 64, 8, 8)))
-    arguments = ("benchmark", path, "--table", table, "--goal", "0.9", "--budget", "8")
+    arguments = ("benchmark", path, "--table", table, "--budget", 3)
     assert run(*arguments, "--json") == 0
     document = printed(capsys)
     ratio = document["table_speed_median"] / document["median"]
@@ -283,7 +283,7 @@ def test_benchmark_beside_a_table_is_measured_under_its_setting(
         assert "was measured with" in capsys.readouterr().err
     header = {k: v for k, v in LatencyTable.load(table).metadata.items() if k != "anchors"}
     LatencyTable(LatencyTable.load(table).entries, header).save(tmp_path / "older.csv")
-    arguments = ("--table", tmp_path / "older.csv", "--goal", "0.9", "--budget", "5", "--json")
+    arguments = ("--table", tmp_path / "older.csv", "--budget", 2, "--json")
     assert run("benchmark", path, *arguments) == 0
     told = capsys.readouterr()
     assert told.err.count("has no anchors") == 1
