@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -84,8 +85,8 @@ def profiled_table(
         metadata[ANCHORS_KEY] = format_anchors(choose_anchors(called))
         return LatencyTable(entries, metadata, str(config.output))
     then = anchors_of(base) or choose_anchors(base.entries)
-    level, _ = _level_of(then, found)
-    added = {op: _scaled(entry, float(np.exp(-level))) for op, entry in entries.items()}
+    level, half_width = _level_of(then, found)
+    added = {op: _at_speed(entry, -level, half_width) for op, entry in entries.items()}
     joined = {**base.entries, **added}
     metadata.setdefault(ANCHORS_KEY, format_anchors(then))
     metadata["filled"] = (
@@ -125,11 +126,26 @@ def _within_network(op: OpSpec, entry: Entry, overhead: float) -> Entry:
     return replace(entry, **shifted)
 
 
-def _scaled(entry: Entry, factor: float) -> Entry:
-    """A row at another speed of the machine."""
+def _at_speed(entry: Entry, log_factor: float, half_width: float) -> Entry:
+    """A row at another speed of the machine.
+
+    Args:
+        entry: the row.
+        log_factor: log of the cost there to the cost here.
+        half_width: its 95% half-width, which the row's interval then contains.
+    """
     names = ("value", "ci_low", "ci_high", "p90", "min")
     values = {name: getattr(entry, name) for name in names}
-    scaled = {name: value * factor for name, value in values.items() if value is not None}
+    scaled = {
+        name: value * math.exp(log_factor) for name, value in values.items() if value is not None
+    }
+    value = scaled["value"]
+    if "ci_high" in scaled:
+        upper = math.hypot(math.log(scaled["ci_high"] / value), half_width)
+        scaled["ci_high"] = value * math.exp(upper)
+    if scaled.get("ci_low", 0.0) > 0:
+        lower = math.hypot(math.log(value / scaled["ci_low"]), half_width)
+        scaled["ci_low"] = value * math.exp(-lower)
     return replace(entry, **scaled)
 
 

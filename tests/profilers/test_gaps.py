@@ -15,7 +15,7 @@ from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.profile import profile
 from proxyless_hw.profilers.profiled_table import OVERHEAD_KEY
 from proxyless_hw.space import SearchSpace
-from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of
+from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of, format_anchors
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 
@@ -61,6 +61,29 @@ def test_rows_join_at_the_tables_speed(tiny: Path) -> None:
         assert entry.min <= entry.value <= entry.p90
     assert "0.667" in filled.metadata["filled"]
     assert filled.metadata[ANCHORS_KEY] == table.metadata[ANCHORS_KEY]
+
+
+def test_rows_hold_how_well_the_speed_is_known(tiny: Path) -> None:
+    """The anchors of one of the tables say different things of the machine's speed."""
+    first = config_for(tiny, sessions=3)
+    table, _, _ = run(first)
+    anchors = {
+        op: value * (1 + 0.05 * place)
+        for place, (op, value) in enumerate(anchors_of(table).items())
+    }
+    scattered = tiny.parent / "scattered.csv"
+    table.with_metadata(**{ANCHORS_KEY: format_anchors(anchors)}).save(scattered)
+    widths = []
+    for base in (first.output, scattered):
+        output = tiny.parent / f"from-{Path(base).name}"
+        filled, _, _ = run(
+            config_for(
+                tiny, output=output, missing_from=str(base), resolutions=(32, 64), sessions=3
+            )
+        )
+        added = [filled.entries[op] for op in filled.entries if op not in table]
+        widths.append([(entry.half_width or 0.0) for entry in added])
+    assert all(wide > narrow + 0.03 for narrow, wide in zip(*widths, strict=True))
 
 
 def test_a_table_without_anchors_gives_some_of_its_rows(tiny: Path) -> None:
