@@ -18,7 +18,12 @@ WARM_UP_CALLS = 3
 WARM_UP_SECONDS = 0.02
 CALIBRATION_CALLS = 3
 PREEMPTION_RETRIES = 3
-CONDITIONED_SAMPLES = 2
+STEADY_CALLS = 4
+"""Untimed calls before the first sample, and samples, at least: see `HostSession`."""
+STEADY_S = 0.002
+"""Where calls are short there are more of both: as many as take so long, ..."""
+MOST_STEADY_CALLS = 12
+"""... but no more than these."""
 NETWORK_SAMPLES = 12
 NETWORK_VISIT_S = 0.03
 
@@ -44,6 +49,26 @@ class Runner:
     batch_size: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class VisitSize:
+    """What a visit of a runner holds.
+
+    Attributes:
+        calls: calls in a sample.
+        warm_up: untimed calls before the first sample.
+        samples: samples.
+    """
+
+    calls: int
+    warm_up: int
+    samples: int
+
+
+def _steady_calls(seconds: float, least: int) -> int:
+    """How many calls of so many seconds make a workload steady."""
+    return min(MOST_STEADY_CALLS, max(least, math.ceil(STEADY_S / max(seconds, 1e-9))))
+
+
 def milliseconds() -> float:
     """The host's monotonic clock in ms."""
     return time.perf_counter_ns() / 1e6
@@ -57,10 +82,12 @@ def preemptions() -> int:
 class HostSession:
     """Times runners in this process; implements `Session`.
 
-    With a conditioning each sample of an op is one call, in the cache state of a network. A whole
-    network is called once untimed, then again and again, each call a sample. Without a conditioning
-    a sample of an op is a block that repeats the call until it lasts long enough for the meter's
-    resolution.
+    With a conditioning each sample of an op is one call, in the cache state of a network. The first
+    calls after another workload was visited are not timed: they cost up to a fifth more, and how
+    much depends on what was visited before, whereas an op of a network that runs again and again
+    has been called a moment ago (benchmarks/first_calls.py). A whole network is called untimed
+    likewise, then again and again, each call a sample. Without a conditioning a sample of an op is
+    a block that repeats the call until it lasts long enough for the meter's resolution.
     A sample during which the kernel took the processor away is taken again, at most three times.
 
     Args:
@@ -68,8 +95,7 @@ class HostSession:
         meter: reading in the metric's unit that only grows (ms for latency, mJ for energy); a
             sample's value is the difference of two readings.
         block_s: least length of a block in seconds.
-        blocks: samples in a visit of hot blocks. A conditioned visit has two, so that the visits
-            to a reference around it say how fast the machine was just then.
+        blocks: samples in a visit of hot blocks.
         conditioning: what comes before each timed call of an op; None times hot blocks.
         clock: seconds, monotonic; used to warm up and to size the blocks.
         preempted: count that grows when the processor was taken away.
@@ -96,12 +122,10 @@ class HostSession:
         self.clock = clock
         self.preempted = preempted
         self.resources = resources or ExitStack()
-        sizes = [self._calibrate(runner) for runner in self.runners]
-        self.calls_per_block = [calls for calls, _ in sizes]
-        self.samples_per_visit = [samples for _, samples in sizes]
+        self.sizes = [self._calibrate(runner) for runner in self.runners]
 
-    def _calibrate(self, runner: Runner) -> tuple[int, int]:
-        """Warms a runner up and returns the calls in a sample and the samples in a visit."""
+    def _calibrate(self, runner: Runner) -> VisitSize:
+        """Warms a runner up and says what a visit of it holds."""
         begin = self.clock()
         calls = 0
         while calls < WARM_UP_CALLS or self.clock() - begin < WARM_UP_SECONDS:
@@ -113,10 +137,14 @@ class HostSession:
             runner.call()
             fastest = min(fastest, self.clock() - start)
         if runner.whole:
-            return 1, max(1, min(NETWORK_SAMPLES, int(NETWORK_VISIT_S / max(fastest, 1e-9))))
+            samples = min(NETWORK_SAMPLES, int(NETWORK_VISIT_S / max(fastest, 1e-9)))
+            return VisitSize(1, _steady_calls(fastest, least=1), max(1, samples))
         if self.conditioning is not None:
-            return 1, CONDITIONED_SAMPLES
-        return max(1, math.ceil(self.block_s / max(fastest, 1e-9))), self.blocks
+            start = self.clock()
+            self._call_as_in_a_network(runner)
+            steady = _steady_calls(self.clock() - start, least=STEADY_CALLS)
+            return VisitSize(1, steady, steady)
+        return VisitSize(max(1, math.ceil(self.block_s / max(fastest, 1e-9))), 1, self.blocks)
 
     def visit(self, order: Sequence[int]) -> list[Visit]:
         """Visits runners in order; the garbage collector is off meanwhile."""
@@ -125,11 +153,11 @@ class HostSession:
 
     def _visit(self, index: int) -> Visit:
         runner = self.runners[index]
-        calls = self.calls_per_block[index]
-        # What was called last before the first sample is the workload itself, as in a network that
-        # runs again and again: what the caches still hold of it then is part of its cost.
-        runner.call()
-        taken = [self._undisturbed(runner, calls) for _ in range(self.samples_per_visit[index])]
+        size = self.sizes[index]
+        calls = size.calls
+        for _ in range(size.warm_up):
+            self._call_as_in_a_network(runner)
+        taken = [self._undisturbed(runner, calls) for _ in range(size.samples)]
         samples = [value for value, _ in taken]
         ordered = sorted(samples)
         middle = len(ordered) // 2
@@ -169,6 +197,13 @@ class HostSession:
         for _ in range(calls):
             call()
         return (meter() - start) / calls
+
+    def _call_as_in_a_network(self, runner: Runner) -> None:
+        """One untimed call, in the cache state of the timed ones."""
+        conditioning = self._conditions(runner)
+        if conditioning is not None:
+            conditioning.prepare(runner.touch)
+        runner.call()
 
     def _conditions(self, runner: Runner) -> Conditioning | None:
         """What comes before each timed call of a runner."""

@@ -42,7 +42,7 @@ def test_a_hot_block_lasts_at_least_two_milliseconds() -> None:
     clock = FakeClock()
     short, long = Work(clock, 0.0003), Work(clock, 0.005)
     opened = session(clock, short, long)
-    assert opened.calls_per_block == [7, 1]
+    assert [size.calls for size in opened.sizes] == [7, 1]
     visits = opened.visit([0, 1])
     assert [visit.value for visit in visits] == pytest.approx([0.3, 5.0])
     assert [visit.calls for visit in visits] == [21, 3]
@@ -53,7 +53,7 @@ def test_runners_are_warmed_up_for_three_calls_and_20_ms() -> None:
     quick, slow = Work(clock, 0.001), Work(clock, 0.1)
     session(clock, quick, slow, conditioning=Conditioning(np.ones(4, np.float32)))
     assert quick.calls >= 20
-    assert slow.calls == 3 + 3
+    assert slow.calls == 3 + 3 + 1  # the last one shows how long a conditioned call takes
 
 
 def test_conditioning_comes_before_every_timed_call_and_is_not_timed() -> None:
@@ -74,9 +74,34 @@ def test_conditioning_comes_before_every_timed_call_and_is_not_timed() -> None:
         preempted=lambda: 0,
         conditioning=Conditioning(np.ones(8, np.float32), idle),
     )
+    touched.clear()
+    idle.calls = 0
     (visit,) = opened.visit([0])
     assert visit.value == pytest.approx(0.4)
-    assert visit.calls == len(visit.samples) == len(touched) == idle.calls == 2
+    assert visit.calls == len(visit.samples) == 4
+    assert len(touched) == idle.calls == 4 + 4  # untimed and timed
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(1e-5, 12), (0.00025, 8), (0.0009, 4), (0.3, 4)])
+def test_the_first_calls_of_a_visit_are_dear_and_not_timed(seconds: float, calls: int) -> None:
+    """Another workload was visited before: calls become steady only after a few."""
+    clock = FakeClock()
+    times = iter(())
+
+    def call() -> None:
+        clock.now += next(times, seconds)
+
+    opened = HostSession(
+        [Runner("work", call)],
+        clock=clock,
+        meter=lambda: clock.now * 1e3,
+        preempted=lambda: 0,
+        conditioning=Conditioning(np.ones(4, np.float32)),
+    )
+    times = iter([seconds * factor for factor in (1.2, 1.1, 1.05, 1.02)])
+    (visit,) = opened.visit([0])
+    assert visit.value == pytest.approx(1e3 * seconds)
+    assert (visit.p90, visit.calls) == (pytest.approx(1e3 * seconds), calls)
 
 
 def test_a_sample_is_taken_again_when_the_processor_was_taken_away() -> None:
@@ -210,8 +235,9 @@ def test_a_visit_to_a_whole_network_is_short(seconds: float, samples: int) -> No
 def test_cold_conditions_whole_networks_too() -> None:
     clock = FakeClock()
     conditioning, idle = condition(clock, cold=True)
-    (visit,) = whole(clock, 0.004, conditioning).visit([0])
-    assert idle.calls == visit.calls
+    opened = whole(clock, 0.004, conditioning)
+    (visit,) = opened.visit([0])
+    assert idle.calls == visit.calls + opened.sizes[0].warm_up
 
 
 def test_hot_calls_a_whole_network_in_a_loop() -> None:
