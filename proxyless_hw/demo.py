@@ -16,7 +16,7 @@ from proxyless_hw.profilers.timing import TimingConfig
 from proxyless_hw.report.report import write_report
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import SearchResult
-from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.stages import (
     SearchLength,
     Talk,
@@ -125,7 +125,7 @@ def _record(folder: Path, verified: Verification) -> None:
     """Adds the measured file to the run: the exported file, not only the network, was timed."""
     value, low, high = verified.decisive
     facts = in_unit({"measured": value, "measured_interval": [low, high]}, verified.unit)
-    run = RunFolder(folder)
+    run = SearchFolder(folder)
     arch = Architecture.load(run.architecture)
     replace(arch, provenance={**arch.provenance, **facts}).save(run.architecture)
     run.write_json(run.result, {**run.read_json(run.result), **facts, "file": verified.to_dict()})

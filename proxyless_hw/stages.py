@@ -34,7 +34,7 @@ from proxyless_hw.search.driver import (
 )
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.search.prepare import prepare_problem
-from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import figure_key
 
@@ -98,7 +98,7 @@ def search_stage(config: SearchConfig, length: SearchLength, talk: Talk) -> Sear
     Raises:
         SearchError, TableError, DataError: as `run_search`.
     """
-    folder = RunFolder(Path(config.output or "."))
+    folder = SearchFolder(Path(config.output or "."))
     if folder.result.exists():
         return read_result(folder.path)
     warm_up, epochs = _epochs(config, length, folder, talk)
@@ -111,7 +111,7 @@ def _silent(constraints: object) -> SearchObserver:
 
 
 def _epochs(
-    config: SearchConfig, length: SearchLength, folder: RunFolder, talk: Talk
+    config: SearchConfig, length: SearchLength, folder: SearchFolder, talk: Talk
 ) -> tuple[int, int]:
     if folder.config.exists():
         settings = folder.read_json(folder.config).get("settings", {})
@@ -134,8 +134,9 @@ def seconds_per_epoch(config: SearchConfig) -> float:
     """
     import torch
 
+    from proxyless_hw.errors import SearchError
+    from proxyless_hw.runs.loop import full_batches
     from proxyless_hw.search.data import load_data
-    from proxyless_hw.search.loop import steps_per_epoch
     from proxyless_hw.search.state import new_state
     from proxyless_hw.search.steps import update_alpha, update_weights
 
@@ -155,7 +156,8 @@ def seconds_per_epoch(config: SearchConfig) -> float:
         update_alpha(state, images, labels, context)
         times.append(time.perf_counter() - begin)
     # The first step also makes torch's primitives.
-    return sorted(times[1:])[0] * steps_per_epoch(context, data)
+    steps = full_batches(data.train, config.batch_size, context.world, SearchError)
+    return sorted(times[1:])[0] * steps
 
 
 def export_stage(folder: Path, name: str, talk: Talk) -> tuple[Path, Path]:

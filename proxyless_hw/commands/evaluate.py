@@ -74,9 +74,9 @@ def _data_of(run: str, read: Any) -> Any:
 
     from proxyless_hw.search.config import config_from
     from proxyless_hw.search.driver import data_config
-    from proxyless_hw.search.run_folder import RunFolder
+    from proxyless_hw.search.run_folder import SearchFolder
 
-    folder = RunFolder(Path(run))
+    folder = SearchFolder(Path(run))
     if not folder.network.is_file():
         return read(run)
     settings = folder.read_json(folder.config).get("settings")

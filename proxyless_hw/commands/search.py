@@ -149,13 +149,13 @@ def command(**values: Any) -> None:
 def _configuration(values: dict[str, Any]) -> Any:
     """The one place where options become a configuration: preset, file, run, options, in turn."""
     from proxyless_hw.search.config import config_from, read_config
-    from proxyless_hw.search.run_folder import RunFolder
+    from proxyless_hw.search.run_folder import SearchFolder
 
     settings: dict[str, Any] = {}
     if values["config_file"] is not None:
         settings.update(read_config(values["config_file"]))
     if values["resume"] and values["output"] is not None:
-        folder = RunFolder(Path(values["output"]))
+        folder = SearchFolder(Path(values["output"]))
         if folder.config.exists():
             settings.update(folder.read_json(folder.config).get("settings", {}))
     for key, value in values.items():

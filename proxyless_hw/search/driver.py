@@ -12,19 +12,15 @@ from typing import Any
 import torch
 
 from proxyless_hw.architecture import Architecture
-from proxyless_hw.errors import InterruptedRunError, SearchError
-from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.verdict import Verdict, verdict_from
+from proxyless_hw.runs.folder import default_folder
+from proxyless_hw.runs.lifecycle import held, joined
+from proxyless_hw.runs.loop import RunPlace, full_batches
 from proxyless_hw.search.config import SearchConfig, with_output
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
 from proxyless_hw.search.derived import accuracy
-from proxyless_hw.search.distributed import (
-    World,
-    join_world,
-    launched_rank,
-    launched_world_size,
-    leave_world,
-)
+from proxyless_hw.search.distributed import World, launched_rank, launched_world_size
 from proxyless_hw.search.finish import (
     Finalist,
     constraint_report,
@@ -34,11 +30,11 @@ from proxyless_hw.search.finish import (
     slot_margins,
 )
 from proxyless_hw.search.interrupt import stop_on_signals
-from proxyless_hw.search.loop import Loop, steps_per_epoch
+from proxyless_hw.search.loop import SearchLoop
 from proxyless_hw.search.objective import Constraint, Penalty, expectations_of
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem, describe_constraints, prepare_problem
-from proxyless_hw.search.run_folder import RunFolder, default_folder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.schedule import alpha_lr, alpha_updates
 from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
 from proxyless_hw.search.steps import Context
@@ -93,9 +89,8 @@ def run_search(
         if _is_done(config, folder):  # the first process has nothing to do either
             return SearchResult(folder.path, _placeholder(problem), {}, None)
         return _search(config, problem, folder, SearchObserver(), lambda: None)
-    lock = folder.path / ".lock"
-    with exclusive_lock(lock, SearchError, f"run folder {folder.path}") as check_held:
-        _check_may_run(config, folder)
+    with held(folder) as check_held:
+        folder.check_may_run(config.to_dict(), config.resume)
         if _is_done(config, folder):
             return read_result(folder.path)
         if config.verify:
@@ -104,12 +99,7 @@ def run_search(
             check_metric_is_measurable(problem.table)
             problem = _calibrated(config, problem, make)
         with make(problem.constraints) as observer, _events(config, observer) as told:
-            try:
-                return _search(config, problem, folder, told, check_held)
-            except KeyboardInterrupt as cause:
-                raise InterruptedRunError(
-                    f"interrupted; every finished epoch is saved. {_resume_hint(folder)}"
-                ) from cause
+            return _search(config, problem, folder, told, check_held)
 
 
 def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> Problem:
@@ -146,7 +136,7 @@ def read_result(run: str | Path) -> SearchResult:
     Raises:
         SearchError: the run is not finished, or a file is malformed.
     """
-    folder = RunFolder(Path(run))
+    folder = SearchFolder(Path(run))
     if not folder.result.exists():
         raise SearchError(
             f"{run} is no finished search. Finish it: proxyless-hw search --output {run} --resume"
@@ -157,48 +147,29 @@ def read_result(run: str | Path) -> SearchResult:
     return SearchResult(folder.path, arch, document, verdict_from(verify) if verify else None)
 
 
-def _folder(config: SearchConfig, problem: Problem) -> RunFolder:
+def _folder(config: SearchConfig, problem: Problem) -> SearchFolder:
     if config.output is None:
         name = f"{problem.constraints[0].name}-{problem.target:.4g}{problem.unit}"
-        return RunFolder(default_folder(name))
-    return RunFolder(Path(config.output))
+        return SearchFolder(default_folder(name))
+    return SearchFolder(Path(config.output))
 
 
-def _check_may_run(config: SearchConfig, folder: RunFolder) -> None:
-    if not folder.is_started():
-        return
-    if not config.resume:
-        raise SearchError(
-            f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
-            "another --output."
-        )
-    if folder.config.exists():
-        folder.check_same_settings(config.to_dict())
-
-
-def _is_done(config: SearchConfig, folder: RunFolder) -> bool:
+def _is_done(config: SearchConfig, folder: SearchFolder) -> bool:
     """Whether a run to resume has its result, and its measurements where they are asked for."""
     if not config.resume or not folder.result.exists():
         return False
     return not config.verify or bool(folder.read_json(folder.result).get("verify"))
 
 
-def _resume_hint(folder: RunFolder) -> str:
-    return f"Go on: proxyless-hw search --output {folder.path} --resume"
-
-
 def _search(
     config: SearchConfig,
     problem: Problem,
-    folder: RunFolder,
+    folder: SearchFolder,
     observer: SearchObserver,
     check_held: Callable[[], None],
 ) -> SearchResult:
     device = choose_device(config.device, SearchError)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    world = join_world(device)
-    try:
+    with joined(device, config.threads) as world:
         with observer.phase("loading the data, building the supernet"):
             data = load_data(data_config(config))
             context = make_context(config, problem, data, device, world)
@@ -214,8 +185,6 @@ def _search(
             "deriving the network: exact integer program, then ranking on held-out images"
         )
         return _finish(state, context, data, folder, problem, observer, check_held)
-    finally:
-        leave_world(world)
 
 
 def data_config(config: SearchConfig) -> DataConfig:
@@ -242,16 +211,13 @@ def make_context(
 ) -> Context:
     """Binds settings, constraints and device for the step functions."""
     world = world or World()
-    scaler = torch.amp.GradScaler(device.type, enabled=config.autocast == "fp16")
-    draft = Context(
-        config, problem.constraints, Penalty(config, problem.constraints, 1), device, world, scaler
-    )
-    updates = alpha_updates(config, steps_per_epoch(draft, data))
-    return replace(draft, penalty=Penalty(config, problem.constraints, updates))
+    steps = full_batches(data.train, config.batch_size, world, SearchError)
+    penalty = Penalty(config, problem.constraints, alpha_updates(config, steps))
+    return Context(config, problem.constraints, penalty, device, world)
 
 
 def _state(
-    config: SearchConfig, problem: Problem, data: DataSplits, context: Context, folder: RunFolder
+    config: SearchConfig, problem: Problem, data: DataSplits, context: Context, folder: SearchFolder
 ) -> SearchState:
     updates = context.penalty.total_updates
     state = new_state(
@@ -273,17 +239,32 @@ def _train(
     state: SearchState,
     context: Context,
     data: DataSplits,
-    folder: RunFolder,
+    folder: SearchFolder,
     observer: SearchObserver,
     problem: Problem,
     check_held: Callable[[], None],
 ) -> None:
     with stop_on_signals() as stop:
-        loop = Loop(context, data, folder, observer, stop, check_held)
         config = context.config
-        total = (config.warmup_epochs + config.epochs) * loop.steps_per_epoch
-        done = state.epoch * loop.steps_per_epoch + state.step
-        observer.start(total, done, opening_line(config, problem, data))
+        loop = SearchLoop(
+            place=RunPlace(
+                folder=folder,
+                device=context.device,
+                world=context.world,
+                stop=stop,
+                check_held=check_held,
+            ),
+            data=data,
+            batch_size=config.batch_size,
+            epochs=config.warmup_epochs + config.epochs,
+            context=context,
+            observer=observer,
+        )
+        observer.start(
+            loop.epochs * loop.steps_per_epoch,
+            state.epoch * loop.steps_per_epoch + state.step,
+            opening_line(config, problem, data),
+        )
         loop.run(state)
 
 
@@ -310,7 +291,7 @@ def _finish(
     state: SearchState,
     context: Context,
     data: DataSplits,
-    folder: RunFolder,
+    folder: SearchFolder,
     problem: Problem,
     observer: SearchObserver,
     check_held: Callable[[], None],

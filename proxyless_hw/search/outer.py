@@ -17,6 +17,7 @@ from typing import Any
 from proxyless_hw.errors import InfeasibleTargetError, SearchError
 from proxyless_hw.files import copy_atomically
 from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import (
     ObserverFactory,
@@ -26,7 +27,7 @@ from proxyless_hw.search.driver import (
     run_search,
 )
 from proxyless_hw.search.prepare import asked_target, prepare_problem
-from proxyless_hw.search.run_folder import RunFolder, default_folder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import in_unit
@@ -78,7 +79,7 @@ def search_resolutions(
             "the table's unit (by default a target is the middle of what one resolution can reach)."
         )
     name = "-".join((Path(table.name).stem, f"{target:.4g}{table.unit}", "resolutions"))
-    folder = RunFolder(default_folder(name) if config.output is None else Path(config.output))
+    folder = SearchFolder(default_folder(name) if config.output is None else Path(config.output))
     if folder.is_started() and not config.resume:
         raise SearchError(
             f"{folder.path} already holds a run. Go on with it: add --resume; or choose another "
@@ -120,7 +121,7 @@ def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path
         resolution=resolution,
         train_resolution=max(MIN_TRAINING_PIXELS, round(pixels * resolution / largest)),
         output=str(output),
-        resume=RunFolder(output).is_started(),
+        resume=SearchFolder(output).is_started(),
     )
 
 
@@ -130,9 +131,9 @@ def _best(results: Sequence[SearchResult]) -> SearchResult:
     return max(agreeing or results, key=lambda result: result.document["supernet_accuracy"])
 
 
-def _keep(winner: SearchResult, folder: RunFolder, rows: list[dict[str, Any]]) -> SearchResult:
+def _keep(winner: SearchResult, folder: SearchFolder, rows: list[dict[str, Any]]) -> SearchResult:
     """Makes the winner's run the outer folder's; its result comes last and marks the end."""
-    source = RunFolder(winner.folder)
+    source = SearchFolder(winner.folder)
     for file in (source.config, source.metrics, source.checkpoint, source.network):
         copy_atomically(file, folder.path / file.name, SearchError)
     winner.architecture.save(folder.architecture)

@@ -17,7 +17,7 @@ from proxyless_hw.search.derived import accuracy
 from proxyless_hw.search.driver import data_config
 from proxyless_hw.search.finish import derive_finalists, pareto_points, rank
 from proxyless_hw.search.prepare import Problem, prepare_problem
-from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space import MAX_CHANNELS
@@ -51,7 +51,7 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
         SearchError: no checkpoint there, or it is of another space.
         MissingEntryError: the other table lacks ops of the space.
     """
-    folder = RunFolder(Path(run))
+    folder = SearchFolder(Path(run))
     if not folder.checkpoint.exists():
         raise SearchError(f"{run} holds no checkpoint.pt: is it the folder of a search?")
     document = read_checkpoint(folder.checkpoint)
@@ -142,7 +142,7 @@ def save_derived(folder: Path, derived: dict[str, Any]) -> None:
         ArchitectureError, SearchError: the place cannot be written.
     """
     arch: Architecture = derived["architecture"]
-    run = RunFolder(folder)
+    run = SearchFolder(folder)
     save_tensors(run.network, {"state_dict": derived["network"].state_dict()}, SearchError)
     arch.save(run.architecture)
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.runs import checkpoint
+from proxyless_hw.runs.precision import sgd
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.objective import Multipliers
 from proxyless_hw.search.start import align_candidates
@@ -19,7 +22,6 @@ from proxyless_hw.space import SearchSpace
 from proxyless_hw.tensor_files import (
     finite,
     load_optimizer,
-    load_tensors,
     plain_tensors,
     read_sums,
     save_tensors,
@@ -50,6 +52,7 @@ class SearchState:
         supernet: weights and alpha.
         weight_optimizer: SGD over the weights; alpha is not among them (asserted).
         alpha_optimizer: Adam over alpha alone.
+        scaler: loss scaling of the weight steps (fp16 only).
         generator: draws paths; on the CPU, the same on every rank.
         multipliers: of the constraints.
         baseline: REINFORCE's baseline; None before its first batch.
@@ -63,6 +66,7 @@ class SearchState:
     supernet: SuperNet
     weight_optimizer: torch.optim.Optimizer
     alpha_optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
     generator: torch.Generator
     multipliers: Multipliers
     baseline: float | None = None
@@ -71,6 +75,14 @@ class SearchState:
     alpha_batches: int = 0
     sums: EpochSums = field(default_factory=EpochSums)
     seconds: float = 0.0
+
+    def new_sums(self) -> None:
+        """Starts the sums of the next epoch."""
+        self.sums = EpochSums()
+
+    def weights(self) -> nn.Module:
+        """What must stay finite: weights and alpha."""
+        return self.supernet
 
 
 def new_state(
@@ -88,11 +100,8 @@ def new_state(
     supernet.to(device)
     weights = supernet.weight_parameters()
     assert all(weight is not supernet.alpha for weight in weights), "alpha is no weight"
-    weight_optimizer = torch.optim.SGD(
-        _decay_groups(weights, config.weight_decay),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.momentum > 0,
+    weight_optimizer = sgd(
+        weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     alpha_optimizer = torch.optim.Adam(
         [supernet.alpha], lr=alpha_lr, betas=(0.0, 0.999), weight_decay=0.0
@@ -101,17 +110,10 @@ def new_state(
         supernet=supernet,
         weight_optimizer=weight_optimizer,
         alpha_optimizer=alpha_optimizer,
+        scaler=torch.amp.GradScaler(device.type, enabled=config.autocast == "fp16"),
         generator=torch.Generator().manual_seed(config.seed),
         multipliers=Multipliers([0.0] * constraints),
     )
-
-
-def _decay_groups(weights: list[torch.nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """Weight decay on convolutions and linear layers, none on BatchNorm and biases."""
-    return [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": decay},
-        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def space_fingerprint(space: SearchSpace) -> str:
@@ -139,6 +141,7 @@ def save_checkpoint(
         "supernet": state.supernet.state_dict(),
         "weight_optimizer": state.weight_optimizer.state_dict(),
         "alpha_optimizer": state.alpha_optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
         "generator": state.generator.get_state(),
         "multipliers": {
             "values": list(state.multipliers.values),
@@ -165,9 +168,7 @@ def read_checkpoint(path: Path, space: SearchSpace | None = None) -> dict[str, A
     Raises:
         SearchError: unreadable, not a search checkpoint, or of another space.
     """
-    document = load_tensors(path, SearchError, "search checkpoint")
-    if document.get("schema") != SCHEMA:
-        raise SearchError(f"{path} is not a search checkpoint of schema '{SCHEMA}'.")
+    document = checkpoint.read_checkpoint(path, SCHEMA, "search", SearchError)
     if space is not None and document.get("space_fingerprint") != space_fingerprint(space):
         raise SearchError(
             f"{path} was made in space '{str(document.get('space'))[:80]}', this search uses "
@@ -183,12 +184,14 @@ def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
     Raises:
         SearchError: a part is missing or has another shape.
     """
-    try:
+    with checkpoint.restoring(path, "search", SearchError):
         state.supernet.load_state_dict(plain_tensors(document["supernet"]))
         load_optimizer(state.weight_optimizer, document["weight_optimizer"], ("momentum_buffer",))
         load_optimizer(
             state.alpha_optimizer, document["alpha_optimizer"], ("step", "exp_avg", "exp_avg_sq")
         )
+        if "scaler" in document:  # not in checkpoints of version 0.1
+            state.scaler.load_state_dict(document["scaler"])
         state.generator.set_state(document["generator"])
         state.multipliers = _multipliers(document["multipliers"], len(state.multipliers.values))
         baseline = document["baseline"]
@@ -198,9 +201,6 @@ def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
         state.alpha_batches = whole(document["alpha_batches"], "alpha_batches")
         state.sums = read_sums(document["sums"], EpochSums())
         state.seconds = finite(document["seconds"], "seconds")
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as cause:
-        first_line = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
-        raise SearchError(f"{path} does not fit this search: {first_line}") from cause
 
 
 def _multipliers(value: Any, count: int) -> Multipliers:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.errors import SearchError
+from proxyless_hw.runs.loop import NotFiniteError
+from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.distributed import World
 from proxyless_hw.search.gates import (
@@ -39,7 +40,6 @@ class Context:
         penalty: the objective.
         device: where tensors live.
         world: this process among its peers.
-        scaler: gradient scaler of fp16 autocast; disabled otherwise.
     """
 
     config: SearchConfig
@@ -47,29 +47,10 @@ class Context:
     penalty: Penalty
     device: torch.device
     world: World
-    scaler: torch.amp.GradScaler
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Mixed precision as configured; a no-op in float32."""
-        if self.config.autocast == "none":
-            return contextlib.nullcontext()
-        kind = torch.bfloat16 if self.config.autocast == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=kind)
-
-
-class NotFiniteError(SearchError):
-    """A loss, a gradient or a weight became NaN or infinite."""
-
-
-def check_finite(state: SearchState) -> None:
-    """Checks weights and alpha, so that no checkpoint is replaced by one that cannot be used.
-
-    Raises:
-        NotFiniteError: one is NaN or infinite.
-    """
-    for name, parameter in state.supernet.named_parameters():
-        if not bool(parameter.detach().isfinite().all()):
-            raise NotFiniteError(f"'{name}' became NaN or infinite. Lower --lr.")
+        """Mixed precision as configured; one that does nothing in float32."""
+        return autocast_of(self.config.autocast, self.device)
 
 
 def update_weights(
@@ -104,14 +85,14 @@ def update_weights(
             logits.float(), labels, label_smoothing=context.config.label_smoothing
         )
     value = _finite(loss, context)
-    context.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     weights = supernet.weight_parameters()
     context.world.average_gradients(weights)
     if context.config.clip_norm is not None:
-        context.scaler.unscale_(state.weight_optimizer)
+        state.scaler.unscale_(state.weight_optimizer)
         torch.nn.utils.clip_grad_norm_(weights, context.config.clip_norm)
-    context.scaler.step(state.weight_optimizer)
-    context.scaler.update()
+    state.scaler.step(state.weight_optimizer)
+    state.scaler.update()
     supernet.alpha.grad = None
     correct = int((logits.detach().argmax(1) == labels).sum())
     return value, correct

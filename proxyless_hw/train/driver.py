@@ -10,20 +10,21 @@ from typing import Any
 import torch
 
 from proxyless_hw.architecture import Architecture, TrainingShape
-from proxyless_hw.errors import InterruptedRunError, TrainingError
-from proxyless_hw.locks import exclusive_lock
+from proxyless_hw.errors import TrainingError
 from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
 from proxyless_hw.network.start import identity_start
+from proxyless_hw.runs.lifecycle import held, joined
+from proxyless_hw.runs.loop import RunPlace
 from proxyless_hw.search.data import DataConfig, DataSplits, load_data
-from proxyless_hw.search.distributed import World, join_world, leave_world
+from proxyless_hw.search.distributed import World
 from proxyless_hw.search.interrupt import stop_on_signals
 from proxyless_hw.search.torch_device import choose_device
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.load import initialise_from, load
-from proxyless_hw.train.loop import Loop
+from proxyless_hw.train.loop import TrainLoop
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.run_folder import KIND, TrainFolder
 from proxyless_hw.train.state import TrainState, new_state, read_checkpoint, restore
@@ -60,30 +61,18 @@ def run_training(
         DataError, ArchitectureError: the data or the network cannot be used.
     """
     device = choose_device(config.device, TrainingError)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    world = join_world(device)
-    try:
-        folder = _folder(config)
+    folder = _folder(config)
+    with joined(device, config.threads) as world:
         if not world.is_main:
             if config.resume and folder.result.exists():  # the first has nothing to do either
                 return TrainResult(folder.path, {})
             return _train(config, folder, device, world, TrainObserver(), lambda: None)
-        lock = folder.path / ".lock"
-        with exclusive_lock(lock, TrainingError, f"run folder {folder.path}") as check_held:
-            _check_may_run(config, folder)
+        with held(folder) as check_held:
+            folder.check_may_run(config.to_dict(), config.resume)
             if config.resume and folder.result.exists():
                 return TrainResult(folder.path, folder.read_json(folder.result))
             with observer_factory() as observer:
-                try:
-                    return _train(config, folder, device, world, observer, check_held)
-                except KeyboardInterrupt as cause:
-                    raise InterruptedRunError(
-                        "interrupted; every finished epoch is saved. Go on: "
-                        f"{folder.resume_command()}"
-                    ) from cause
-    finally:
-        leave_world(world)
+                return _train(config, folder, device, world, observer, check_held)
 
 
 def data_config(config: TrainConfig) -> DataConfig:
@@ -105,17 +94,6 @@ def data_config(config: TrainConfig) -> DataConfig:
 def _folder(config: TrainConfig) -> TrainFolder:
     name = Path(config.arch).name.removesuffix(".json")
     return TrainFolder(Path(config.output or f"runs/train-{name}"))
-
-
-def _check_may_run(config: TrainConfig, folder: TrainFolder) -> None:
-    if not folder.is_started():
-        return
-    if not config.resume:
-        raise TrainingError(
-            f"{folder.path} already holds a run. Go on with it: add --resume; or choose "
-            "another --output."
-        )
-    folder.check_same_settings(config)
 
 
 def _train(
@@ -141,7 +119,19 @@ def _train(
         arch.save(folder.architecture)
         folder.keep_metrics(state.epoch)
     with stop_on_signals() as stop:
-        loop = Loop(config, data, folder, observer, stop, device, world, check_held)
+        place = RunPlace(
+            folder=folder, device=device, world=world, stop=stop, check_held=check_held
+        )
+        loop = TrainLoop(
+            place=place,
+            data=data,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            checkpoint_minutes=config.checkpoint_minutes,
+            config=config,
+            observer=observer,
+            best=folder.best,
+        )
         steps = loop.steps_per_epoch
         observer.start(
             config.epochs * steps, state.epoch * steps + state.step, _message(arch, config, data)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.network.network import Network
+from proxyless_hw.runs import checkpoint
+from proxyless_hw.runs.precision import sgd
 from proxyless_hw.tensor_files import (
     finite,
     load_optimizer,
-    load_tensors,
     plain_tensors,
     read_sums,
     save_tensors,
@@ -67,6 +68,14 @@ class TrainState:
     sums: EpochSums = field(default_factory=EpochSums)
     seconds: float = 0.0
 
+    def new_sums(self) -> None:
+        """Starts the sums of the next epoch."""
+        self.sums = EpochSums()
+
+    def weights(self) -> nn.Module:
+        """What must stay finite."""
+        return self.network
+
     def evaluated_tensors(self) -> dict[str, Tensor]:
         """The tensors that count: the moving average where there is one, else the network's."""
         return self.average or self.network.state_dict()
@@ -75,16 +84,11 @@ class TrainState:
 def new_state(network: Network, config: TrainConfig, device: torch.device) -> TrainState:
     """Optimiser and average around a network."""
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.SGD(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": free, "weight_decay": 0.0},
-        ],
+    optimizer = sgd(
+        network.parameters(),
         lr=config.lr,
         momentum=config.momentum,
-        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
     )
     enabled = config.autocast == "fp16" and device.type == "cuda"
     scaler = torch.amp.GradScaler(device.type, enabled=enabled)
@@ -159,10 +163,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         TrainingError: unreadable, or not a training checkpoint.
     """
-    document = load_tensors(path, TrainingError, "training checkpoint")
-    if document.get("schema") != SCHEMA:
-        raise TrainingError(f"{path} is not a training checkpoint of schema '{SCHEMA}'.")
-    return document
+    return checkpoint.read_checkpoint(path, SCHEMA, "training", TrainingError)
 
 
 def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
@@ -171,7 +172,7 @@ def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
     Raises:
         TrainingError: a part is missing or has another shape.
     """
-    try:
+    with checkpoint.restoring(path, "training", TrainingError):
         state.network.load_state_dict(plain_tensors(document["network"]))
         load_optimizer(state.optimizer, document["optimizer"], ("momentum_buffer",))
         state.scaler.load_state_dict(document["scaler"])
@@ -188,9 +189,6 @@ def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
         state.best_epoch = None if best is None else whole(best, "best_epoch")
         state.sums = read_sums(document["sums"], EpochSums())
         state.seconds = finite(document["seconds"], "seconds")
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as cause:
-        first_line = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
-        raise TrainingError(f"{path} does not fit this training: {first_line}") from cause
 
 
 def load_tensors_into(network: nn.Module, tensors: Any, path: Path) -> None:

@@ -27,7 +27,7 @@ from proxyless_hw.search.config import SearchConfig, read_config
 from proxyless_hw.search.data import DataConfig, load_data
 from proxyless_hw.search.derived import load_derived_network
 from proxyless_hw.search.rederive import open_search
-from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.space import SearchSpace
 from proxyless_hw.tables.importers import import_file
@@ -276,10 +276,10 @@ def test_an_output_that_is_a_link_is_replaced_and_what_it_names_is_left(tmp_path
     assert LatencyTable.load(link).entries == LatencyTable.load(table).entries
 
 
-@pytest.mark.parametrize("kind", [RunFolder, TrainFolder])
+@pytest.mark.parametrize("kind", [SearchFolder, TrainFolder])
 @pytest.mark.parametrize("there", [True, False])
 def test_a_run_folder_whose_metrics_are_a_link_writes_nowhere_else(
-    kind: type[RunFolder] | type[TrainFolder], there: bool, tmp_path: Path
+    kind: type[SearchFolder] | type[TrainFolder], there: bool, tmp_path: Path
 ) -> None:
     outside, run = tmp_path / "outside", tmp_path / "run"
     run.mkdir()

@@ -15,7 +15,7 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.distributed import World
-from proxyless_hw.search.run_folder import RunFolder
+from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.torch_device import choose_device
 from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
@@ -113,7 +113,7 @@ def test_each_process_of_torchrun_has_a_gpu_of_its_own(
 def test_resuming_a_finished_search_ends_on_the_other_processes_too(
     tiny_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunFolder(tmp_path / "run")
+    run = SearchFolder(tmp_path / "run")
     run.write_json(run.result, {"verify": None})
     config = SearchConfig(
         space=str(tiny_files[0]), table=str(tiny_files[1]), output=str(run.path), resume=True
