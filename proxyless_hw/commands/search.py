@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
+from proxyless_hw.commands._setting_options import setting_options
+from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.units import figure_key
 
 if TYPE_CHECKING:
@@ -21,25 +23,13 @@ _COMMAND_ONLY = frozenset(
 
 
 @click.command()
-@click.option("--table", metavar="CSV", help="Latency table: a path or a shipped name.")
-@click.option("--space", metavar="SPACE", help="Search space: shipped name or YAML file.")
-@click.option(
-    "--target-ms", type=float, help="Latency target; the middle of what is reachable by default."
-)
-@click.option(
-    "--target", type=float, help="The target in the table's unit, as mJ for a table of energy."
-)
+@setting_options(SearchConfig, leave_out=("resolution", "output"))
 @click.option(
     "--constraint",
     "constraints",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A further limit: another table (pixel1=80), macs=320M or parameters=4M. Repeatable.",
-)
-@click.option(
-    "--predictor",
-    type=click.Choice(["lookup", "auto", "regression"]),
-    help="How the table prices ops: exactly, exactly where it can, or by regression alone.",
+    help=f"{SearchConfig.declarations()['constraints'].help} Repeatable.",
 )
 @click.option(
     "--resolution",
@@ -51,34 +41,7 @@ _COMMAND_ONLY = frozenset(
 @click.option(
     "--all-resolutions", is_flag=True, help="A search at each resolution that the table holds."
 )
-@click.option("--num-classes", type=click.IntRange(1, 65536), help="Deployment; the table's own.")
-@click.option("--data", metavar="NAME", help="digits, mnist, fashion-mnist, cifar10, folder, ...")
-@click.option("--data-root", metavar="DIR", help="Folder of the data set, where it needs one.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many training images.")
-@click.option("--train-resolution", type=click.IntRange(8, 1024), help="Training resolution.")
-@click.option("--batch-size", type=click.IntRange(1), help="Images per step.")
-@click.option("--holdout", type=float, help="Share of the training set that moves alpha.")
-@click.option("--workers", type=click.IntRange(0), help="Data-loading processes.")
 @max_broken_option
-@click.option("--algorithm", type=click.Choice(["gradient", "reinforce", "darts"]))
-@click.option("--gradient-mode", type=click.Choice(["full", "two-path"]))
-@click.option("--objective", type=click.Choice(["constraint", "mul-log", "add-linear", "none"]))
-@click.option(
-    "--reward", type=click.Choice(["constraint", "mnas", "absolute"]), help="REINFORCE's reward."
-)
-@click.option("--warmup-epochs", type=click.IntRange(0), help="Epochs of uniform sampling.")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs after warm-up.")
-@click.option("--lr", type=float, help="Peak weight learning rate after warm-up.")
-@click.option("--warmup-lr", type=float, help="Peak weight learning rate in warm-up.")
-@click.option("--alpha-lr", type=float, help="Adam's learning rate for alpha.")
-@click.option("--alpha-every", type=click.IntRange(1), help="Weight steps per alpha update.")
-@click.option("--rho", type=float, help="Weight of the constraint's quadratic penalty.")
-@click.option("--eta", type=float, help="Step of the constraint's multiplier.")
-@click.option("--finalists", type=click.IntRange(1), help="Derived networks that are ranked.")
-@click.option("--device", metavar="DEVICE", help="Where the supernet trains: cpu, cuda, mps, auto.")
-@click.option("--autocast", type=click.Choice(["none", "bf16", "fp16"]))
-@click.option("--threads", type=click.IntRange(1), help="torch threads.")
-@click.option("--seed", type=click.IntRange(0))
 @click.option(
     "--preset",
     type=click.Choice(["short", "published"]),
@@ -91,23 +54,6 @@ _COMMAND_ONLY = frozenset(
     help="YAML file of settings; options given here override it.",
 )
 @click.option("--output", metavar="DIR", help="Run folder; runs/NAME by default.")
-@click.option("--resume", is_flag=True, default=None, help="Go on with an interrupted run.")
-@click.option(
-    "--verify",
-    is_flag=True,
-    default=None,
-    help="Measure the found network on the table's device; exit 1 when it misses the target.",
-)
-@click.option(
-    "--verify-budget",
-    type=click.FloatRange(1, min_open=False),
-    metavar="SECONDS",
-    help="Time for --verify in all, a calibration included: 150 by default.",
-)
-@click.option(
-    "--force", is_flag=True, default=None, help="Search with a table that is too poor all the same."
-)
-@click.option("--tensorboard", is_flag=True, default=None, help="Also write TensorBoard events.")
 @click.option("--report/--no-report", default=True, help="Write report.html into the run folder.")
 @output_options
 def command(**values: Any) -> None:
@@ -146,14 +92,13 @@ def command(**values: Any) -> None:
         sys.exit(1 if result.verdict == "missed" else 0)
 
 
-def _configuration(values: dict[str, Any]) -> Any:
+def _configuration(values: dict[str, Any]) -> SearchConfig:
     """The one place where options become a configuration: preset, file, run, options, in turn."""
-    from proxyless_hw.search.config import config_from, read_config
     from proxyless_hw.search.run_folder import SearchFolder
 
     settings: dict[str, Any] = {}
     if values["config_file"] is not None:
-        settings.update(read_config(values["config_file"]))
+        settings.update(SearchConfig.read(values["config_file"]))
     if values["resume"] and values["output"] is not None:
         folder = SearchFolder(Path(values["output"]))
         if folder.config.exists():
@@ -165,11 +110,10 @@ def _configuration(values: dict[str, Any]) -> Any:
         settings["resolution"] = values["resolutions"][0]
     if values["verify"]:
         _check_device(settings)
-    return config_from(settings, values["preset"], "the configuration")
+    return SearchConfig.of(settings, values["preset"])
 
 
 def _check_device(settings: dict[str, Any]) -> None:
-    from proxyless_hw.search.config import SearchConfig
     from proxyless_hw.search.measurable import check_device_is_here
     from proxyless_hw.tables.table import LatencyTable
 

@@ -6,41 +6,10 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, Final
+from typing import Any
 
 from proxyless_hw.report.run_data import RunData
-
-SEARCH_OPTIONS: Final = frozenset(
-    (
-        *(
-            "table",
-            "space",
-            "target",
-            "target_ms",
-            "predictor",
-            "resolution",
-            "num_classes",
-            "data",
-        ),
-        *("data_root", "limit", "train_resolution", "batch_size", "holdout", "workers"),
-        *("algorithm", "gradient_mode", "objective", "reward", "warmup_epochs", "epochs", "lr"),
-        *("warmup_lr", "alpha_lr", "alpha_every", "rho", "eta", "finalists", "device"),
-        *("autocast", "threads", "seed", "verify", "verify_budget", "tensorboard"),
-        *("max_broken", "force"),
-    )
-)
-"""Settings that `search` takes as options of the same name; others go into a --config file."""
-
-
-TRAIN_OPTIONS: Final = frozenset(
-    (
-        *("data", "data_root", "limit", "train_resolution", "holdout", "workers", "weights"),
-        *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
-        *("dropout", "drop_path", "mixup", "cutmix", "cutout", "augment", "ema", "device"),
-        *("autocast", "threads", "seed", "checkpoint_minutes", "start", "max_broken"),
-    )
-)
-"""The same of `train`."""
+from proxyless_hw.runs.settings import RunSettings
 
 
 def reproduce(run: RunData) -> str:
@@ -76,7 +45,7 @@ def _search(run: RunData) -> tuple[list[str], dict[str, Any]]:
         changed["train_resolution"] = largest.get("train_resolution")
         for row in rows:
             words += ["--resolution", str(row["resolution"])]
-    return _options(words, changed, SEARCH_OPTIONS)
+    return _options(words, changed, SearchConfig)
 
 
 def _train(run: RunData) -> tuple[list[str], dict[str, Any]]:
@@ -84,13 +53,15 @@ def _train(run: RunData) -> tuple[list[str], dict[str, Any]]:
 
     changed = _changed(run.settings, TrainConfig, always="arch")
     words = ["proxyless-hw", "train", str(changed.pop("arch", run.path))]
-    return _options(words, changed, TRAIN_OPTIONS)
+    return _options(words, changed, TrainConfig)
 
 
 def _options(
-    words: list[str], changed: Mapping[str, Any], known: frozenset[str]
+    words: list[str], changed: Mapping[str, Any], config: type[RunSettings]
 ) -> tuple[list[str], dict[str, Any]]:
     """The words with an option for every known setting, and the settings that have none."""
+    known = {name for name, said in config.declarations().items() if said.option}
+    known.add("max_broken")  # its option also takes shares
     rest: dict[str, Any] = {}
     for name, value in changed.items():
         # None, where it is not the default, has no form on the command line.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
-from proxyless_hw.runs.folder import FREE, RunFolder
+from proxyless_hw.runs.folder import RunFolder
+from proxyless_hw.search.config import SearchConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class SearchFolder(RunFolder):
 
     error: ClassVar[type[ProxylessHwError]] = SearchError
     command: ClassVar[str] = "search"
-    free: ClassVar[frozenset[str]] = FREE | {"verify", "verify_budget", "force", "tensorboard"}
+    free: ClassVar[frozenset[str]] = SearchConfig.free()
 
     @property
     def network(self) -> Path:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
-from proxyless_hw.runs.folder import FREE, RunFolder
+from proxyless_hw.runs.folder import RunFolder
+from proxyless_hw.train.config import TrainConfig
 
 KIND = "train"
 
@@ -21,7 +22,7 @@ class TrainFolder(RunFolder):
 
     error: ClassVar[type[ProxylessHwError]] = TrainingError
     command: ClassVar[str] = "train"
-    free: ClassVar[frozenset[str]] = FREE | {"checkpoint_minutes"}
+    free: ClassVar[frozenset[str]] = TrainConfig.free()
 
     @property
     def best(self) -> Path:
