@@ -141,7 +141,7 @@ class Study:
         costs = self.predictors[runtime].space_costs(self.space)
         drawn = uniform_choices(self.space, 400_000, seed=RUNTIMES.index(runtime))
         rows = np.arange(drawn.shape[1])
-        latencies = costs.fixed_ms + costs.slot_ms[rows, drawn].sum(1)
+        latencies = costs.fixed + costs.slots[rows, drawn].sum(1)
         target = self.target(runtime)
         inside = drawn[(latencies >= 0.99 * target) & (latencies <= target)][:RANDOM]
         return [Architecture.from_choices(self.space, row.tolist()) for row in inside]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError, did_you_mean
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
-from proxyless_hw.predictors.costs import SpaceCosts, count_blocks, space_costs
+from proxyless_hw.predictors.costs import CostTable, count_blocks, space_costs
 from proxyless_hw.predictors.lookup import (
     OpPrices,
     check_coverage,
@@ -206,7 +206,7 @@ class Predictor:
 
     def space_costs(
         self, space: SearchSpace, resolution: int | None = None, num_classes: int | None = None
-    ) -> SpaceCosts:
+    ) -> CostTable:
         """Prices of every choice of a space, calibration contained.
 
         Raises:
@@ -214,7 +214,15 @@ class Predictor:
             MissingEntryError, PredictorError: as `prices`.
         """
         self.table.require_additive()
-        return space_costs(space, self.op_ms, self.calibration, resolution, num_classes)
+        return space_costs(
+            space,
+            self.op_ms,
+            self.calibration,
+            resolution,
+            num_classes,
+            name=Path(self.table.name).stem,
+            unit=self.table.unit,
+        )
 
     def _sum(self, arch: Architecture) -> tuple[float, int]:
         self.table.require_additive()

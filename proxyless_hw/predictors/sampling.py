@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.predictors.costs import SpaceCosts
+from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.space import SearchSpace
 
 IntArray = NDArray[np.int64]
@@ -18,7 +18,7 @@ def uniform_choices(space: SearchSpace, networks: int, seed: int) -> IntArray:
     return generator.integers(0, sizes, size=(networks, len(sizes)))
 
 
-def spread_choices(costs: SpaceCosts, networks: int, seed: int) -> IntArray:
+def spread_choices(costs: CostTable, networks: int, seed: int) -> IntArray:
     """(networks, slots) candidate indices whose predicted costs are spread evenly.
 
     The feasible range is cut into as many equal parts, and one random network is drawn near the
@@ -26,7 +26,7 @@ def spread_choices(costs: SpaceCosts, networks: int, seed: int) -> IntArray:
     expectation is right, then single slots changed while that brings the total nearer.
     """
     generator = np.random.default_rng(seed)
-    slot_ms = np.where(costs.mask, costs.slot_ms, np.nan)
+    slot_ms = np.where(costs.mask, costs.slots, np.nan)
     low = float(np.nanmin(slot_ms, 1).sum())
     high = float(np.nanmax(slot_ms, 1).sum())
     targets = low + (np.arange(networks) + 0.5) / networks * (high - low)
@@ -35,7 +35,7 @@ def spread_choices(costs: SpaceCosts, networks: int, seed: int) -> IntArray:
 
 
 def _near(
-    costs: SpaceCosts, slot_ms: NDArray[np.float64], target: float, generator: np.random.Generator
+    costs: CostTable, slot_ms: NDArray[np.float64], target: float, generator: np.random.Generator
 ) -> IntArray:
     p = _tilted(costs, target)
     choices = np.array([generator.choice(len(row), p=row) for row in p], dtype=np.int64)
@@ -49,9 +49,9 @@ def _near(
     return choices
 
 
-def _tilted(costs: SpaceCosts, target: float) -> NDArray[np.float64]:
+def _tilted(costs: CostTable, target: float) -> NDArray[np.float64]:
     """Probabilities proportional to exp(-beta cost) whose expected total is the target."""
-    filled = np.where(costs.mask, costs.slot_ms, 0.0)
+    filled = np.where(costs.mask, costs.slots, 0.0)
     scale = max(float(np.ptp(filled)), 1e-12)
     low, high = -200.0, 200.0
     for _ in range(60):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse
 
 from proxyless_hw.errors import InfeasibleTargetError
+from proxyless_hw.predictors.costs import CostTable
 
 WINDOW = 0.99
 """The lower edge of the accepted window, as a fraction of the target."""
@@ -27,36 +28,6 @@ MAX_REJECTED = 20
 """Solutions that violate a bound by less than the solver notices, cut off one by one."""
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class CostTable:
-    """What every choice costs under one constraint, separable over slots.
-
-    Attributes:
-        name: the constraint's name, for messages: a table's name, ``macs``, ``parameters``.
-        unit: ``ms``, ``mJ``, ``M``.
-        fixed: cost of what every network has.
-        slots: cost of each candidate, (slots, max_candidates); absent ones are ignored.
-        mask: True where a candidate exists, same shape.
-    """
-
-    name: str
-    unit: str
-    fixed: float
-    slots: Array
-    mask: NDArray[np.bool_]
-
-    def cost(self, choices: Sequence[int]) -> float:
-        """Cost of the network that `choices` stand for."""
-        return self.fixed + float(self.slots[np.arange(len(choices)), list(choices)].sum())
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Smallest and largest cost in the space."""
-        low = np.where(self.mask, self.slots, np.inf).min(1).sum()
-        high = np.where(self.mask, self.slots, -np.inf).max(1).sum()
-        return self.fixed + float(low), self.fixed + float(high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,9 +311,7 @@ def _finish(
 
         finalists, verification = verify_search(state, finalists, problem, context, data, observer)
     best = finalists[0]
-    expectations, _ = expectations_of(
-        constraints, state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
-    )
+    expectations, _ = expectations_of(constraints, state.supernet.alpha.detach().cpu())
     with observer.phase("testing the network, deriving further budgets"):
         test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
         test_accuracy = accuracy(best.network, test, context.device)

@@ -11,9 +11,10 @@ import torch
 
 from proxyless_hw.architecture import Architecture, TrainingShape
 from proxyless_hw.network.network import Network
+from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.data import DataSplits
-from proxyless_hw.search.derive import CostTable, Derived, derive, most_probable, pareto
+from proxyless_hw.search.derive import Derived, derive, most_probable, pareto
 from proxyless_hw.search.derived import accuracy, derived_network
 from proxyless_hw.search.gates import log_probabilities
 from proxyless_hw.search.objective import Constraint

@@ -52,7 +52,7 @@ class SearchLoop(RunLoop[SearchState]):
 
     def tell_step(self, state: SearchState, loss: float) -> None:
         alpha, mask = state.supernet.alpha.detach(), state.supernet.mask
-        expectations, _ = expectations_of(self.context.constraints, alpha, mask)
+        expectations, _ = expectations_of(self.context.constraints, alpha)
         entropy = float(slot_entropy(path_probabilities(alpha, mask)).mean())
         self.observer.step(loss, expectations, entropy)
 
@@ -60,7 +60,7 @@ class SearchLoop(RunLoop[SearchState]):
         config, sums, constraints = self.context.config, state.sums, self.context.constraints
         warmup = state.epoch < config.warmup_epochs
         alpha, mask = state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
-        values, _ = expectations_of(constraints, alpha, mask)
+        values, _ = expectations_of(constraints, alpha)
         p = path_probabilities(alpha, mask)
         names = [constraint.name for constraint in constraints]
         return {

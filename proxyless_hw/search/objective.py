@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable
 from proxyless_hw.search.gates import pair_gradient, path_probabilities
 
 
@@ -23,30 +24,22 @@ class Constraint:
     """One cost to be held at a target.
 
     Attributes:
-        costs: what every choice costs, separable over slots.
-        target: T, in the costs' unit.
-        slot_costs: the same costs as a tensor, (slots, max_candidates), 0 where absent.
+        expected: the differentiable expectation of the cost.
+        target: T, in the cost's unit.
     """
 
-    costs: CostTable
+    expected: ExpectedLatency
     target: float
-    slot_costs: Tensor
+
+    @property
+    def costs(self) -> CostTable:
+        """What every choice costs."""
+        return self.expected.costs
 
     @property
     def name(self) -> str:
         """The constraint's name, unique within a search."""
         return self.costs.name
-
-    def expectation(self, alpha: Tensor, mask: Tensor) -> Tensor:
-        """E = fixed + sum over slots of p . L, a scalar differentiable in alpha (Eq. 6)."""
-        p = path_probabilities(alpha, mask)
-        return self.costs.fixed + (p * self.slot_costs.to(p)).sum()
-
-
-def constraint_from(costs: CostTable, target: float) -> Constraint:
-    """Builds a constraint; absent candidates get cost 0 in the tensor, as their p is 0."""
-    filled = torch.as_tensor(costs.slots).masked_fill(~torch.as_tensor(costs.mask), 0.0)
-    return Constraint(costs, target, filled)
 
 
 @dataclass
@@ -171,17 +164,11 @@ def default_eta(config: SearchConfig, total_updates: int) -> float:
 
 
 def expectations_of(
-    constraints: Sequence[Constraint], alpha: Tensor, mask: Tensor
+    constraints: Sequence[Constraint], alpha: Tensor
 ) -> tuple[list[float], list[Tensor]]:
-    """E of every constraint and dE/dalpha = p (L - p . L), each (slots, max_candidates)."""
-    p = path_probabilities(alpha.detach(), mask)
-    values, slopes = [], []
-    for constraint in constraints:
-        costs = constraint.slot_costs.to(p)
-        rows = (p * costs).sum(1, keepdim=True)
-        values.append(constraint.costs.fixed + float(rows.sum()))
-        slopes.append(p * (costs - rows))
-    return values, slopes
+    """E of every constraint and dE/dalpha, each (slots, max_candidates)."""
+    pairs = [constraint.expected.value_and_slope(alpha) for constraint in constraints]
+    return [value for value, _ in pairs], [slope for _, slope in pairs]
 
 
 def pair_expectation_slopes(
@@ -196,12 +183,8 @@ def pair_expectation_slopes(
     rows = torch.arange(len(first))
     a, b = torch.as_tensor(first), torch.as_tensor(second)
     mass = p[rows, a] + p[rows, b]
-    return [
-        pair_gradient(
-            mass * (constraint.slot_costs.to(p)[rows, a] - constraint.slot_costs.to(p)[rows, b]),
-            p,
-            first,
-            second,
-        )
-        for constraint in constraints
-    ]
+    slopes = []
+    for constraint in constraints:
+        slots = constraint.expected.slots.to(p)
+        slopes.append(pair_gradient(mass * (slots[rows, a] - slots[rows, b]), p, first, second))
+    return slopes

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import SearchError
-from proxyless_hw.network.counting import op_macs, op_parameters
+from proxyless_hw.predictors.costs import COUNTED, CostTable, counted_costs
+from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable, default_target, derive, feasible_target
-from proxyless_hw.search.objective import Constraint, constraint_from
+from proxyless_hw.search.derive import default_target, derive, feasible_target
+from proxyless_hw.search.objective import Constraint
 from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import parse_count
-
-COUNTED = {"macs": op_macs, "parameters": op_parameters}
-"""Costs that need no table."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def prepare_problem(config: SearchConfig) -> Problem:
     )
     predictor.interval(first)
     target = feasible_target(costs, asked or default_target(costs))
-    constraints = [constraint_from(costs, target)]
+    constraints = [Constraint(ExpectedLatency.from_costs(costs), target)]
     for text in config.constraints:
         extra = _extra_constraint(text, config, space, resolution, num_classes)
         if extra.name in {constraint.name for constraint in constraints}:
@@ -142,30 +138,7 @@ def table_costs(
     Raises:
         MissingEntryError: a look-up lacks ops; all are named.
     """
-    costs = predictor.space_costs(space, resolution=resolution, num_classes=num_classes)
-    return CostTable(
-        name=Path(table.name).stem,
-        unit=table.unit,
-        fixed=float(costs.fixed_ms),
-        slots=np.asarray(costs.slot_ms, dtype=np.float64),
-        mask=np.asarray(costs.mask, dtype=bool),
-    )
-
-
-def counted_costs(name: str, space: SearchSpace, resolution: int, num_classes: int) -> CostTable:
-    """The cost of every choice in MACs or parameters, in millions."""
-    count = COUNTED[name]
-
-    def millions(op: OpSpec | None) -> float:
-        return 0.0 if op is None else count(op) / 1e6
-
-    mask = np.zeros((len(space.slots), space.max_candidates), dtype=bool)
-    slots = np.zeros(mask.shape)
-    for row, ops in enumerate(space.slot_ops(resolution)):
-        mask[row, : len(ops)] = True
-        slots[row, : len(ops)] = [millions(op) for op in ops]
-    fixed = sum(millions(op) for op in space.fixed_ops(resolution, num_classes))
-    return CostTable(name, "M", fixed, slots, mask)
+    return predictor.space_costs(space, resolution=resolution, num_classes=num_classes)
 
 
 def _check_window(constraints: Sequence[Constraint]) -> None:
@@ -200,7 +173,7 @@ def _extra_constraint(
         at = deployment_resolution(table, space, config.resolution)
         classes = config.num_classes or table.num_classes or space.num_classes
         costs = table_costs(predictor, table, space, at, classes)
-    return constraint_from(costs, feasible_target(costs, number))
+    return Constraint(ExpectedLatency.from_costs(costs), feasible_target(costs, number))
 
 
 def describe_constraints(constraints: Sequence[Constraint]) -> str:

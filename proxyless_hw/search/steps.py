@@ -124,9 +124,7 @@ def update_alpha(state: SearchState, images: Tensor, labels: Tensor, context: Co
             f"the objective leaves the range of numbers ({cause}). Choose smaller powers: mul_log_b"
             " or mnas_w."
         ) from cause
-    values, _ = expectations_of(
-        context.constraints, state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
-    )
+    values, _ = expectations_of(context.constraints, state.supernet.alpha.detach().cpu())
     context.penalty.advance(values, state.multipliers)
     return loss
 
@@ -254,8 +252,7 @@ def _accuracy(
 
 
 def _expectations(state: SearchState, context: Context) -> tuple[list[float], list[Tensor]]:
-    supernet = state.supernet
-    return expectations_of(context.constraints, supernet.alpha, supernet.mask)
+    return expectations_of(context.constraints, state.supernet.alpha)
 
 
 def _combined(

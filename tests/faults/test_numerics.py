@@ -17,9 +17,10 @@ from PIL import Image
 from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import DataError, SearchError, TrainingError
 from proxyless_hw.network.network import build_network
+from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable, default_target, derive, feasible_target
+from proxyless_hw.search.derive import default_target, derive, feasible_target
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.gates import sample_others
 from proxyless_hw.search.prepare import prepare_problem

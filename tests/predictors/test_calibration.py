@@ -203,8 +203,8 @@ def test_spread_networks_cover_the_feasible_range_evenly() -> None:
     costs = fit_predictor(LatencyTable.load("pixel1"), "lookup").space_costs(space)
     expected = ExpectedLatency.from_costs(costs)
     scores = expected.score(spread_choices(costs, 30, seed=0))
-    low = costs.fixed_ms + np.where(costs.mask, costs.slot_ms, np.inf).min(1).sum()
-    high = costs.fixed_ms + costs.slot_ms.max(1).sum()
+    low = costs.fixed + np.where(costs.mask, costs.slots, np.inf).min(1).sum()
+    high = costs.fixed + costs.slots.max(1).sum()
     ideal = low + (np.arange(30) + 0.5) / 30 * (high - low)
     assert np.abs(scores - ideal).max() < 0.02 * (high - low)
     assert len(np.unique(spread_choices(costs, 30, seed=0), axis=0)) == 30
@@ -279,5 +279,5 @@ def test_a_space_charges_c_once_for_every_block_of_a_network(name: str) -> None:
     costs = space_costs(space, lambda ops: np.ones(len(ops)), only_blocks)
     for row in uniform_choices(space, 5, seed=1):
         arch = Architecture.from_choices(space, row.tolist())
-        charged = costs.fixed_ms + costs.slot_ms[np.arange(len(row)), row].sum()
+        charged = costs.fixed + costs.slots[np.arange(len(row)), row].sum()
         assert charged == count_blocks(arch)

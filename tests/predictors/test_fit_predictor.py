@@ -62,7 +62,7 @@ def test_auto_says_which_ops_were_measured_and_which_regressed() -> None:
         if item.op != gone:
             assert item.ms == table.entries[item.op].value
     assert predictor.op_ms([gone])[0] == pytest.approx(table.entries[gone].value, rel=0.3)
-    assert ExpectedLatency(SPACE, predictor).fixed_ms > 0
+    assert ExpectedLatency(SPACE, predictor).costs.fixed > 0
 
 
 def test_regression_prices_measured_ops_too_and_ignores_their_entries() -> None:

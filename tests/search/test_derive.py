@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.search.derive import (
-    CostTable,
     derive,
     feasible_target,
     geometric_mean_target,

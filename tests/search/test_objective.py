@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import CostTable
 from proxyless_hw.search.objective import (
     Constraint,
     Multipliers,
     Penalty,
-    constraint_from,
     expectations_of,
     pair_expectation_slopes,
 )
@@ -27,7 +27,8 @@ MASK = np.array([[True, True, True], [True, True, False]])
 
 def constraint(target: float = 6.0, scale: float = 1.0) -> Constraint:
     slots = np.array([[1.0, 2.0, 0.0], [3.0, 5.0, np.nan]]) * scale
-    return constraint_from(CostTable("made-up", "ms", 2.0 * scale, slots, MASK), target)
+    costs = CostTable("made-up", "ms", 2.0 * scale, slots, MASK)
+    return Constraint(ExpectedLatency.from_costs(costs), target)
 
 
 def alpha() -> torch.Tensor:
@@ -41,18 +42,18 @@ def test_the_expectation_is_the_enumerated_mean() -> None:
         float(p[0, a] * p[1, b]) * c.costs.cost((a, b))
         for a, b in itertools.product(range(3), range(2))
     )
-    (value,), _ = expectations_of([c], logits, mask)
+    (value,), _ = expectations_of([c], logits)
     assert value == pytest.approx(mean, rel=1e-12)
-    assert float(c.expectation(logits, mask)) == pytest.approx(mean, rel=1e-12)
+    assert float(c.expected(logits)) == pytest.approx(mean, rel=1e-12)
 
 
 def test_expectation_slopes_equal_finite_differences() -> None:
-    c, logits, mask = constraint(), alpha(), torch.as_tensor(MASK)
-    _, (slope,) = expectations_of([c], logits, mask)
+    c, logits = constraint(), alpha()
+    _, (slope,) = expectations_of([c], logits)
     for row, column in np.argwhere(MASK):
         step = torch.zeros_like(logits)
         step[row, column] = 1e-5
-        high, low = (expectations_of([c], logits + s, mask)[0][0] for s in (step, -step))
+        high, low = (expectations_of([c], logits + s)[0][0] for s in (step, -step))
         assert float(slope[row, column]) == pytest.approx((high - low) / 2e-5, rel=1e-6)
 
 
@@ -62,7 +63,7 @@ def written_out(config: SearchConfig, loss: float, state: Multipliers, c: Constr
     `loss`, so that its gradient is w."""
     weights = torch.arange(6.0, dtype=torch.float64).view(2, 3) / 10
     task = loss + (weights * logits).sum() - float((weights * logits.detach()).sum())
-    e = c.expectation(logits, torch.as_tensor(MASK))
+    e = c.expected(logits)
     if config.objective == "constraint":
         g = torch.log(e / c.target)
         return task + state.values[0] * g + config.rho / 2 * g**2
@@ -71,13 +72,22 @@ def written_out(config: SearchConfig, loss: float, state: Multipliers, c: Constr
     return task * config.mul_log_a * (torch.log(e) / math.log(c.target)) ** config.mul_log_b
 
 
+def test_the_expectation_has_the_gradient_of_its_values() -> None:
+    logits = alpha().requires_grad_()
+    assert torch.autograd.gradcheck(constraint().expected, (logits,))
+    value, slope = constraint().expected.value_and_slope(logits)
+    constraint().expected(logits).backward()
+    assert value == pytest.approx(float(constraint().expected(logits.detach())))
+    torch.testing.assert_close(slope, logits.grad)
+
+
 @pytest.mark.parametrize("objective", ["constraint", "add-linear", "mul-log"])
 def test_each_objective_has_the_gradient_of_its_formula(objective: str) -> None:
     config = SearchConfig(objective=objective, ramp=0.0)  # type: ignore[arg-type]
     c, state, loss = constraint(), Multipliers([0.7], first=[7.0]), 1.7
     logits = alpha().requires_grad_()
     written_out(config, loss, state, c, logits).backward()
-    values, slopes = expectations_of([c], logits, torch.as_tensor(MASK))
+    values, slopes = expectations_of([c], logits)
     scale, (weight,) = Penalty(config, [c], 10).weights(loss, values, state)
     task = torch.arange(6.0, dtype=torch.float64).view(2, 3) / 10
     assert logits.grad is not None
