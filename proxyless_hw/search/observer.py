@@ -1,48 +1,22 @@
-"""What a running search tells the outside: nothing by default, progress on stderr for people."""
+"""What a running search tells the outside."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Any
 
-from proxyless_hw.progress import Say, StepDisplay
+from proxyless_hw.runs.observer import RunObserver, TerminalRun
 from proxyless_hw.search.objective import Constraint
 
 
-class SearchObserver:
+class SearchObserver(RunObserver):
     """Receives the search's events; this base class ignores them."""
-
-    def start(self, total_steps: int, done_steps: int, message: str) -> None:
-        """The search begins (or goes on) with so many weight steps in all."""
 
     def step(self, loss: float, expectations: Sequence[float], entropy: float | None) -> None:
         """A weight step, and the update of alpha after it, are done."""
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """An epoch is done; `metrics` is its line of metrics.jsonl."""
 
-    def note(self, message: str) -> None:
-        """A line for people."""
-
-    def phase(self, title: str) -> AbstractContextManager[Say]:
-        """Work before or after the steps that may take a while: `with observer.phase(...)`."""
-        return nullcontext(lambda words: None)
-
-    def __enter__(self) -> SearchObserver:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-
-class TerminalObserver(SearchObserver):
+class TerminalObserver(TerminalRun, SearchObserver):
     """One line per epoch and the progress of the steps with time left, on stderr.
 
     Args:
@@ -50,12 +24,8 @@ class TerminalObserver(SearchObserver):
     """
 
     def __init__(self, constraints: Sequence[Constraint]) -> None:
+        super().__init__("search")
         self.constraints = list(constraints)
-        self.display = StepDisplay("search")
-
-    def start(self, total_steps: int, done_steps: int, message: str) -> None:
-        self.display.line(message)
-        self.display.start(total_steps, done_steps)
 
     def step(self, loss: float, expectations: Sequence[float], entropy: float | None) -> None:
         shown = ", ".join(
@@ -67,24 +37,6 @@ class TerminalObserver(SearchObserver):
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         self.display.line(epoch_line(metrics, self.constraints))
-
-    def note(self, message: str) -> None:
-        self.display.line(message)
-
-    def phase(self, title: str) -> AbstractContextManager[Say]:
-        return self.display.phase(title)
-
-    def __enter__(self) -> TerminalObserver:
-        self.display.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.display.__exit__()
 
 
 def epoch_line(metrics: dict[str, Any], constraints: Sequence[Constraint]) -> str:
