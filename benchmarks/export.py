@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.deploy import Source, default_data, export_all, int8_ratio
+from proxyless_hw.data.base import DataConfig, load_data
 from proxyless_hw.export.export import ExportConfig
 from proxyless_hw.network.network import Network, build_network
-from proxyless_hw.search.data import DataConfig, load_data
+from proxyless_hw.pipeline.deploy import Source, default_data, export_all, int8_ratio
+from proxyless_hw.space.architecture import Architecture
 
 DATA = DataConfig(name="digits", batch_size=64, holdout=0.1)
 

@@ -26,11 +26,11 @@ import torch
 import torchvision
 from torch import nn
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.network.counting import count_macs
+from proxyless_hw.data.base import DataConfig, load_data
 from proxyless_hw.network.network import build_network
-from proxyless_hw.search.data import DataConfig, load_data
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.counting import count_macs
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training
 from proxyless_hw.train.observer import TerminalObserver

@@ -19,10 +19,10 @@ import torch
 from documented import ROOT, typed
 from PIL import Image
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.formats.published import published_names
 from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import published_names
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 PUBLISHED_TABLE = """\

@@ -19,16 +19,16 @@ import numpy as np
 import pytest
 import torch
 
-from proxyless_hw import demo
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import cli, main
+from proxyless_hw.formats.published import published_names
 from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import published_names
+from proxyless_hw.pipeline import demo
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.verdict import verification_of
-from proxyless_hw.profilers.measurement import Measurement, TableSpeed
+from proxyless_hw.profilers.protocol.measurement import Measurement, TableSpeed
 from proxyless_hw.search.driver import SearchResult
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 SPACE = """

@@ -11,9 +11,9 @@ import click
 from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
-    from proxyless_hw.architecture import Architecture
     from proxyless_hw.predictors.fit import Kind, Predictor
     from proxyless_hw.predictors.forecast import Forecast
+    from proxyless_hw.space.architecture import Architecture
 
 
 @click.command()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.costs import SpaceCosts
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 
 _GROUP = 4
 """Slots that `score` looks up at once: max_candidates ** 4 sums stay within a CPU's cache."""

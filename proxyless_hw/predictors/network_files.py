@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.measured import network_of
 from proxyless_hw.predictors.sources import at_deployment_shape, load_network
+from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.tables.table import LatencyTable
 
 
@@ -21,7 +21,7 @@ def load_network(source: str, resolution: int | None = None) -> Architecture:
         PredictorError: an ONNX file that is not made of known ops; the unknown ones are named.
     """
     if source.lower().endswith(".onnx"):
-        from proxyless_hw.predictors.onnx_import import architecture_from_onnx
+        from proxyless_hw.formats.onnx_import import architecture_from_onnx
 
         return architecture_from_onnx(Path(source), resolution)
     return Architecture.load(source)

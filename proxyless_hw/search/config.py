@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from proxyless_hw.documents import parse_yaml, read_text
 from proxyless_hw.errors import SearchError, did_you_mean
-from proxyless_hw.setting_bounds import unusable
+from proxyless_hw.storage.documents import parse_yaml, read_text
+from proxyless_hw.storage.setting_bounds import unusable
 
 Algorithm = Literal["gradient", "reinforce", "darts"]
 Objective = Literal["constraint", "mul-log", "add-linear", "none"]
@@ -35,14 +35,14 @@ class SearchConfig:
         predictor: how the table becomes latencies: ``lookup`` (exact), ``regression``, ``auto``.
         resolution: deployment resolution; the table's when None.
         num_classes: deployment classes; the table's when None.
-        data: data set name (see `proxyless_hw.search.data`).
+        data: data set name (see `proxyless_hw.data.base`).
         data_root: its folder, where it needs one.
         limit: use at most so many training images.
         train_resolution: training resolution; the data set's default when None.
         batch_size: images per step (per process).
         holdout: share of the training set held out for alpha.
         workers: data-loading processes.
-        max_broken: unreadable images that are passed over (`proxyless_hw.search.data`).
+        max_broken: unreadable images that are passed over (`proxyless_hw.data.base`).
         algorithm: ``gradient``, ``reinforce`` or ``darts``.
         gradient_mode: ``full`` or ``two-path`` gate gradients (gradient only).
         objective: how latency enters: ``constraint``, ``mul-log``, ``add-linear``, ``none``.

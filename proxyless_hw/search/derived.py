@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from proxyless_hw.architecture import Architecture, TrainingShape
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
 from proxyless_hw.network.ops import Residual
-from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.supernet import MixedOp, SuperNet
-from proxyless_hw.tensor_files import load_tensors, plain_tensors
+from proxyless_hw.space.architecture import Architecture, TrainingShape
+from proxyless_hw.storage.tensor_files import load_tensors, plain_tensors
 
 RECALIBRATION_BATCHES = 16
 

@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.data.base import DataConfig, DataSplits, load_data
 from proxyless_hw.errors import InterruptedRunError, SearchError
-from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.predictors.verdict import Verdict, verdict_from
-from proxyless_hw.search.config import SearchConfig, with_output
-from proxyless_hw.search.data import DataConfig, DataSplits, load_data
-from proxyless_hw.search.derived import accuracy
-from proxyless_hw.search.distributed import (
+from proxyless_hw.runs.distributed import (
     World,
     join_world,
     launched_rank,
     launched_world_size,
     leave_world,
 )
+from proxyless_hw.runs.interrupt import stop_on_signals
+from proxyless_hw.runs.torch_device import choose_device
+from proxyless_hw.search.config import SearchConfig, with_output
+from proxyless_hw.search.derived import accuracy
 from proxyless_hw.search.finish import (
     Finalist,
     constraint_report,
@@ -33,7 +33,6 @@ from proxyless_hw.search.finish import (
     rank,
     slot_margins,
 )
-from proxyless_hw.search.interrupt import stop_on_signals
 from proxyless_hw.search.loop import Loop, steps_per_epoch
 from proxyless_hw.search.objective import Constraint, Penalty, expectations_of
 from proxyless_hw.search.observer import SearchObserver
@@ -42,8 +41,9 @@ from proxyless_hw.search.run_folder import RunFolder, default_folder
 from proxyless_hw.search.schedule import alpha_lr, alpha_updates
 from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
 from proxyless_hw.search.steps import Context
-from proxyless_hw.search.torch_device import choose_device
-from proxyless_hw.tensor_files import save_tensors
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.storage.locks import exclusive_lock
+from proxyless_hw.storage.tensor_files import save_tensors
 from proxyless_hw.units import in_unit
 
 ObserverFactory = Callable[[Sequence[Constraint]], SearchObserver]

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from proxyless_hw.data.base import DataSplit, DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.single_values import named_single_values
-from proxyless_hw.search.data import DataSplit, DataSplits
+from proxyless_hw.runs.interrupt import InterruptedRunError, StopRequest
 from proxyless_hw.search.gates import path_probabilities, slot_entropy
-from proxyless_hw.search.interrupt import InterruptedRunError, StopRequest
 from proxyless_hw.search.objective import expectations_of
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.run_folder import RunFolder

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
-from proxyless_hw.progress import Say, StepDisplay
 from proxyless_hw.search.objective import Constraint
+from proxyless_hw.terminal.progress import Say, StepDisplay
 
 
 class SearchObserver:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from proxyless_hw.errors import InfeasibleTargetError, SearchError
-from proxyless_hw.files import copy_atomically
-from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import (
     ObserverFactory,
@@ -27,7 +25,9 @@ from proxyless_hw.search.driver import (
 )
 from proxyless_hw.search.prepare import asked_target, prepare_problem
 from proxyless_hw.search.run_folder import RunFolder, default_folder
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.files import copy_atomically
+from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import in_unit
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import SearchError
-from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import CostTable, default_target, derive, feasible_target
 from proxyless_hw.search.objective import Constraint, constraint_from
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.counting import op_macs, op_parameters
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import parse_count
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import SearchError
-from proxyless_hw.files import append_durably, write_text_atomically
+from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.files import append_durably, write_text_atomically
 
 # Settings that may differ between a run and its resumption: they do not change what is computed.
 _FREE = frozenset(

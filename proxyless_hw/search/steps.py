@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.runs.distributed import World
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.distributed import World
 from proxyless_hw.search.gates import (
     keep_pair_mass,
     path_probabilities,

@@ -21,7 +21,7 @@ from proxyless_hw.search.gates import (
     sample_choices,
     sample_others,
 )
-from proxyless_hw.space import Position, SearchSpace
+from proxyless_hw.space.search_space import Position, SearchSpace
 
 GradientMode = Literal["full", "two-path"]
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from proxyless_hw.documents import parse_yaml, read_text
 from proxyless_hw.errors import TrainingError, did_you_mean
-from proxyless_hw.setting_bounds import unusable
+from proxyless_hw.storage.documents import parse_yaml, read_text
+from proxyless_hw.storage.setting_bounds import unusable
 
 Autocast = Literal["none", "bf16", "fp16"]
 Start = Literal["identity", "independent"]
@@ -23,7 +23,7 @@ class TrainConfig:
     Attributes:
         arch: what to train: a zoo name, an architecture file, or a run folder.
         data, data_root, limit, train_resolution, workers, max_broken: see
-            `proxyless_hw.search.data`.
+            `proxyless_hw.data.base`.
         holdout: share of the training images kept for validation: they choose ``best.pt``. With
             none, the last epoch counts as the best.
         weights: published checkpoint, or run folder, to start from (fine-tuning).

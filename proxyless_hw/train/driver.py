@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.architecture import Architecture, TrainingShape
+from proxyless_hw.data.base import DataConfig, DataSplits, load_data
 from proxyless_hw.errors import InterruptedRunError, TrainingError
-from proxyless_hw.locks import exclusive_lock
-from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
 from proxyless_hw.network.start import identity_start
-from proxyless_hw.search.data import DataConfig, DataSplits, load_data
-from proxyless_hw.search.distributed import World, join_world, leave_world
-from proxyless_hw.search.interrupt import stop_on_signals
-from proxyless_hw.search.torch_device import choose_device
+from proxyless_hw.runs.distributed import World, join_world, leave_world
+from proxyless_hw.runs.interrupt import stop_on_signals
+from proxyless_hw.runs.torch_device import choose_device
+from proxyless_hw.space.architecture import Architecture, TrainingShape
+from proxyless_hw.space.counting import count_macs, count_parameters
+from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.load import initialise_from, load

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.documents import parse_json, read_text
+from proxyless_hw.data.base import DataConfig
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.files import write_text_atomically
+from proxyless_hw.formats.published import fill_from_published, published_tensors
+from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
-from proxyless_hw.network.published import fill_from_published, published_tensors
-from proxyless_hw.network.state_dicts import choose_state_dict
-from proxyless_hw.search.data import DataConfig
-from proxyless_hw.tensor_files import load_tensors
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.files import write_text_atomically
+from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.train.run_folder import TrainFolder
 from proxyless_hw.train.state import load_tensors_into, save_weights
 

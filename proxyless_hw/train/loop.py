@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from proxyless_hw.data.base import DataSplit, DataSplits, stream
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.network.single_values import named_single_values
-from proxyless_hw.search.data import DataSplit, DataSplits, stream
-from proxyless_hw.search.distributed import World
-from proxyless_hw.search.interrupt import InterruptedRunError, StopRequest
+from proxyless_hw.runs.distributed import World
+from proxyless_hw.runs.interrupt import InterruptedRunError, StopRequest
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.mixing import mixed_batch, smooth_targets

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
-from proxyless_hw.progress import Say, StepDisplay
+from proxyless_hw.terminal.progress import Say, StepDisplay
 from proxyless_hw.units import format_duration
 
 

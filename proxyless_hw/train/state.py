@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.network.network import Network
-from proxyless_hw.tensor_files import (
+from proxyless_hw.storage.tensor_files import (
     finite,
     load_optimizer,
     load_tensors,

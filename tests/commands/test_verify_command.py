@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors import verify as module
-from proxyless_hw.profilers import environment
-from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.host import environment
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 CASES = Path(__file__).parent.parent / "cases" / "onnx"

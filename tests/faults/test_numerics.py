@@ -14,7 +14,6 @@ import torch
 from payloads import SPACE, write_space_and_table
 from PIL import Image
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import DataError, SearchError, TrainingError
 from proxyless_hw.network.network import build_network
 from proxyless_hw.search import driver as search_driver
@@ -24,7 +23,8 @@ from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.gates import sample_others
 from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.state import new_state
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training

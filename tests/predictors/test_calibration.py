@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import (
@@ -23,7 +22,8 @@ from proxyless_hw.predictors.costs import count_blocks, space_costs
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]

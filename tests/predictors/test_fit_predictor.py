@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import MissingEntryError, PredictorError, TableError
 from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import fit_predictor
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SPACE = SearchSpace.load("imagenet")

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.predictors.onnx_import import architecture_from_onnx
+from proxyless_hw.formats.onnx_import import architecture_from_onnx
 from proxyless_hw.predictors.sources import at_deployment_shape, load_network, own_shape_note
 from proxyless_hw.tables.table import LatencyTable
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import TrainingError
+from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.network import build_network, set_drop_path
 from proxyless_hw.network.ops import Residual
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.train.config import config_from
 from proxyless_hw.train.evaluate import evaluate
 from proxyless_hw.train.mixing import beta_sample, cutout, mixed_batch, smooth_targets
 from proxyless_hw.train.schedule import learning_rate
-from proxyless_hw.zoo import zoo_architecture
 
 
 def generator(seed=0):
