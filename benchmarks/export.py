@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.export.export import ExportConfig
 from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.pipeline.deploy import Source, default_data, export_all, int8_ratio

@@ -26,7 +26,8 @@ import torch
 import torchvision
 from torch import nn
 
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.network.network import build_network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import count_macs

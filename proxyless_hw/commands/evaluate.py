@@ -29,7 +29,8 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
     Example:
       proxyless-hw evaluate runs/trained
     """
-    from proxyless_hw.data.base import DataConfig, load_data
+    from proxyless_hw.data.base import DataConfig
+    from proxyless_hw.data.load import load_data
     from proxyless_hw.runs.torch_device import choose_device
     from proxyless_hw.train.driver import test_score
     from proxyless_hw.train.load import load, load_data_config

@@ -150,21 +150,6 @@ class DataSplits:
         return len(self.class_names)
 
 
-def load_data(config: DataConfig) -> DataSplits:
-    """Reads a data set; nothing is ever downloaded.
-
-    Raises:
-        DataError: files are absent or malformed, a class is empty, a label is out of range.
-    """
-    if config.name == "folder":
-        from proxyless_hw.data.folder import load_folder
-
-        return load_folder(config)
-    from proxyless_hw.data.memory import load_memory
-
-    return load_memory(config)
-
-
 def stream(*numbers: int) -> int:
     """A 63-bit seed that depends on all the numbers: a random stream of its own."""
     # numpy 1 has no shift of its uint64 by a Python number.

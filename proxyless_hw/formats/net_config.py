@@ -24,8 +24,8 @@ from proxyless_hw.formats.net_config_layers import (
     mbconv_from,
 )
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.search_space import MAX_POSITIONS, BatchNormSpec
-from proxyless_hw.space.specs import LayerSpec, op_variant
+from proxyless_hw.space.limits import MAX_POSITIONS
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant
 
 PROXYLESS, MOBILENET, PYRAMID = "ProxylessNASNets", "MobileNetV3", "PyramidTreeNet"
 CHAIN_RESOLUTION: Final = 224

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
-from proxyless_hw.space.search_space import MAX_CHANNELS
+from proxyless_hw.space.limits import MAX_CHANNELS
 from proxyless_hw.space.specs import ZERO, LayerSpec, OpVariant, op_variant
 
 MAX_POOL_STRIDE: Final = 32

@@ -22,8 +22,8 @@ from proxyless_hw.formats.net_config_layers import (
     mapping,
 )
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.search_space import MAX_CHANNELS, MAX_POSITIONS, BatchNormSpec
-from proxyless_hw.space.specs import LayerSpec, op_variant
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant
 from proxyless_hw.space.wiring import MAX_TREE_DEPTH, Branch, Node, TreeBlock, Wiring, shares
 
 RESOLUTION: Final = 32

@@ -15,13 +15,8 @@ from typing import Any, Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
 from proxyless_hw.space.architecture import MAX_STRIDE, Architecture
-from proxyless_hw.space.search_space import (
-    MAX_CHANNELS,
-    MAX_POSITIONS,
-    MAX_RESOLUTION,
-    BatchNormSpec,
-)
-from proxyless_hw.space.specs import ZERO, LayerSpec, make_divisible, op_variant
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION
+from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible, op_variant
 
 PROVENANCE: Final = "timm_strings"
 SKIP: Final = "skip"

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.search_space import BatchNormSpec, SearchSpace
-from proxyless_hw.space.specs import ZERO, LayerSpec, make_divisible
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
 
 _MOBILENET_V2: Final = re.compile(r"mobilenet-v2(?:-(?P<width>\d(?:\.\d{1,3})?))?")
 # Sandler et al., CVPR 2018, table 2: expansion, width, repeats, stride.

@@ -123,7 +123,7 @@ def load_images(config: DataConfig, network: Network) -> ExportData:
     Raises:
         DataError: the data cannot be read.
     """
-    from proxyless_hw.data.base import load_data
+    from proxyless_hw.data.load import load_data
 
     resolution = network.arch.resolution
     splits = load_data(replace(config, resolution=resolution, batch_size=32, workers=0))

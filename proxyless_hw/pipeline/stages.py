@@ -134,7 +134,7 @@ def seconds_per_epoch(config: SearchConfig) -> float:
     """
     import torch
 
-    from proxyless_hw.data.base import load_data
+    from proxyless_hw.data.load import load_data
     from proxyless_hw.search.loop import steps_per_epoch
     from proxyless_hw.search.state import new_state
     from proxyless_hw.search.steps import update_alpha, update_weights

@@ -26,8 +26,8 @@ from proxyless_hw.profilers.protocol.sessions import (
     measure_sessions,
 )
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
-from proxyless_hw.space.search_space import BatchNormSpec, SearchSpace
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.anchors import anchors_of, choose_anchors
 from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.data.base import DataConfig, DataSplits, load_data
+from proxyless_hw.data.base import DataConfig, DataSplits
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import InterruptedRunError, SearchError
 from proxyless_hw.predictors.verdict import Verdict, verdict_from
 from proxyless_hw.runs.distributed import (

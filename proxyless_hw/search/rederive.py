@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.data.base import DataSplits, load_data
+from proxyless_hw.data.base import DataSplits
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
 from proxyless_hw.search.config import SearchConfig, config_from
 from proxyless_hw.search.derive import feasible_target
@@ -20,7 +21,7 @@ from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.search_space import MAX_CHANNELS
+from proxyless_hw.space.limits import MAX_CHANNELS
 from proxyless_hw.storage.tensor_files import plain_tensors, save_tensors, whole
 from proxyless_hw.units import in_unit
 

@@ -10,15 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION
 from proxyless_hw.space.op_registry import is_known_op, known_ops
-from proxyless_hw.space.search_space import (
-    MAX_CHANNELS,
-    MAX_POSITIONS,
-    MAX_RESOLUTION,
-    BatchNormSpec,
-    SearchSpace,
-)
-from proxyless_hw.space.specs import ACTIVATIONS, ZERO, LayerSpec, OpSpec, op_variant
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import ACTIVATIONS, ZERO, BatchNormSpec, LayerSpec, OpSpec, op_variant
 from proxyless_hw.space.wiring import (
     Shape,
     TreeBlock,

@@ -8,18 +8,17 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from proxyless_hw.errors import SpaceError, did_you_mean
+from proxyless_hw.space.limits import MAX_CANDIDATES, MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION
 from proxyless_hw.space.op_registry import is_known_op, known_ops
-from proxyless_hw.space.search_space import (
-    MAX_CANDIDATES,
-    MAX_CHANNELS,
-    MAX_POSITIONS,
-    MAX_RESOLUTION,
-    SCHEMA,
+from proxyless_hw.space.search_space import SCHEMA, SearchSpace
+from proxyless_hw.space.specs import (
+    ACTIVATIONS,
+    ZERO,
     BatchNormSpec,
+    LayerSpec,
     Position,
-    SearchSpace,
+    op_variant,
 )
-from proxyless_hw.space.specs import ACTIVATIONS, ZERO, LayerSpec, op_variant
 from proxyless_hw.space.wiring import Wiring
 
 MAX_POOL_STRIDE = 32

@@ -11,43 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from proxyless_hw.errors import SpaceError, did_you_mean
-from proxyless_hw.space.specs import LayerSpec, OpSpec, make_divisible
+from proxyless_hw.space.limits import MAX_RESOLUTION
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, OpSpec, Position, make_divisible
 from proxyless_hw.space.wiring import Shape, Wiring, follow_shapes
 from proxyless_hw.storage.documents import parse_yaml, read_text
 
 SCHEMA = "proxyless-hw-space/1"
-MAX_CANDIDATES = 65_536
-"""Candidates over all positions: far above the largest space, and built in seconds."""
-MAX_CHANNELS = 65536
-MAX_POSITIONS = 4096
-MAX_RESOLUTION = 8192
 _SCALED_NAME = re.compile(r"(?P<base>[a-z0-9-]+?)-w(?P<width>\d(?:\.\d{1,3})?)")
-
-
-@dataclass(frozen=True, slots=True)
-class BatchNormSpec:
-    """BatchNorm settings in PyTorch's sense: running-average momentum and epsilon."""
-
-    momentum: float = 0.1
-    eps: float = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """One position of the network; a slot when it has more than one candidate.
-
-    Attributes:
-        candidates: complete layers, Zero last where it is allowed.
-        stage: index of the stage the position belongs to.
-    """
-
-    candidates: tuple[LayerSpec, ...]
-    stage: int
-
-    @property
-    def is_slot(self) -> bool:
-        """Whether there is anything to choose here."""
-        return len(self.candidates) > 1
 
 
 @dataclass(frozen=True)

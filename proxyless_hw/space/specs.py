@@ -264,3 +264,29 @@ class LayerSpec:
 
 def _pooled(size: int, layer: LayerSpec) -> int:
     return max(1, (size - layer.kernel) // layer.stride + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNormSpec:
+    """BatchNorm settings in PyTorch's sense: running-average momentum and epsilon."""
+
+    momentum: float = 0.1
+    eps: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One position of the network; a slot when it has more than one candidate.
+
+    Attributes:
+        candidates: complete layers, Zero last where it is allowed.
+        stage: index of the stage the position belongs to.
+    """
+
+    candidates: tuple[LayerSpec, ...]
+    stage: int
+
+    @property
+    def is_slot(self) -> bool:
+        """Whether there is anything to choose here."""
+        return len(self.candidates) > 1

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from proxyless_hw.space.search_space import MAX_CANDIDATES, MAX_CHANNELS, MAX_POSITIONS, Position
-from proxyless_hw.space.specs import LayerSpec
+from proxyless_hw.space.limits import MAX_CANDIDATES, MAX_CHANNELS, MAX_POSITIONS
+from proxyless_hw.space.specs import LayerSpec, Position
 from proxyless_hw.space.wiring import Branch, Node, TreeBlock, Wiring
 
 if TYPE_CHECKING:

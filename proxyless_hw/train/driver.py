@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.data.base import DataConfig, DataSplits, load_data
+from proxyless_hw.data.base import DataConfig, DataSplits
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import InterruptedRunError, TrainingError
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
 from proxyless_hw.data.broken import BrokenImageWarning, broken_limit
+from proxyless_hw.data.load import load_data
 from proxyless_hw.data.memory import augmented
 from proxyless_hw.errors import DataError
 

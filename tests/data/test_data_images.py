@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
 from proxyless_hw.data.folder import IMAGENET_MEAN, IMAGENET_STD
 from proxyless_hw.data.images import UNREADABLE, explain, quiet_pillow, read_image
+from proxyless_hw.data.load import load_data
 
 # What stands where in the stored rows and columns, and how to see it upright (EXIF 2.3, tag 274).
 UPRIGHT = {

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
 from proxyless_hw.data.layout import TEST_SHARE, Layout, read_layout
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import DataError
 from proxyless_hw.terminal.notices import Notice
 

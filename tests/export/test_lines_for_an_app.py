@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from small_networks import SIZE, small_architecture
 
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.export.export import ExportConfig, Target, export_network
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.metadata import read_metadata

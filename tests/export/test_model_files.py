@@ -22,8 +22,7 @@ from proxyless_hw.export.prepare import DeployedNetwork, deployment_copy
 from proxyless_hw.export.runtimes import onnx_outputs, open_interpreter, tflite_outputs
 from proxyless_hw.export.tflite_file import tflite_bytes
 from proxyless_hw.network.ops import build_layer
-from proxyless_hw.space.search_space import BatchNormSpec
-from proxyless_hw.space.specs import LayerSpec
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec
 from proxyless_hw.terminal.quiet import quiet_native_output
 
 OPS = [

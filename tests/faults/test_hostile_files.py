@@ -19,7 +19,8 @@ from payloads import TRACE, fires, payloads, write_space_and_table
 from PIL import Image
 
 from proxyless_hw.data import files as data_files
-from proxyless_hw.data.base import DataConfig, load_data
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import DataError, ExportError, ProxylessHwError, SearchError, TableError
 from proxyless_hw.export.metadata import TFLITE_ENTRY, add_to_tflite, read_metadata
 from proxyless_hw.formats.published import load_published_weights

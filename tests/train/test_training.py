@@ -15,7 +15,7 @@ import torch
 from tiny import tiny_config, tiny_network
 
 import proxyless_hw as ph
-from proxyless_hw.data.base import load_data
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import ArchitectureError, TrainingError
 from proxyless_hw.formats.published import published_state_dict
 from proxyless_hw.network.network import build_network

@@ -22,8 +22,7 @@ from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.host.environment import package_version
 from proxyless_hw.profilers.models.building import build_module, gives_output
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.search_space import BatchNormSpec
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.files import atomic_path
 
 FORMAT: Final = 2
