@@ -90,7 +90,7 @@ def _read(
     constants = {key: value for key, value in stated.items() if key in COLUMNS}
     header = {key: value for key, value in stated.items() if key not in COLUMNS}
     if source.is_dir():
-        from proxyless_hw.profilers.android.bundle import read_bundle
+        from proxyless_hw.profilers.android.bundle_logs import read_bundle
 
         if mapped or constants or unit:
             raise TableError("a bundle's logs need no --map, --unit or column to --set.")

@@ -69,7 +69,7 @@ def _peak_of(request: dict[str, Any]) -> float:
     """Runs in the fresh process: the rise of the peak resident size over the state before."""
     from proxyless_hw.profilers.models.random_inputs import random_arrays
     from proxyless_hw.profilers.runtimes.litert import import_interpreter, model_runner
-    from proxyless_hw.profilers.runtimes.onnxruntime import (
+    from proxyless_hw.profilers.runtimes.onnxruntime_session import (
         bound_runner,
         import_onnxruntime,
         make_session,

@@ -16,7 +16,8 @@ from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
 from proxyless_hw.profilers.gpu.cuda_onnxruntime import CudaOnnxRuntimeProfiler, TensorRtProfiler
-from proxyless_hw.profilers.gpu.torch_cuda import TorchCudaProfiler, Work
+from proxyless_hw.profilers.gpu.torch_cuda import TorchCudaProfiler
+from proxyless_hw.profilers.gpu.torch_cuda_device import Work
 from proxyless_hw.profilers.host.energy import EnergyProfiler
 from proxyless_hw.profilers.models.building import IDENTITY, build_module
 from proxyless_hw.profilers.protocol.timing import TimingConfig, measure

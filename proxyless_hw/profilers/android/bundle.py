@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,9 +33,6 @@ from proxyless_hw.profilers.options import described_options, given_options
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops
 from proxyless_hw.profilers.registry import profiler_settings
 from proxyless_hw.space.search_space import SearchSpace
-
-if TYPE_CHECKING:
-    from proxyless_hw.tables.table import LatencyTable
 
 SCHEMA: Final = "proxyless-hw-bundle/1"
 DEFAULT_ROUNDS: Final = 15
@@ -114,18 +111,6 @@ def _check_options(given: Mapping[str, str]) -> None:
             f"option '{useless[0]}' is for a phone that is attached here; a bundle runs elsewhere. "
             f"With --bundle these apply: {', '.join([*_OPTION_KEYS, *_FLAG_KEYS])}."
         )
-
-
-def read_bundle(directory: Path) -> LatencyTable:
-    """Reads the logs that a bundle's script wrote; see `bundle_logs.read_bundle`.
-
-    Raises:
-        TableError: the folder is no bundle, or its logs cannot be trusted.
-        ProfilingError: a model failed on the device; it is named.
-    """
-    from proxyless_hw.profilers.android import bundle_logs
-
-    return bundle_logs.read_bundle(directory)
 
 
 def _segments(order: list[int], size: int) -> list[list[int]]:

@@ -21,7 +21,7 @@ from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.models.random_inputs import random_arrays
 from proxyless_hw.profilers.models.shape_filling import fill_shapes
 from proxyless_hw.profilers.options import parse_options
-from proxyless_hw.profilers.runtimes.onnxruntime import session_inputs
+from proxyless_hw.profilers.runtimes.onnxruntime_session import session_inputs
 
 if TYPE_CHECKING:
     from types import ModuleType

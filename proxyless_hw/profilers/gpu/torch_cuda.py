@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.device_options import TorchCudaOptions
+from proxyless_hw.profilers.gpu.torch_cuda_device import Work
 from proxyless_hw.profilers.host.environment import fingerprint, package_version
 from proxyless_hw.profilers.options import parse_options
 
@@ -20,8 +21,6 @@ COLD_CALLS: Final = 15
 WARM_UP_CALLS: Final = 5
 GRAPH_BELOW_MS: Final = 0.2
 MAX_CALLS: Final = 1000
-
-Work = Callable[[], None]
 
 
 class CudaDevice(Protocol):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.gpu.no_gpu import no_gpu
-from proxyless_hw.profilers.gpu.torch_cuda import Work
 
 DEFAULT_L2_BYTES: Final = 128 * 2**20
 """Assumed where the driver does not tell: more than any L2 cache so far."""
 INPUT_SEED: Final = 0
+
+Work = Callable[[], None]
+"""What a GPU is given to do."""
 
 
 class TorchCudaDevice:

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models.building import build_module
 from proxyless_hw.profilers.models.file_shapes import copy_weights, model_with_weights
+from proxyless_hw.profilers.models.random_inputs import calibration_inputs
 
 ModelFormat = Literal["onnx", "tflite"]
 MODEL_FORMATS: Final[tuple[ModelFormat, ...]] = ("onnx", "tflite")
-CALIBRATION_SEED: Final = 0
 
 
 def write_model_files(
@@ -88,13 +85,3 @@ def _tflite_files(workloads: Sequence[Workload], settings: ProfilerSettings) -> 
     built = [workload for workload in workloads if workload.file is None]
     converted = iter(tflite_models(built, settings))
     return [workload.file or next(converted) for workload in workloads]
-
-
-def calibration_inputs(shape: Sequence[int]) -> NDArray[np.float32]:
-    """Random inputs that set the ranges of an int8 model; what they are does not change its time.
-
-    Returns:
-        Array of shape (4, *shape).
-    """
-    generator = np.random.default_rng(CALIBRATION_SEED)
-    return generator.standard_normal((4, *shape), dtype=np.float32)

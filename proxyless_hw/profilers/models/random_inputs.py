@@ -73,3 +73,16 @@ def _range(item: ModelInput, kind: np.dtype[Any]) -> tuple[int, int]:
     low = int(limits.min) if item.low is None else item.low
     high = int(limits.max) + 1 if item.high is None else item.high
     return max(low, int(limits.min)), min(high, int(limits.max) + 1)
+
+
+CALIBRATION_SEED: Final = 0
+
+
+def calibration_inputs(shape: Sequence[int]) -> NDArray[np.float32]:
+    """Random inputs that set the ranges of an int8 model; what they are does not change its time.
+
+    Returns:
+        Array of shape (4, *shape).
+    """
+    generator = np.random.default_rng(CALIBRATION_SEED)
+    return generator.standard_normal((4, *shape), dtype=np.float32)

@@ -141,7 +141,7 @@ def convert(job: dict[str, Any]) -> bytes:
     """
     from proxyless_hw.export.quantise import quantise_tflite
     from proxyless_hw.export.tflite_file import tflite_bytes
-    from proxyless_hw.profilers.models.model_files import calibration_inputs
+    from proxyless_hw.profilers.models.random_inputs import calibration_inputs
 
     workload = _workload(job)
     module, shape = build_module(workload, int(job["batch_size"]))

@@ -68,7 +68,7 @@ def cut_out(model: bytes, name: str, *, first: bool, last: bool, threads: int) -
     Raises:
         ProfilingError: the op cannot be found in the optimised model.
     """
-    from proxyless_hw.profilers.runtimes.onnxruntime import make_session
+    from proxyless_hw.profilers.runtimes.onnxruntime_session import make_session
 
     original = onnx.load_from_string(model)
     with scratch_folder(ProfilingError) as folder:
@@ -113,7 +113,7 @@ def _before_last_convolution(graph: Any, name: str) -> str:
 def _value_at(optimised: Any, tensor: str, original: Any, name: str, threads: int) -> Any:
     """What the network gives at a tensor for a random input."""
     from proxyless_hw.profilers.models.random_inputs import INPUT_SEED
-    from proxyless_hw.profilers.runtimes.onnxruntime import make_session
+    from proxyless_hw.profilers.runtimes.onnxruntime_session import make_session
 
     shape = [size.dim_value for size in original.graph.input[0].type.tensor_type.shape.dim]
     image = np.random.default_rng(INPUT_SEED).standard_normal(shape, dtype=np.float32)

@@ -83,7 +83,7 @@ def node_times(
     """
     check_per_op(path, settings, "cpu")
     from proxyless_hw.profilers.models.random_inputs import random_arrays
-    from proxyless_hw.profilers.runtimes.onnxruntime import bound_runner, make_session
+    from proxyless_hw.profilers.runtimes.onnxruntime_session import bound_runner, make_session
 
     setting = file_setting(path, shape, settings.batch_size)
     arrays = random_arrays(setting.inputs, setting.shapes, str(path))

@@ -17,7 +17,8 @@ import standin_adb
 from proxyless_hw.cli import main
 from proxyless_hw.errors import ProfilingError, TableError
 from proxyless_hw.profilers.android import bundle as bundle_module
-from proxyless_hw.profilers.android.bundle import read_bundle, visited, write_bundle
+from proxyless_hw.profilers.android.bundle import visited, write_bundle
+from proxyless_hw.profilers.android.bundle_logs import read_bundle
 from proxyless_hw.profilers.android.phone_loop import MARK
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models.building import REFERENCE_OP

@@ -18,8 +18,8 @@ from proxyless_hw.profilers.gpu.cuda_onnxruntime import (
     TensorRtProfiler,
     half_precision,
 )
-from proxyless_hw.profilers.gpu.torch_cuda import COLD_CALLS, TorchCudaProfiler, Work
-from proxyless_hw.profilers.gpu.torch_cuda_device import TorchCudaDevice
+from proxyless_hw.profilers.gpu.torch_cuda import COLD_CALLS, TorchCudaProfiler
+from proxyless_hw.profilers.gpu.torch_cuda_device import TorchCudaDevice, Work
 
 LAUNCH_MS = 0.01
 COLD_PENALTY_MS = 0.5

@@ -18,7 +18,8 @@ from proxyless_hw.profilers.models import tflite_cache
 from proxyless_hw.profilers.models.building import build_module, gives_output, layer_of, takes_input
 from proxyless_hw.profilers.runtimes.litert import LiteRtProfiler, make_interpreter
 from proxyless_hw.profilers.runtimes.network_form import between_convolutions, cut_out
-from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler, make_session
+from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
+from proxyless_hw.profilers.runtimes.onnxruntime_session import make_session
 from proxyless_hw.profilers.runtimes.torch_cpu import TorchCpuProfiler
 from proxyless_hw.space.specs import OpSpec
 
