@@ -13,21 +13,29 @@ from dataclasses import replace
 from typing import Any, Final
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
-from proxyless_hw.formats.net_config_layers import (
+from proxyless_hw.formats.net_config_fields import (
+    MOBILENET,
+    PROXYLESS,
+    PYRAMID,
     WEIGHT_FIRST,
+    batch_norm_from,
+    batch_norm_to,
+    check_keys,
+    mapping,
+)
+from proxyless_hw.formats.net_config_layers import (
     act_name,
     layer_from,
     layer_to,
     linear_from,
     linear_to,
-    mapping,
     mbconv_from,
 )
+from proxyless_hw.formats.net_config_tree import tree_from, tree_to
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.limits import MAX_POSITIONS
-from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant
+from proxyless_hw.space.specs import LayerSpec, op_variant
 
-PROXYLESS, MOBILENET, PYRAMID = "ProxylessNASNets", "MobileNetV3", "PyramidTreeNet"
 CHAIN_RESOLUTION: Final = 224
 PROVENANCE: Final = "net_config"
 _CHAIN_KEYS: Final = ("name", "bn", "first_conv", "blocks", "feature_mix_layer", "classifier")
@@ -46,8 +54,6 @@ def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> 
     """
     name = mapping(document, source).get("name")
     if name == PYRAMID:
-        from proxyless_hw.formats.net_config_tree import tree_from
-
         arch = tree_from(document, source)
     elif isinstance(name, str) and name in _KEYS:
         arch = _chain_from(document, source, name)
@@ -72,8 +78,6 @@ def to_net_config(arch: Architecture) -> dict[str, Any]:
     kept = arch.provenance.get(PROVENANCE)
     kept = kept if isinstance(kept, dict) else {}
     if arch.wiring:
-        from proxyless_hw.formats.net_config_tree import tree_to
-
         document = tree_to(arch)
     else:
         document = _chain_to(arch)
@@ -117,43 +121,6 @@ def _block_from(block: object, where: str) -> LayerSpec:
         )
     check_keys(fields, ("name", "mobile_inverted_conv", "shortcut"), where)
     return mbconv_from(fields["mobile_inverted_conv"], fields["shortcut"], where)
-
-
-def check_keys(fields: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
-    """Checks that a mapping has exactly these keys.
-
-    Raises:
-        ArchitectureError: one is missing or unknown.
-    """
-    for key in keys:
-        if key not in fields:
-            raise ArchitectureError(f"{where}: key '{key}' is missing.")
-    for key in fields:
-        if key not in keys:
-            raise ArchitectureError(
-                f"{where} has an unknown key {str(key)[:60]!r}.{did_you_mean(str(key), keys)}"
-            )
-
-
-def batch_norm_from(value: object, source: str) -> BatchNormSpec:
-    """Reads ``bn``: momentum and eps.
-
-    Raises:
-        ArchitectureError: a rule is broken.
-    """
-    fields = mapping(value, f"{source}: bn")
-    check_keys(fields, ("momentum", "eps"), f"{source}: bn")
-    for key, number in fields.items():
-        if type(number) not in (int, float) or not 0 < number <= 1:
-            raise ArchitectureError(
-                f"{source}: bn.{key} must lie in (0, 1]: received {str(number)[:80]!r}."
-            )
-    return BatchNormSpec(momentum=fields["momentum"], eps=fields["eps"])
-
-
-def batch_norm_to(batch_norm: BatchNormSpec) -> dict[str, float]:
-    """The published form of the BatchNorm settings."""
-    return {"momentum": batch_norm.momentum, "eps": batch_norm.eps}
 
 
 def _chain_to(arch: Architecture) -> dict[str, Any]:

@@ -7,19 +7,19 @@ from itertools import groupby
 from typing import Any, Final
 
 from proxyless_hw.errors import ArchitectureError
-from proxyless_hw.formats.net_config import (
+from proxyless_hw.formats.net_config_fields import (
+    NORM_FIRST,
     PYRAMID,
     batch_norm_from,
     batch_norm_to,
     check_keys,
+    mapping,
 )
 from proxyless_hw.formats.net_config_layers import (
-    NORM_FIRST,
     layer_from,
     layer_to,
     linear_from,
     linear_to,
-    mapping,
 )
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS

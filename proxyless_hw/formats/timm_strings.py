@@ -10,52 +10,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.formats.timm_settings import (
+    ACT_TOKENS,
+    ACTS,
+    MAX_DIGITS,
+    MAX_LINE,
+    TimmSettings,
+    settings_document,
+    settings_of,
+    timm_settings,
+)
 from proxyless_hw.space.architecture import MAX_STRIDE, Architecture
-from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION
-from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible, op_variant
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS
+from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
 
 PROVENANCE: Final = "timm_strings"
 SKIP: Final = "skip"
-_ACTS: Final = {"r6": "relu6", "re": "relu", "hs": "hswish", "sw": "swish"}
-_ACT_TOKENS: Final = {name: token for token, name in _ACTS.items()}
 _TYPES: Final = ("ds", "ir", "cn")
 _OPTION: Final = re.compile(r"(?P<key>se|[a-z])(?P<value>\d+(?:\.\d+)?)")
-_SETTING: Final = re.compile(r"#\s*(?P<key>[a-z_]+)\s*:\s*(?P<value>[^\s]+)\s*")
-_MAX_LINE: Final = 200
-_MAX_DIGITS: Final = 9
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimmSettings:
-    """What block strings leave open; the defaults are timm's.
-
-    Attributes:
-        resolution, num_classes: deployment shape.
-        stem: channels of the first 3x3 convolution.
-        stem_stride: its stride.
-        act: activation of blocks that name none, and around them.
-        head: channels of the last 1x1 convolution; 0: none. When the last string is a ``cn`` it
-            comes before the pooling, and this one after it (MobileNetV3).
-        head_bias: whether that convolution after the pooling has a bias.
-        se: what a squeeze-excite ratio refers to: ``input`` (of the block, sigmoid) or ``middle``
-            (the expanded width, in eights, hard sigmoid: MobileNetV3).
-        bn_momentum, bn_eps: BatchNorm.
-    """
-
-    resolution: int = 224
-    num_classes: int = 1000
-    stem: int = 32
-    stem_stride: int = 2
-    act: str = "relu6"
-    head: int = 1280
-    head_bias: bool = True
-    se: str = "input"
-    bn_momentum: float = 0.1
-    bn_eps: float = 1e-5
 
 
 def from_timm_strings(
@@ -74,7 +50,7 @@ def from_timm_strings(
         ArchitectureError: an unknown block or option, or one that cannot be held.
     """
     lines = strings.splitlines() if isinstance(strings, str) else list(_flat(strings, source))
-    values = _settings_of(lines, source)
+    values = settings_of(lines, source)
     around = replace(settings or TimmSettings(), **values)
     texts: list[str] = []
     for line in lines:
@@ -85,7 +61,7 @@ def from_timm_strings(
     if not texts:
         raise ArchitectureError(f"{source} holds no block string.")
     arch = _Reader(source, around).read(texts)
-    kept: dict[str, Any] = {"settings": _settings_document(around)}
+    kept: dict[str, Any] = {"settings": settings_document(around)}
     if _written(arch, around) != texts:
         kept["strings"] = texts
     return replace(arch, provenance={PROVENANCE: kept})
@@ -113,42 +89,9 @@ def to_timm_text(arch: Architecture) -> str:
     Raises:
         ArchitectureError: a block that timm's strings cannot express.
     """
-    lines = [f"# {key}: {value}" for key, value in _settings_document(timm_settings(arch)).items()]
+    lines = [f"# {key}: {value}" for key, value in settings_document(timm_settings(arch)).items()]
     lines += [f"# {SKIP}" if text == SKIP else text for text in to_timm_strings(arch)]
     return "\n".join(lines) + "\n"
-
-
-def timm_settings(arch: Architecture) -> TimmSettings:
-    """The settings around the blocks of a network.
-
-    Raises:
-        ArchitectureError: stem or head are not of timm's form.
-    """
-    if arch.wiring or len(arch.stem) != 1 or (arch.stem[0].op, arch.stem[0].kernel) != ("conv", 3):
-        raise ArchitectureError("timm's strings are for chains with a 3x3 convolution as stem.")
-    stem = arch.stem[0]
-    ops = [layer.op for layer in arch.head]
-    mobile = ops[:2] == ["conv", "pool"] and len(ops) == 4 and ops[2].startswith("conv_nobn")
-    if not mobile and ops not in (["classifier"], ["conv", "classifier"]):
-        raise ArchitectureError(f"timm's networks have no head of {', '.join(ops)}.")
-    last = arch.head[-2] if len(ops) > 1 else None
-    if any(layer.act not in (stem.act, "none") or layer.kernel != 1 for layer in arch.head):
-        raise ArchitectureError("timm's networks have one activation and 1x1 convolutions there.")
-    squeezed = {block.se for block in arch.blocks if block.se}
-    if 1 in squeezed and len(squeezed) > 1:
-        raise ArchitectureError("squeeze-excite ratios refer either to the input or the middle.")
-    return TimmSettings(
-        resolution=arch.resolution,
-        num_classes=arch.num_classes,
-        stem=stem.out_c,
-        stem_stride=stem.stride,
-        act=stem.act,
-        head=0 if last is None else last.out_c,
-        head_bias=not mobile or op_variant(ops[2]).bias,
-        se="middle" if 1 in squeezed else "input",
-        bn_momentum=arch.batch_norm.momentum,
-        bn_eps=arch.batch_norm.eps,
-    )
 
 
 _SPACE: Final = "timm"
@@ -162,53 +105,6 @@ def _flat(strings: Sequence[Any], source: str, depth: int = 0) -> Iterator[str]:
             yield from _flat(item, source, depth + 1)
         else:
             raise ArchitectureError(f"{source} must hold strings: received {str(item)[:80]!r}.")
-
-
-_LIMITS: Final = {
-    "resolution": (1, MAX_RESOLUTION),
-    "num_classes": (1, MAX_CHANNELS),
-    "stem": (1, MAX_CHANNELS),
-    "stem_stride": (1, 2),
-    "head": (0, MAX_CHANNELS),
-    "bn_momentum": (1e-12, 1),
-    "bn_eps": (1e-12, 1),
-}
-
-
-def _settings_of(lines: Sequence[str], source: str) -> dict[str, Any]:
-    known = {item.name: item.default for item in fields(TimmSettings)}
-    values: dict[str, Any] = {}
-    for line in lines:
-        match = _SETTING.fullmatch(line[:_MAX_LINE])
-        if match is None:
-            continue
-        key, text = match["key"], match["value"]
-        if key not in known:
-            raise ArchitectureError(f"{source}: no setting '{key}'.{did_you_mean(key, known)}")
-        try:
-            values[key] = _setting_value(known[key], text)
-        except ValueError as cause:
-            raise ArchitectureError(f"{source}: {key} must be a number: {text[:80]!r}.") from cause
-        low, high = _LIMITS.get(key, (0.0, 1.0))
-        wrong = isinstance(values[key], (int, float)) and not low <= values[key] <= high
-        choices = {"act": tuple(_ACT_TOKENS), "se": ("input", "middle"), "head_bias": (True, False)}
-        if wrong or values[key] not in choices.get(key, (values[key],)):
-            raise ArchitectureError(f"{source}: {key} is out of range: received {text[:80]!r}.")
-    return values
-
-
-def _setting_value(default: object, text: str) -> bool | int | float | str | None:
-    if isinstance(default, bool):
-        return {"True": True, "False": False}.get(text)
-    if isinstance(default, int):
-        if len(text) > _MAX_DIGITS:
-            raise ValueError
-        return int(text)
-    return float(text) if isinstance(default, float) else text
-
-
-def _settings_document(settings: TimmSettings) -> dict[str, Any]:
-    return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 
 class _Reader:
@@ -284,8 +180,8 @@ class _Reader:
             in_c = out_c
 
     def parse(self, text: str) -> tuple[str, dict[str, str], dict[str, str]]:
-        if len(text) > _MAX_LINE:
-            self.fail(text, f"is longer than {_MAX_LINE} characters")
+        if len(text) > MAX_LINE:
+            self.fail(text, f"is longer than {MAX_LINE} characters")
         kind, *tokens = text.split("_")
         if kind not in _TYPES:
             self.fail(text, f"must be of type {', '.join(_TYPES)}.{did_you_mean(kind, _TYPES)}")
@@ -295,8 +191,8 @@ class _Reader:
             match = _OPTION.fullmatch(token)
             if token == "noskip":
                 words[token] = token
-            elif token[:1] == "n" and token[1:] in _ACTS:
-                words["n"] = _ACTS[token[1:]]
+            elif token[:1] == "n" and token[1:] in ACTS:
+                words["n"] = ACTS[token[1:]]
             elif match is None or match["key"] not in ("r", "k", "s", "e", "c", "se"):
                 self.fail(text, f"has an option that is not known here: '{token[:40]}'")
             elif match["key"] in options:
@@ -310,7 +206,7 @@ class _Reader:
 
     def whole(self, text: str, options: Mapping[str, str], key: str, low: int, high: int) -> int:
         value = options[key]
-        if not value.isdigit() or len(value) > _MAX_DIGITS or not low <= int(value) <= high:
+        if not value.isdigit() or len(value) > MAX_DIGITS or not low <= int(value) <= high:
             self.fail(text, f"must have {key} from {low} to {high}")
         return int(value)
 
@@ -386,9 +282,9 @@ def _block_text(block: LayerSpec, settings: TimmSettings) -> tuple[str, str]:
         if block.se:
             words.append(f"se{_squeeze_ratio(block)}")
     if block.act != settings.act:
-        if block.act not in _ACT_TOKENS:
+        if block.act not in ACT_TOKENS:
             raise ArchitectureError(f"timm's strings have no activation '{block.act}'.")
-        words.append(f"n{_ACT_TOKENS[block.act]}")
+        words.append(f"n{ACT_TOKENS[block.act]}")
     if block.op == "mbconv" and joins and not block.skip:
         words.append("noskip")
     return kind, "_".join(words)

@@ -7,12 +7,8 @@ from dataclasses import replace
 import pytest
 
 from proxyless_hw.errors import ArchitectureError
-from proxyless_hw.formats.timm_strings import (
-    TimmSettings,
-    from_timm_strings,
-    to_timm_strings,
-    to_timm_text,
-)
+from proxyless_hw.formats.timm_settings import TimmSettings
+from proxyless_hw.formats.timm_strings import from_timm_strings, to_timm_strings, to_timm_text
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import LayerSpec
