@@ -28,6 +28,7 @@ _HOME = {
     "build_network": "proxyless_hw.network.network",
     "fit_predictor": "proxyless_hw.predictors.fit",
     "load": "proxyless_hw.train.load",
+    "load_architecture": "proxyless_hw.formats.load",
     "load_published_weights": "proxyless_hw.formats.published",
     "run_search": "proxyless_hw.search.driver",
     "verify": "proxyless_hw.predictors.verify",

@@ -137,10 +137,10 @@ def _beside(table: LatencyTable, how: Measuring, quiet: bool) -> Measuring:
 def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]:
     """The targets; files with what was said about their shape, batch included where it was said."""
     from proxyless_hw.errors import ProfilingError
+    from proxyless_hw.formats.load import load_architecture
     from proxyless_hw.profilers.base import Workload
     from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
     from proxyless_hw.profilers.models.file_shapes import model_suffix, shapes_by_file
-    from proxyless_hw.space.architecture import Architecture
 
     wanted = FileShape(
         batch=batch_size,
@@ -165,7 +165,7 @@ def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]
             path = Path(target)
             workloads.append(Workload(name=target, file=path, shape=shapes[path]))
         else:
-            arch = Architecture.load(target).with_shape(
+            arch = load_architecture(target).with_shape(
                 resolution=values["resolution"], num_classes=values["num_classes"]
             )
             workloads.append(Workload(name=target, arch=arch, batch_norm=arch.batch_norm))

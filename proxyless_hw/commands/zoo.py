@@ -111,9 +111,9 @@ def show(name: str, resolution: int | None, form: str, as_json: bool, quiet: boo
       proxyless-hw zoo show proxyless-mobile
       proxyless-hw zoo show runs/search --format net-config > net.config
     """
-    from proxyless_hw.space.architecture import Architecture
+    from proxyless_hw.formats.load import load_architecture
 
-    arch = Architecture.load(name)
+    arch = load_architecture(name)
     if resolution is not None:
         arch = arch.with_shape(resolution=resolution)
     if form != "table":
@@ -156,8 +156,8 @@ def _document(arch: Architecture) -> dict[str, Any]:
 
 def _rows(arch: Architecture) -> list[dict[str, Any]]:
     """One row per layer; of a tree, per tree block."""
-    from proxyless_hw.space.architecture import describe
     from proxyless_hw.space.counting import op_macs, op_parameters
+    from proxyless_hw.space.specs import describe
     from proxyless_hw.space.wiring import TreeBlock, layer_numbers
 
     layers = list(arch.layer_ops())

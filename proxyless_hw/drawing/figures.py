@@ -9,8 +9,8 @@ from typing import Final
 
 from proxyless_hw.drawing.canvas import Canvas, Line, Polygon, Rect, Text
 from proxyless_hw.drawing.palette import kernel_colour
-from proxyless_hw.space.architecture import Architecture, describe
-from proxyless_hw.space.specs import LayerSpec, op_variant
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import LayerSpec, describe, op_variant
 from proxyless_hw.space.wiring import Node, TreeBlock
 
 GAP: Final = 4

@@ -24,8 +24,8 @@ from proxyless_hw.formats.timm_settings import (
     settings_of,
     timm_settings,
 )
-from proxyless_hw.space.architecture import MAX_STRIDE, Architecture
-from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_STRIDE
 from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
 
 PROVENANCE: Final = "timm_strings"

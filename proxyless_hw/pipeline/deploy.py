@@ -23,6 +23,7 @@ from proxyless_hw.export.export import (
 )
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.preparation import as_given
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.documents import parse_json, read_text
@@ -315,7 +316,7 @@ def _load_search(folder: Path) -> Source:
 def _load_architecture(
     source: str, weights: Path | None, num_classes: int | None, training_shape: bool
 ) -> Source:
-    arch = Architecture.load(source)
+    arch = load_architecture(source)
     if training_shape and arch.training is not None and num_classes is None:
         num_classes = arch.training.num_classes
     arch = arch if num_classes is None else arch.with_shape(num_classes=num_classes)

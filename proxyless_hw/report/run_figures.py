@@ -19,7 +19,8 @@ from proxyless_hw.errors import ArchitectureError, MissingEntryError, ReportErro
 from proxyless_hw.report.agreement import agreement_figure
 from proxyless_hw.report.epochs import is_number
 from proxyless_hw.report.run_data import RunData
-from proxyless_hw.space.architecture import Architecture, describe
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import describe
 from proxyless_hw.units import figure_key
 
 MAX_FRAMES: Final = 120

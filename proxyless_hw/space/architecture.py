@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import json
-import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.errors import ArchitectureError, did_you_mean
-from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION
-from proxyless_hw.space.op_registry import is_known_op, known_ops
+from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.space.specs import ACTIVATIONS, ZERO, BatchNormSpec, LayerSpec, OpSpec, op_variant
+from proxyless_hw.space.specs import (
+    BatchNormSpec,
+    LayerSpec,
+    OpSpec,
+    describe,
+    op_variant,
+)
 from proxyless_hw.space.wiring import (
     Shape,
     TreeBlock,
     Wiring,
     follow_shapes,
-    wiring_from_document,
     wiring_to_document,
 )
 from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
 
 SCHEMA = "proxyless-hw-architecture/1"
-MAX_STRIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +132,32 @@ class Architecture:
 
     @classmethod
     def load(cls, source: str | Path) -> Architecture:
-        """Loads a zoo name, our JSON, a published ``net.config``, or timm block strings.
+        """Loads our JSON from a file, or from the ``architecture.json`` of a run folder.
 
-        A folder is read as a run: its ``architecture.json``.
+        Other forms (a zoo name, ``net.config``, timm block strings) go to `load_architecture`,
+        with a DeprecationWarning.
 
         Raises:
-            ArchitectureError: nothing of that name, or the file breaks a rule.
+            ArchitectureError: nothing has that name, or the file breaks a rule.
         """
-        path = Path(source)
-        if path.is_dir():
-            path = path / "architecture.json"
-            if not path.is_file():
-                raise ArchitectureError(
-                    f"{source} holds no architecture.json yet. Is it a finished run? "
-                    f"Finish it: proxyless-hw search ... --output {source} --resume"
-                )
+        path = architecture_file(source)
         if path.is_file():
-            return _read_file(path)
-        from proxyless_hw.formats.zoo import zoo_architecture
+            text = read_text(path, ArchitectureError, "architecture file")
+            if text.lstrip().startswith("{"):
+                document = parse_json(text, ArchitectureError, str(path))
+                if "schema" in document or "name" not in document:
+                    return cls.from_document(document, str(path))
+        # The only import of a later layer; it goes with the next release.
+        from proxyless_hw.formats.load import load_architecture
 
-        return zoo_architecture(str(source))
+        arch = load_architecture(source)
+        warnings.warn(
+            f"Architecture.load reads our own JSON only. {source} has another form: use "
+            "proxyless_hw.load_architecture, which reads every form.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return arch
 
     @classmethod
     def from_json(cls, text: str, source: str = "architecture") -> Architecture:
@@ -158,7 +166,18 @@ class Architecture:
         Raises:
             ArchitectureError: a rule is broken; the message names the field and value.
         """
-        return _from_document(parse_json(text, ArchitectureError, source), source)
+        return cls.from_document(parse_json(text, ArchitectureError, source), source)
+
+    @classmethod
+    def from_document(cls, document: object, source: str = "architecture") -> Architecture:
+        """Reads the parsed JSON that `to_json` wrote; `source` names it in error messages.
+
+        Raises:
+            ArchitectureError: a rule is broken; the message names the field and value.
+        """
+        from proxyless_hw.space.architecture_reader import architecture_from
+
+        return architecture_from(document, source)
 
     def to_json(self) -> str:
         """The JSON form (schema ``proxyless-hw-architecture/1``)."""
@@ -241,136 +260,21 @@ class Architecture:
         return sum(not block.is_zero for block in self.blocks)
 
 
-def describe(layer: LayerSpec) -> str:
-    """Short form for messages and pictures: ``MB3 5x5``, ``skip``, ``conv 1x1``."""
-    if layer.is_zero:
-        return "skip"
-    if layer.op == "mbconv":
-        return f"MB{layer.expand:g} {layer.kernel}x{layer.kernel}"
-    return (
-        layer.op
-        if layer.op in ("classifier", "pool")
-        else f"{layer.op} {layer.kernel}x{layer.kernel}"
-    )
+def architecture_file(source: str | Path) -> Path:
+    """The file that a path stands for: ``architecture.json`` where it is a run folder.
 
-
-def _read_file(path: Path) -> Architecture:
-    text = read_text(path, ArchitectureError, "architecture file")
-    if not text.lstrip().startswith("{"):
-        from proxyless_hw.formats.timm_strings import from_timm_strings
-
-        return from_timm_strings(text, source=str(path))
-    document = parse_json(text, ArchitectureError, str(path))
-    if "schema" not in document and "name" in document:
-        from proxyless_hw.formats.net_config import from_net_config
-
-        return from_net_config(document, source=str(path))
-    return _from_document(document, str(path))
-
-
-_LAYER_FIELDS = {item.name: item for item in fields(LayerSpec)}
-_RANGES = {"kernel": (1, 31), "stride": (1, MAX_STRIDE), "se": (0, MAX_CHANNELS)}
-
-
-def _from_document(document: object, source: str) -> Architecture:
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+    Raises:
+        ArchitectureError: a folder holds no architecture.json.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        return path
+    if not (path / "architecture.json").is_file():
         raise ArchitectureError(
-            f"{source}: schema must be '{SCHEMA}': received {str(found)[:80]!r}."
+            f"{source} holds no architecture.json yet. Is it a finished run? "
+            f"Finish it: proxyless-hw search ... --output {source} --resume"
         )
-    if not isinstance(document.get("space"), str):
-        raise ArchitectureError(
-            f"{source}: space must be a name: received {str(document.get('space'))[:80]!r}."
-        )
-    provenance = document.get("provenance", {})
-    if not isinstance(provenance, dict):
-        raise ArchitectureError(f"{source}: provenance must be a mapping.")
-    return Architecture(
-        space=document["space"],
-        resolution=_integer(document, "resolution", source, 1, MAX_RESOLUTION),
-        num_classes=_integer(document, "num_classes", source, 1, MAX_CHANNELS),
-        stem=_layers(document, "stem", source),
-        blocks=_layers(document, "blocks", source),
-        head=_layers(document, "head", source),
-        batch_norm=_batch_norm(document.get("batch_norm", {}), source),
-        wiring=wiring_from_document(document.get("wiring", []), source),
-        training=_training(document.get("training"), source),
-        provenance=provenance,
-    )
-
-
-def _layers(document: Mapping[str, Any], key: str, source: str) -> tuple[LayerSpec, ...]:
-    items = document.get(key)
-    if not isinstance(items, list) or len(items) > MAX_POSITIONS:
-        raise ArchitectureError(
-            f"{source}: {key} must be a list of at most {MAX_POSITIONS} layers."
-        )
-    return tuple(_layer(item, f"{source}: {key}[{index}]") for index, item in enumerate(items))
-
-
-def _layer(item: object, where: str) -> LayerSpec:
-    if not isinstance(item, dict):
-        raise ArchitectureError(f"{where} must be a mapping of fields.")
-    for name in item:
-        if name not in _LAYER_FIELDS:
-            hint = did_you_mean(str(name), _LAYER_FIELDS)
-            raise ArchitectureError(f"{where} has an unknown field {str(name)[:60]!r}.{hint}")
-    values: dict[str, Any] = {}
-    for name in ("in_c", "out_c"):
-        values[name] = _integer(item, name, where, 1, MAX_CHANNELS)
-    for name, (low, high) in _RANGES.items():
-        if name in item:
-            values[name] = _integer(item, name, where, low, high)
-    op = item.get("op")
-    if not isinstance(op, str) or (op != ZERO and not is_known_op(op)):
-        hint = did_you_mean(str(op), known_ops())
-        raise ArchitectureError(f"{where}.op is unknown: received {str(op)[:80]!r}.{hint}")
-    act = item.get("act", "none")
-    if act not in ACTIVATIONS:
-        raise ArchitectureError(
-            f"{where}.act must be one of {', '.join(ACTIVATIONS)}: received {str(act)[:80]!r}."
-        )
-    expand = item.get("expand", 1)
-    if type(expand) not in (int, float) or not 0 < expand <= 64:
-        raise ArchitectureError(
-            f"{where}.expand must lie in (0, 64]: received {str(expand)[:80]!r}."
-        )
-    skip = item.get("skip", False)
-    if type(skip) is not bool:
-        raise ArchitectureError(f"{where}.skip must be true or false: received {str(skip)[:80]!r}.")
-    return LayerSpec(op=op, expand=expand, skip=skip, act=act, **values)
-
-
-def _integer(fields_: Mapping[str, Any], key: str, where: str, low: int, high: int) -> int:
-    value = fields_.get(key)
-    if type(value) is not int or not low <= value <= high:
-        raise ArchitectureError(
-            f"{where}.{key} must be a whole number from {low} to {high}: "
-            f"received {str(value)[:80]!r}."
-        )
-    return value
-
-
-def _batch_norm(value: object, source: str) -> BatchNormSpec:
-    if not isinstance(value, dict) or not set(value) <= {"momentum", "eps"}:
-        raise ArchitectureError(f"{source}: batch_norm must hold momentum and eps only.")
-    for name, number in value.items():
-        if type(number) not in (int, float) or not 0 < number <= 1 or not math.isfinite(number):
-            raise ArchitectureError(f"{source}: batch_norm.{name} must lie in (0, 1].")
-    return BatchNormSpec(**value)
-
-
-def _training(value: object, source: str) -> TrainingShape | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
-        raise ArchitectureError(f"{source}: training must hold resolution, num_classes and data.")
-    where = f"{source}: training"
-    return TrainingShape(
-        resolution=_integer(value, "resolution", where, 1, MAX_RESOLUTION),
-        num_classes=_integer(value, "num_classes", where, 1, MAX_CHANNELS),
-        data=value["data"],
-    )
+    return path / "architecture.json"
 
 
 def _check_chain(arch: Architecture) -> None:

@@ -290,3 +290,16 @@ class Position:
     def is_slot(self) -> bool:
         """Whether there is anything to choose here."""
         return len(self.candidates) > 1
+
+
+def describe(layer: LayerSpec) -> str:
+    """Short form for messages and pictures: ``MB3 5x5``, ``skip``, ``conv 1x1``."""
+    if layer.is_zero:
+        return "skip"
+    if layer.op == "mbconv":
+        return f"MB{layer.expand:g} {layer.kernel}x{layer.kernel}"
+    return (
+        layer.op
+        if layer.op in ("classifier", "pool")
+        else f"{layer.op} {layer.kernel}x{layer.kernel}"
+    )

@@ -12,6 +12,7 @@ import torch
 from proxyless_hw.data.base import DataConfig, DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import InterruptedRunError, TrainingError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
 from proxyless_hw.network.start import identity_start
@@ -130,7 +131,7 @@ def _train(
     with observer.phase("loading the data"):
         data = load_data(data_config(config))
     shape = TrainingShape(data.resolution, data.num_classes, data.name)
-    arch = replace(Architecture.load(config.arch), training=shape)
+    arch = replace(load_architecture(config.arch), training=shape)
     resumed = config.resume and folder.checkpoint.exists()
     network = _network(arch, config, data, None if resumed else config.weights)
     state = new_state(network, config, device)

@@ -20,6 +20,7 @@ from proxyless_hw.drawing.charts import (
 )
 from proxyless_hw.drawing.figures import architecture_canvas, architecture_svg
 from proxyless_hw.drawing.palette import DARK, LIGHT
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.report.preferences import preferences
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
@@ -213,7 +214,7 @@ def test_removed_blocks_count_for_depth_only() -> None:
 
 
 def published(name: str) -> tuple[int, float, float]:
-    found = preferences(Architecture.load(name))
+    found = preferences(load_architecture(name))
     assert found is not None
     return found.depth, found.kernel, found.expand
 
@@ -226,7 +227,7 @@ def test_the_published_networks_show_what_the_paper_says_of_them() -> None:
     assert gpu[2] > max(cpu[2], mobile[2])
     # All favour larger MBConvs where they down-sample: by kernel, by expansion, or both.
     for name in ("gpu", "cpu", "mobile"):
-        found = preferences(Architecture.load(f"proxyless-{name}"))
+        found = preferences(load_architecture(f"proxyless-{name}"))
         assert found is not None
         assert None not in (found.down_kernel, found.other_kernel)
         down = found.down_kernel**2 * found.down_expand
@@ -236,7 +237,7 @@ def test_the_published_networks_show_what_the_paper_says_of_them() -> None:
 
 def test_the_first_blocks_of_the_published_mobile_network() -> None:
     # From its net.config: MB3 5x5 s2, MB3 3x3, two removed; then MB3 7x7 s2, MB3 3x3, two MB3 5x5.
-    drawn = [item.title.partition(",")[0] for item in blocks(Architecture.load("proxyless-mobile"))]
+    drawn = [item.title.partition(",")[0] for item in blocks(load_architecture("proxyless-mobile"))]
     assert drawn[2:10] == [
         "MB3 5x5",
         "MB3 3x3",
@@ -250,7 +251,7 @@ def test_the_first_blocks_of_the_published_mobile_network() -> None:
 
 
 def test_a_tree_is_one_frame_with_a_cell_per_op() -> None:
-    arch = Architecture.load("proxyless-cifar")
+    arch = load_architecture("proxyless-cifar")
     canvas = architecture_canvas(arch)
     frames = [s for s in canvas.shapes if isinstance(s, Rect) and s.fill == "paper" and s.stroke]
     assert len(frames) == sum(not isinstance(part, int) for part in arch.wiring)

@@ -23,13 +23,13 @@ from proxyless_hw.data.base import DataConfig
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import DataError, ExportError, ProxylessHwError, SearchError, TableError
 from proxyless_hw.export.metadata import TFLITE_ENTRY, add_to_tflite, read_metadata
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import load_published_weights
 from proxyless_hw.search.config import SearchConfig, read_config
 from proxyless_hw.search.derived import load_derived_network
 from proxyless_hw.search.rederive import open_search
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.search.state import read_checkpoint
-from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.tables.importers import import_file
@@ -92,7 +92,7 @@ def readers(folder: Path) -> list[Callable[[Path], Any]]:
     """Everything that opens a checkpoint. Those that take a run folder find its files by name."""
     _, table = write_space_and_table(folder)
     assert table.is_file()
-    arch = Architecture.load("proxyless-mobile")
+    arch = load_architecture("proxyless-mobile")
     arch.save(folder / "architecture.json")
 
     def as_part(name: str, read: Callable[[Path], Any]) -> Callable[[Path], Any]:

@@ -9,6 +9,7 @@ import pytest
 from published_forms import conv, mobilenet, pool, proxyless, pyramid
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.net_config import from_net_config, to_net_config
 from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.space.architecture import Architecture
@@ -50,7 +51,7 @@ def test_a_network_of_the_mobilenet_v3_space_survives_the_published_form():
 def test_a_file_is_recognised_by_its_content(tmp_path):
     path = tmp_path / "net.config"
     path.write_text(json.dumps(proxyless()))
-    assert Architecture.load(path).blocks[3].is_zero
+    assert load_architecture(path).blocks[3].is_zero
 
 
 def test_what_the_layers_mean():
@@ -124,7 +125,7 @@ def test_a_depth_bomb_is_refused(tmp_path):
     path = tmp_path / "bomb.config"
     path.write_text('{"name": "PyramidTreeNet", "blocks": ' + "[" * 200_000)
     with pytest.raises(ArchitectureError, match="nests brackets more than 64 deep"):
-        Architecture.load(path)
+        load_architecture(path)
 
 
 def test_a_tree_that_is_too_deep_is_refused():
@@ -143,7 +144,7 @@ def test_100_megabytes_are_refused_without_being_parsed(tmp_path):
         stream.write('{"name": "ProxylessNASNets", "blocks": [')
         stream.truncate(100 * 2**20)
     with pytest.raises(ArchitectureError, match="16 MiB"):
-        Architecture.load(path)
+        load_architecture(path)
 
 
 def test_what_the_published_form_cannot_hold_is_said():

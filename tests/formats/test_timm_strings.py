@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.timm_settings import TimmSettings
 from proxyless_hw.formats.timm_strings import from_timm_strings, to_timm_strings, to_timm_text
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
@@ -59,7 +60,7 @@ def test_every_chain_of_the_zoo_survives_the_text_form(name, tmp_path):
     arch = zoo_architecture(name)
     path = tmp_path / "network.txt"
     path.write_text(to_timm_text(arch))
-    back = Architecture.load(path)
+    back = load_architecture(path)
     assert replace(back, space=name) == arch
 
 

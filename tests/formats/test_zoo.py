@@ -6,7 +6,9 @@ import pytest
 import torch
 import torchvision
 
+import proxyless_hw as ph
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names, zoo_published
 from proxyless_hw.network.network import build_network
 from proxyless_hw.space.architecture import Architecture
@@ -15,7 +17,7 @@ from proxyless_hw.space.search_space import SearchSpace
 
 @pytest.mark.parametrize("name", zoo_names())
 def test_every_network_loads_by_name_and_survives_json(name):
-    arch = Architecture.load(name)
+    arch = load_architecture(name)
     assert Architecture.from_json(arch.to_json()) == arch
     assert zoo_published(name).source
 
@@ -63,9 +65,15 @@ def test_the_published_mobile_network_lies_in_no_slot_of_the_imagenet_space():
 
 def test_a_wrong_name_suggests_the_nearest():
     with pytest.raises(ArchitectureError, match="Did you mean 'proxyless-mobile'"):
-        Architecture.load("proxyles-mobile")
+        load_architecture("proxyles-mobile")
 
 
 def test_a_width_out_of_range_is_refused():
     with pytest.raises(ArchitectureError, match=r"between 0\.1 and 4"):
         zoo_architecture("mobilenet-v2-9")
+
+
+def test_architecture_load_forwards_other_forms_for_one_release() -> None:
+    with pytest.warns(DeprecationWarning, match="load_architecture"):
+        arch = Architecture.load("proxyless-mobile")
+    assert arch == ph.load_architecture("proxyless-mobile")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import ProxylessHwError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
@@ -44,7 +45,7 @@ def read_space(path: Path) -> None:
 
 def read_architecture(path: Path) -> None:
     """Our JSON, a published net.config or timm's strings: one reader tells them apart."""
-    use_architecture(Architecture.load(path))
+    use_architecture(load_architecture(path))
 
 
 def use_architecture(arch: Architecture) -> None:

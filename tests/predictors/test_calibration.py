@@ -11,6 +11,7 @@ import pytest
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.calibration import (
     Calibration,
     calibration_path,
@@ -265,7 +266,7 @@ def test_a_shipped_table_is_not_calibrated_in_place(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("name", ["mobilenet-v3-large", "mobilenet-v3-small", "proxyless-mobile"])
 def test_stem_and_head_are_no_blocks_whatever_their_ops(name: str) -> None:
-    arch = Architecture.load(name)
+    arch = load_architecture(name)
     assert count_blocks(arch) == arch.depth
     # The place decides, not the op's name: a block moved into the head is no block any more.
     moved = replace(arch, blocks=arch.blocks[:-1], head=(arch.blocks[-1], *arch.head))

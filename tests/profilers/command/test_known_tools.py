@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tool_outputs import BENCHMARK_APP, HAILORTCLI, LAYOUTS, LITERT_BENCHMARK, PERF_TEST, TRTEXEC
 
 from proxyless_hw.errors import ProfilingError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.command.output import OutputRule, asked_accelerator, read_value
 from proxyless_hw.profilers.command.profiler import CommandProfiler
@@ -228,9 +229,7 @@ def benchmark_app() -> str:
 def test_openvinos_own_tool_is_read_in_both_of_its_units(tmp_path: Path) -> None:
     from small_ops import small_workloads
 
-    from proxyless_hw.space.architecture import Architecture
-
-    network = Architecture.load("proxyless-mobile").with_shape(resolution=96, num_classes=10)
+    network = load_architecture("proxyless-mobile").with_shape(resolution=96, num_classes=10)
     options = "-d CPU -api sync -hint latency -niter 20"
     command = f"'{benchmark_app()}' -m {{model}} {options}"
     profiler = CommandProfiler(ProfilerSettings(options={"command": command, "timeout": "300"}))
@@ -258,9 +257,8 @@ def test_litert_benchmark_itself_is_read(tmp_path: Path, tail: str) -> None:
     tool = str(beside) if beside.exists() else shutil.which("litert-benchmark")
     if tool is None:
         pytest.skip("no litert-benchmark here (pip install ai-edge-litert)")
-    from proxyless_hw.space.architecture import Architecture
 
-    network = Architecture.load("proxyless-mobile").with_shape(resolution=96, num_classes=10)
+    network = load_architecture("proxyless-mobile").with_shape(resolution=96, num_classes=10)
     command = f"'{tool}' --model={{model}} --num_runs=20{tail}"
     options = {"command": command, "model_format": "tflite"}
     profiler = CommandProfiler(ProfilerSettings(options=options))
