@@ -27,7 +27,7 @@ from proxyless_hw.pipeline import demo
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.verdict import verification_of
 from proxyless_hw.profilers.protocol.measurement import Measurement, TableSpeed
-from proxyless_hw.search.driver import SearchResult
+from proxyless_hw.search.result import SearchResult
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable

@@ -12,7 +12,7 @@ from proxyless_hw.commands._options import echo_json, log, max_broken_option, ou
 from proxyless_hw.units import figure_key
 
 if TYPE_CHECKING:
-    from proxyless_hw.search.driver import SearchResult
+    from proxyless_hw.search.result import SearchResult
 
 # Options that are not settings of the search itself.
 _COMMAND_ONLY = frozenset(

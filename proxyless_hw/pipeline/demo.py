@@ -23,7 +23,7 @@ from proxyless_hw.profilers.protocol.measurement import Measurement
 from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.report.report import write_report
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import SearchResult
+from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.units import in_unit

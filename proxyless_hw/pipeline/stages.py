@@ -24,15 +24,10 @@ from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import (
-    SearchResult,
-    data_config,
-    make_context,
-    read_result,
-    run_search,
-)
+from proxyless_hw.search.driver import data_config, make_context, run_search
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.search.prepare import prepare_problem
+from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.search.run_folder import RunFolder
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.progress import phase

@@ -16,14 +16,9 @@ from typing import Any
 
 from proxyless_hw.errors import InfeasibleTargetError, SearchError
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import (
-    ObserverFactory,
-    SearchResult,
-    data_config,
-    read_result,
-    run_search,
-)
+from proxyless_hw.search.driver import ObserverFactory, data_config, run_search
 from proxyless_hw.search.prepare import asked_target, prepare_problem
+from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.search.run_folder import RunFolder, default_folder
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.files import copy_atomically

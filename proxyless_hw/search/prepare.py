@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable
@@ -213,3 +214,22 @@ def describe_constraints(constraints: Sequence[Constraint]) -> str:
             f"{constraint.name} {constraint.target:.4g} {unit} (reachable {low:.3g} to {high:.3g})"
         )
     return ", ".join(parts)
+
+
+def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
+    """What is searched, on what, for what, with both shapes; and for how many epochs."""
+    return (
+        f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
+        f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "
+        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
+        f"{epochs_line(config)}"
+    )
+
+
+def epochs_line(config: SearchConfig) -> str:
+    """The epochs in order: those asked for are the ones after warm-up."""
+    first = config.warmup_epochs or config.epochs
+    epochs = "epoch" if first == 1 else "epochs"
+    if config.warmup_epochs == 0:
+        return f"no warm-up, {config.epochs} {epochs} of search"
+    return f"{config.warmup_epochs} warm-up {epochs}, then {config.epochs} of search"
