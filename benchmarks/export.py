@@ -25,7 +25,8 @@ from proxyless_hw.data.load import load_data
 from proxyless_hw.export.export import ExportConfig
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import Network, build_network
-from proxyless_hw.pipeline.deploy import Source, default_data, export_all, int8_ratio
+from proxyless_hw.pipeline.deploy import default_data, export_all, int8_ratio
+from proxyless_hw.pipeline.source import Source
 
 DATA = DataConfig(name="digits", batch_size=64, holdout=0.1)
 

@@ -12,7 +12,7 @@ from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.export.export import ExportConfig, ExportData
-    from proxyless_hw.pipeline.deploy import Source
+    from proxyless_hw.pipeline.source import Source
 
 
 def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -80,7 +80,7 @@ def command(**values: Any) -> None:
       proxyless-hw export proxyless-mobile --format onnx --output mobile.onnx
     """  # fmt: skip
     from proxyless_hw.export.export import ExportConfig
-    from proxyless_hw.pipeline.deploy import load_source
+    from proxyless_hw.pipeline.source import load_source
 
     file_format = _format(values)
     source = load_source(

@@ -16,7 +16,8 @@ from typing import Any
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.export.export import ExportConfig, Target, export_network
 from proxyless_hw.export.manifest import write_manifest
-from proxyless_hw.pipeline.deploy import load_images, load_source
+from proxyless_hw.pipeline.deploy import load_images
+from proxyless_hw.pipeline.source import load_source
 from proxyless_hw.predictors.measured import measure_for, measuring_for
 from proxyless_hw.predictors.verdict import Verification, verification_of
 from proxyless_hw.profilers.networks import measure_in_fresh_process
