@@ -36,8 +36,8 @@ from proxyless_hw.data.images import (
 from proxyless_hw.data.layout import Sample, read_layout
 from proxyless_hw.errors import DataError
 from proxyless_hw.export.preparation import Preparation, Resize
-from proxyless_hw.runs.distributed import launched_rank
 from proxyless_hw.terminal.notices import notice
+from proxyless_hw.terminal.torchrun import launched_rank
 
 # The published ImageNet preparation: crops of 8-100% of the area, mirrored, colours jittered.
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)

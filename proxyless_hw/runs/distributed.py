@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from proxyless_hw.terminal.torchrun import launched_world_size
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -72,16 +74,6 @@ class World:
         """Waits for all ranks."""
         if self.size > 1:
             distributed.barrier()
-
-
-def launched_rank() -> int:
-    """This process's rank as torchrun says it, before the process group exists."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def launched_world_size() -> int:
-    """Processes that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def own_device(device: torch.device) -> torch.device:

@@ -15,13 +15,7 @@ from proxyless_hw.data.base import DataConfig, DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import InterruptedRunError, SearchError
 from proxyless_hw.predictors.verdict import verdict_from
-from proxyless_hw.runs.distributed import (
-    World,
-    join_world,
-    launched_rank,
-    launched_world_size,
-    leave_world,
-)
+from proxyless_hw.runs.distributed import World, join_world, leave_world
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig, with_output
@@ -51,6 +45,7 @@ from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, r
 from proxyless_hw.search.steps import Context
 from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.storage.tensor_files import save_tensors
+from proxyless_hw.terminal.torchrun import launched_rank, launched_world_size
 from proxyless_hw.units import in_unit
 
 ObserverFactory = Callable[[Sequence[Constraint]], SearchObserver]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.data.base import DataConfig, DataSplits
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import InterruptedRunError, TrainingError
 from proxyless_hw.formats.load import load_architecture
@@ -24,7 +24,7 @@ from proxyless_hw.space.counting import count_macs, count_parameters
 from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
-from proxyless_hw.train.load import initialise_from, load
+from proxyless_hw.train.load import data_config, initialise_from, load
 from proxyless_hw.train.loop import Loop
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.run_folder import KIND, TrainFolder
@@ -86,22 +86,6 @@ def run_training(
                     ) from cause
     finally:
         leave_world(world)
-
-
-def data_config(config: TrainConfig) -> DataConfig:
-    """The data settings of a training."""
-    return DataConfig(
-        name=config.data,
-        root=config.data_root,
-        limit=config.limit,
-        resolution=config.train_resolution,
-        batch_size=config.batch_size,
-        holdout=config.holdout,
-        seed=config.seed,
-        workers=config.workers,
-        max_broken=config.max_broken,
-        augment=config.augment,
-    )
 
 
 def _folder(config: TrainConfig) -> TrainFolder:

@@ -23,8 +23,8 @@ from proxyless_hw.runs.interrupt import InterruptedRunError
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.train import loop
 from proxyless_hw.train.config import config_from
-from proxyless_hw.train.driver import data_config, run_training, test_score
-from proxyless_hw.train.load import load, load_data_config, save_imported
+from proxyless_hw.train.driver import run_training, test_score
+from proxyless_hw.train.load import data_config, load, load_data_config, save_imported
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.state import new_state
 
