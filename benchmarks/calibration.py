@@ -30,7 +30,7 @@ from proxyless_hw.predictors.measured import measure_for, measuring_for, pair
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.profile import ProfileConfig, profile
-from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.profilers.protocol.timing import TimingConfig
 
 COVERAGES = (0.8, 0.9, 0.95)
 REDRAWN = 200

@@ -16,8 +16,8 @@ import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
 
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 WIDTHS = ("0.5", "0.75", "1.0", "1.25", "1.4")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from proxyless_hw.profilers.drift import Samples, collect
-from proxyless_hw.profilers.journal import Journal
-from proxyless_hw.profilers.statistics import fit_sessions
+from proxyless_hw.profilers.protocol.drift import Samples, collect
+from proxyless_hw.profilers.protocol.journal import Journal
+from proxyless_hw.profilers.protocol.statistics import fit_sessions
 
 NEIGHBOURS = 3
 

@@ -20,11 +20,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.deploy import Source, default_data, export_all, int8_ratio
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.export.export import ExportConfig
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import Network, build_network
-from proxyless_hw.search.data import DataConfig, load_data
+from proxyless_hw.pipeline.deploy import default_data, export_all, int8_ratio
+from proxyless_hw.pipeline.source import Source
 
 DATA = DataConfig(name="digits", batch_size=64, holdout=0.1)
 
@@ -33,7 +35,7 @@ def train_on_digits(epochs: int, seed: int = 0) -> Network:
     """Trains the published mobile network on the embedded digits at 32 pixels."""
     torch.manual_seed(seed)
     data = load_data(DATA)
-    arch = Architecture.load("proxyless-mobile").with_shape(
+    arch = load_architecture("proxyless-mobile").with_shape(
         resolution=data.resolution, num_classes=data.num_classes
     )
     network = build_network(arch, seed).to(memory_format=torch.channels_last)
@@ -124,7 +126,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12, help="training epochs on the digits")
     options = parser.parse_args()
     trained = train_on_digits(options.epochs)
-    published = build_network(Architecture.load("proxyless-mobile"), seed=0).eval()
+    published = build_network(load_architecture("proxyless-mobile"), seed=0).eval()
     sources = (
         Source(trained, "mobile-digits", f"trained here, {options.epochs} epochs", data=DATA),
         Source(published, "proxyless-mobile", "random, seed 0"),

@@ -16,12 +16,12 @@ import random
 
 import numpy as np
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.sampling import uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.conditioning import with_caches_for
-from proxyless_hw.profilers.onnxruntime import OnnxRuntimeProfiler
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.host.conditioning import with_caches_for
+from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 
 CALLS, VISITS, OPS, NETWORKS = 12, 40, 8, 4
 

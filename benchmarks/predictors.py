@@ -25,8 +25,8 @@ import numpy as np
 from proxyless_hw.predictors.regression import CostModel, cross_validate, fit_regression
 from proxyless_hw.predictors.residuals import LEARNERS
 from proxyless_hw.predictors.scores import score
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 CPU_TABLE = Path(__file__).parent / "data" / "cpu_widths.csv"

@@ -22,14 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.profilers.drift import Round
-from proxyless_hw.profilers.environment import fingerprint
-from proxyless_hw.profilers.estimates import estimates
-from proxyless_hw.profilers.journal import Journal, journal_path
-from proxyless_hw.profilers.quality import agreement, table_agreement
-from proxyless_hw.profilers.sessions import fine_timing
-from proxyless_hw.profilers.timing_config import TimingConfig
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.host.environment import fingerprint
+from proxyless_hw.profilers.protocol.drift import Round
+from proxyless_hw.profilers.protocol.estimates import estimates
+from proxyless_hw.profilers.protocol.journal import Journal, journal_path
+from proxyless_hw.profilers.protocol.quality import agreement, table_agreement
+from proxyless_hw.profilers.protocol.sessions import fine_timing
+from proxyless_hw.profilers.protocol.timing_config import TimingConfig
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 BUSY = "while True: sum(range(10_000))"
@@ -117,8 +117,8 @@ class Bench:
         code = (
             "import json, time; start = time.perf_counter()\n"
             "from proxyless_hw.profilers.base import ProfilerSettings, Workload\n"
-            "from proxyless_hw.profilers.tflite_cache import tflite_models\n"
-            "from proxyless_hw.space import SearchSpace\n"
+            "from proxyless_hw.profilers.models.tflite_cache import tflite_models\n"
+            "from proxyless_hw.space.search_space import SearchSpace\n"
             "space = SearchSpace.load('imagenet')\n"
             "items = [Workload(op.key, op=op, batch_norm=space.batch_norm) for op in space.ops()]\n"
             "models = tflite_models(items, ProfilerSettings(), processes=2)\n"
@@ -140,8 +140,8 @@ class Bench:
     def transposes(self) -> dict[str, Any]:
         """Layout ops in the isolated LiteRT models of the whole space."""
         from proxyless_hw.profilers.base import ProfilerSettings, Workload
-        from proxyless_hw.profilers.litert import make_interpreter
-        from proxyless_hw.profilers.tflite_cache import tflite_models
+        from proxyless_hw.profilers.models.tflite_cache import tflite_models
+        from proxyless_hw.profilers.runtimes.litert import make_interpreter
 
         space = SearchSpace.load("imagenet")
         items = [Workload(op.key, op=op, batch_norm=space.batch_norm) for op in space.ops()]

@@ -32,7 +32,7 @@ def serve(batch_size: int, resolution: int, threads: int) -> None:
     from torch.nn import functional
 
     from proxyless_hw.search.supernet import SuperNet
-    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.space.search_space import SearchSpace
 
     torch.set_num_threads(threads)
     supernet = SuperNet(SearchSpace.load("cifar-mbconv"), 10, seed=0)

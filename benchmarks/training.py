@@ -26,11 +26,13 @@ import torch
 import torchvision
 from torch import nn
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.network.counting import count_macs
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import build_network
-from proxyless_hw.search.data import DataConfig, load_data
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.counting import count_macs
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training
 from proxyless_hw.train.observer import TerminalObserver
@@ -130,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    found = Architecture.load(options.arch) if options.arch else uniform_network()
+    found = load_architecture(options.arch) if options.arch else uniform_network()
     arch = found.with_shape(num_classes=10)
     macs = count_macs(arch, RESOLUTION)
     networks: dict[str, nn.Module] = {"ours": build_network(arch, seed=0)}

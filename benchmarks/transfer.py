@@ -23,7 +23,7 @@ from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.regression import CostModel
 from proxyless_hw.predictors.scores import score, spearman
 from proxyless_hw.predictors.transfer import transfer
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 DATA = Path(__file__).parent / "data"

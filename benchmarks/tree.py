@@ -26,7 +26,7 @@ import resource, time, torch
 torch.set_num_threads(2)
 begun = time.perf_counter()
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 space = SearchSpace.load("cifar-tree")
 loaded = time.perf_counter()
 supernet = SuperNet(space, 10, seed=0)

@@ -34,14 +34,14 @@ from typing import Any
 
 import numpy as np
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.sampling import uniform_choices
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.measurement import Measuring
 from proxyless_hw.profilers.networks import measure_networks
-from proxyless_hw.profilers.timing import TimingConfig
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.protocol.measurement import Measuring
+from proxyless_hw.profilers.protocol.timing import TimingConfig
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 SPACE = "cifar-mbconv"

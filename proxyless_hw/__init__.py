@@ -12,23 +12,24 @@ from proxyless_hw import threads as _threads  # settles how threads wait: before
 from proxyless_hw._version import __version__
 
 if TYPE_CHECKING:
-    from proxyless_hw.architecture import Architecture
-    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.space.architecture import Architecture
+    from proxyless_hw.space.search_space import SearchSpace
     from proxyless_hw.tables.table import LatencyTable
 
 _HOME = {
-    "Architecture": "proxyless_hw.architecture",
+    "Architecture": "proxyless_hw.space.architecture",
     "ExpectedLatency": "proxyless_hw.predictors.expected",
     "LatencyTable": "proxyless_hw.tables.table",
-    "OpSpec": "proxyless_hw.specs",
+    "OpSpec": "proxyless_hw.space.specs",
     "ProxylessHwError": "proxyless_hw.errors",
     "SearchConfig": "proxyless_hw.search.config",
-    "SearchSpace": "proxyless_hw.space",
+    "SearchSpace": "proxyless_hw.space.search_space",
     "SuperNet": "proxyless_hw.search.supernet",
     "build_network": "proxyless_hw.network.network",
     "fit_predictor": "proxyless_hw.predictors.fit",
     "load": "proxyless_hw.train.load",
-    "load_published_weights": "proxyless_hw.network.published",
+    "load_architecture": "proxyless_hw.formats.load",
+    "load_published_weights": "proxyless_hw.formats.published",
     "run_search": "proxyless_hw.search.driver",
     "verify": "proxyless_hw.predictors.verify",
 }

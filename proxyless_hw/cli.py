@@ -12,7 +12,7 @@ import click
 from proxyless_hw._version import __version__
 from proxyless_hw.commands._lazy_group import LazyGroup
 from proxyless_hw.errors import ProxylessHwError
-from proxyless_hw.notices import notices_as_lines
+from proxyless_hw.terminal.notices import notices_as_lines
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module in proxyless_hw.commands, one line of help)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from proxyless_hw.specs import OpSpec
+    from proxyless_hw.space.specs import OpSpec
 
 
 class ProxylessHwError(Exception):

@@ -19,10 +19,11 @@ import torch
 from documented import ROOT, typed
 from PIL import Image
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.published import published_names
 from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import published_names
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 PUBLISHED_TABLE = """\
@@ -154,7 +155,7 @@ def _executable(path: Path, text: str) -> None:
 
 def _checkpoint(path: Path) -> None:
     """Random weights under the published names."""
-    network = build_network(Architecture.load("proxyless-mobile"), seed=0)
+    network = build_network(load_architecture("proxyless-mobile"), seed=0)
     names = published_names(network)
     torch.save({names[key]: value for key, value in network.state_dict().items()}, path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -80,24 +79,3 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(ph, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ph.nothing
-
-
-def test_a_package_imports_only_from_those_before_it() -> None:
-    """The order of docs/architecture.md, on module-level imports."""
-    import ast
-    from pathlib import Path
-
-    order = (
-        *("space", "architecture", "network", "export", "tables", "profilers"),
-        *("predictors", "search", "train", "report"),
-    )
-    root = Path(importlib.import_module("proxyless_hw").__file__ or "").parent
-    for path in root.rglob("*.py"):
-        own = path.relative_to(root).parts[0].removesuffix(".py")
-        if own not in order:
-            continue
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("proxyless_hw."):
-                other = (node.module or "").split(".")[1]
-                if other in order:
-                    assert order.index(other) <= order.index(own), f"{path}: imports {other}"

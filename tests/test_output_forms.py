@@ -19,16 +19,17 @@ import numpy as np
 import pytest
 import torch
 
-from proxyless_hw import demo
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import cli, main
+from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.published import published_names
 from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import published_names
+from proxyless_hw.pipeline import demo
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.verdict import verification_of
-from proxyless_hw.profilers.measurement import Measurement, TableSpeed
-from proxyless_hw.search.driver import SearchResult
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.protocol.measurement import Measurement, TableSpeed
+from proxyless_hw.search.result import SearchResult
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 SPACE = """
@@ -151,7 +152,7 @@ def write_inputs() -> None:
         latency = 2 * pixel1.latency_ms(arch) * (1.02 + 0.01 * generator.standard_normal())
         networks.append({"network": f"network-{index}.json", "measured_ms": latency})
     Path("measured.json").write_text(json.dumps(networks))
-    network = build_network(Architecture.load("proxyless-mobile"), seed=0)
+    network = build_network(load_architecture("proxyless-mobile"), seed=0)
     names = published_names(network)
     torch.save({names[key]: value for key, value in network.state_dict().items()}, "mobile.pth")
 
@@ -205,7 +206,7 @@ def test_the_demo_ends_well_whatever_it_finds(
         name="demo.onnx", median=12.4, ci_low=12.2, ci_high=12.6, p90=13.0, min=12.0, unit="ms",
         rounds=10, samples=90, converged=True, table_speed=speed,
     )  # fmt: skip
-    arch = Architecture.load("mobilenet-v2")
+    arch = load_architecture("mobilenet-v2")
     found = SearchResult(Path("run"), arch, {"target_ms": target, "predicted_ms": 6.2}, None)
     onnx = verification_of(target, 6.2, measured)
     result = demo.DemoResult(Path("run"), found, onnx, replace(measured, table_speed=None), 1.0)

@@ -12,9 +12,9 @@ import torch
 
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.export.runtimes import onnx_outputs
-from proxyless_hw.profilers import torch_cpu
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.onnxruntime import make_session
+from proxyless_hw.profilers.runtimes import torch_cpu
+from proxyless_hw.profilers.runtimes.onnxruntime_session import make_session
 from proxyless_hw.threads import ORT_SPINNING, USER_SETTINGS, WAITING, settle
 
 

@@ -14,7 +14,7 @@ from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings
-    from proxyless_hw.profilers.timing import Progress
+    from proxyless_hw.profilers.protocol.timing import Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -97,7 +97,7 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[Progress], None]
     if quiet:
         yield None
         return
-    from proxyless_hw.progress import is_live, phase, stderr_console
+    from proxyless_hw.terminal.progress import is_live, phase, stderr_console
 
     console = stderr_console()
     if not is_live(console):

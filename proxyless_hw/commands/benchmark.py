@@ -12,12 +12,12 @@ from click.core import ParameterSource
 
 from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
 from proxyless_hw.commands._options import echo_json, log, output_options
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
-    from proxyless_hw.profilers.file_shapes import FileSetting
-    from proxyless_hw.profilers.measurement import Measurement, Measuring
+    from proxyless_hw.profilers.models.file_shapes import FileSetting
+    from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
     from proxyless_hw.tables.table import LatencyTable
 
 SECONDS_A_TARGET = 10.0
@@ -70,10 +70,10 @@ def command(ctx: click.Context, /, **values: Any) -> None:
       proxyless-hw benchmark runs/demo/model.onnx --table tables/cpu.csv
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
     """  # fmt: skip
-    from proxyless_hw.profilers.measurement import Measuring
     from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
-    from proxyless_hw.profilers.node_times import check_per_op
-    from proxyless_hw.profilers.timing import TimingConfig
+    from proxyless_hw.profilers.protocol.measurement import Measuring
+    from proxyless_hw.profilers.protocol.timing import TimingConfig
+    from proxyless_hw.profilers.runtimes.node_times import check_per_op
 
     quiet = values["quiet"]
     given = ctx.get_parameter_source("batch_size") != ParameterSource.DEFAULT
@@ -136,11 +136,11 @@ def _beside(table: LatencyTable, how: Measuring, quiet: bool) -> Measuring:
 
 def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]:
     """The targets; files with what was said about their shape, batch included where it was said."""
-    from proxyless_hw.architecture import Architecture
     from proxyless_hw.errors import ProfilingError
+    from proxyless_hw.formats.load import load_architecture
     from proxyless_hw.profilers.base import Workload
-    from proxyless_hw.profilers.file_shapes import model_suffix, shapes_by_file
     from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
+    from proxyless_hw.profilers.models.file_shapes import model_suffix, shapes_by_file
 
     wanted = FileShape(
         batch=batch_size,
@@ -165,7 +165,7 @@ def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]
             path = Path(target)
             workloads.append(Workload(name=target, file=path, shape=shapes[path]))
         else:
-            arch = Architecture.load(target).with_shape(
+            arch = load_architecture(target).with_shape(
                 resolution=values["resolution"], num_classes=values["num_classes"]
             )
             workloads.append(Workload(name=target, arch=arch, batch_norm=arch.batch_norm))
@@ -174,7 +174,7 @@ def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]
 
 def _file_settings(workloads: list[Workload], num_classes: int | None) -> dict[str, FileSetting]:
     """What each file runs with, by the workload's name."""
-    from proxyless_hw.profilers.file_shapes import check_classes, file_setting
+    from proxyless_hw.profilers.models.file_shapes import check_classes, file_setting
 
     settings = {}
     for workload in workloads:
@@ -193,9 +193,9 @@ def _as_run(
     a copy with the sizes written in, where that can be done (ONNX).
     """
     from proxyless_hw.errors import ProfilingError
-    from proxyless_hw.files import scratch_folder
-    from proxyless_hw.profilers.file_shapes import check_runs_as_it_is, model_suffix
-    from proxyless_hw.profilers.fixed_sizes import with_fixed_sizes
+    from proxyless_hw.profilers.models.file_shapes import check_runs_as_it_is, model_suffix
+    from proxyless_hw.profilers.models.fixed_sizes import with_fixed_sizes
+    from proxyless_hw.storage.files import scratch_folder
 
     if device in ("cpu", "gpu"):
         return workloads
@@ -249,9 +249,9 @@ def _result(
     if device != "cpu":
         return result
     from proxyless_hw.errors import ProfilingError
-    from proxyless_hw.files import scratch_folder
     from proxyless_hw.profilers.inspection import peak_memory_mb, write_model
-    from proxyless_hw.profilers.node_times import node_times
+    from proxyless_hw.profilers.runtimes.node_times import node_times
+    from proxyless_hw.storage.files import scratch_folder
 
     with scratch_folder(ProfilingError) as folder:
         file = workload.file or write_model(workload, settings, folder)

@@ -11,7 +11,7 @@ from proxyless_hw.commands._device_options import progress_bar
 from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
-    from proxyless_hw.demo import DemoResult
+    from proxyless_hw.pipeline.demo import DemoResult
 
 
 @click.command()
@@ -31,8 +31,8 @@ def command(**values: Any) -> None:
     Example:
       proxyless-hw demo
     """  # fmt: skip
-    from proxyless_hw.demo import run_demo
-    from proxyless_hw.stages import Talk
+    from proxyless_hw.pipeline.demo import run_demo
+    from proxyless_hw.pipeline.stages import Talk
 
     quiet = values["quiet"]
     talk = Talk(

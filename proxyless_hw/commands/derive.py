@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 
 @click.command()

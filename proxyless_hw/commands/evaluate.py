@@ -9,7 +9,7 @@ import click
 
 from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
 from proxyless_hw.errors import DataError, TrainingError
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 
 @click.command()
@@ -29,8 +29,9 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
     Example:
       proxyless-hw evaluate runs/trained
     """
-    from proxyless_hw.search.data import DataConfig, load_data
-    from proxyless_hw.search.torch_device import choose_device
+    from proxyless_hw.data.base import DataConfig
+    from proxyless_hw.data.load import load_data
+    from proxyless_hw.runs.torch_device import choose_device
     from proxyless_hw.train.driver import test_score
     from proxyless_hw.train.load import load, load_data_config
 

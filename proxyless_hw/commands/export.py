@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
-    from proxyless_hw.deploy import Source
     from proxyless_hw.export.export import ExportConfig, ExportData
+    from proxyless_hw.pipeline.source import Source
 
 
 def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -79,8 +79,8 @@ def command(**values: Any) -> None:
       proxyless-hw export runs/demo --format tflite --precision int8 --output net.tflite
       proxyless-hw export proxyless-mobile --format onnx --output mobile.onnx
     """  # fmt: skip
-    from proxyless_hw.deploy import load_source
     from proxyless_hw.export.export import ExportConfig
+    from proxyless_hw.pipeline.source import load_source
 
     file_format = _format(values)
     source = load_source(
@@ -131,11 +131,11 @@ def _format(values: dict[str, Any]) -> str:
 def _images(source: Source, values: dict[str, Any], quiet: bool) -> ExportData:
     from dataclasses import replace
 
-    from proxyless_hw.deploy import default_data, load_images
+    from proxyless_hw.pipeline.deploy import default_data, load_images
 
     max_broken = values["max_broken"]
     if values["data"] is not None:
-        from proxyless_hw.search.data import DataConfig
+        from proxyless_hw.data.base import DataConfig
 
         data_config = DataConfig(
             name=values["data"], root=values["data_root"], max_broken=max_broken
@@ -155,8 +155,8 @@ def _images(source: Source, values: dict[str, Any], quiet: bool) -> ExportData:
 def _export_one(
     source: Source, config: ExportConfig, data: ExportData, values: dict[str, Any], file_format: Any
 ) -> None:
-    from proxyless_hw.deploy import EXPORT_FOLDER
     from proxyless_hw.export.export import Target, export_network
+    from proxyless_hw.pipeline.deploy import EXPORT_FOLDER
 
     output = values["output"]
     if output is None:
@@ -175,7 +175,7 @@ def _export_one(
 def _export_all(
     source: Source, config: ExportConfig, data: ExportData, values: dict[str, Any]
 ) -> None:
-    from proxyless_hw.deploy import EXPORT_FOLDER, export_all, int8_ratio
+    from proxyless_hw.pipeline.deploy import EXPORT_FOLDER, export_all, int8_ratio
 
     quiet = values["quiet"]
     folder = values["output"]

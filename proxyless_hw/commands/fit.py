@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxyless_hw.commands._options import echo_json, output_options
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.fit import Kind

@@ -35,15 +35,15 @@ def command(file: Path, arch: str | None, output: Path | None, as_json: bool, qu
       proxyless-hw import-weights proxyless_mobile.pth --output runs/mobile
       proxyless-hw evaluate runs/mobile --data folder --data-root imagenet
     """
-    from proxyless_hw.architecture import Architecture
-    from proxyless_hw.network.counting import count_parameters
+    from proxyless_hw.formats.load import load_architecture
+    from proxyless_hw.formats.published import fill_from_published, read_published
     from proxyless_hw.network.network import build_network
-    from proxyless_hw.network.published import fill_from_published, read_published
+    from proxyless_hw.space.counting import count_parameters
     from proxyless_hw.train.load import save_imported
 
     tensors = read_published(file)
     name = arch or _matching_network(tensors, file)
-    network = build_network(Architecture.load(name))
+    network = build_network(load_architecture(name))
     fill_from_published(network, tensors, str(file))
     parameters = count_parameters(network.arch)
     if output is not None:
@@ -63,9 +63,9 @@ def _matching_network(tensors: dict[str, Tensor], file: Path) -> str:
     """
     import torch
 
+    from proxyless_hw.formats.published import published_names
+    from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
     from proxyless_hw.network.network import Network
-    from proxyless_hw.network.published import published_names
-    from proxyless_hw.zoo import zoo_architecture, zoo_names
 
     given = {
         (name, tuple(tensor.shape))

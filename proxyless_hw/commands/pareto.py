@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxyless_hw.commands._options import echo_json, output_options
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 
 @click.command()

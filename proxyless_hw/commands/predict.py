@@ -11,9 +11,9 @@ import click
 from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
-    from proxyless_hw.architecture import Architecture
     from proxyless_hw.predictors.fit import Kind, Predictor
     from proxyless_hw.predictors.forecast import Forecast
+    from proxyless_hw.space.architecture import Architecture
 
 
 @click.command()
@@ -62,9 +62,10 @@ def command(
       proxyless-hw predict model.onnx --table tables/cpu.csv --kind lookup
       proxyless-hw predict --compare proxyless-mobile proxyless-cpu --table pixel1 --table cpu.csv
     """
+    from proxyless_hw.formats.load import load_architecture
     from proxyless_hw.predictors.fit import fit_predictor
     from proxyless_hw.predictors.forecast import forecast
-    from proxyless_hw.predictors.sources import load_network, own_shape_note
+    from proxyless_hw.predictors.sources import own_shape_note
     from proxyless_hw.tables.table import LatencyTable
 
     if not compare and (len(networks) > 1 or len(tables) > 1):
@@ -73,7 +74,7 @@ def command(
         fit_predictor(LatencyTable.load(name), kind, calibrate=not no_calibration)
         for name in tables
     ]
-    archs = [load_network(name, resolution) for name in networks]
+    archs = [load_architecture(name, resolution) for name in networks]
     for name, arch in zip(networks, archs, strict=True):
         for predictor in predictors:
             note = own_shape_note(name, arch, predictor.table, resolution, num_classes)

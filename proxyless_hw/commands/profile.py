@@ -80,12 +80,12 @@ def command(**values: Any) -> None:
       proxyless-hw profile --device cpu --budget 60 --output tables/cpu.csv
       proxyless-hw profile --device cpu --runtime litert --resolution 192 --resolution 224
     """  # fmt: skip
-    from proxyless_hw.profilers.environment import seconds_since_process_start
+    from proxyless_hw.profilers.host.environment import seconds_since_process_start
 
     started = time.perf_counter() - seconds_since_process_start()
     quiet, as_json = values["quiet"], values["as_json"]
     from proxyless_hw.profilers.profile import ProfileConfig, profile
-    from proxyless_hw.profilers.timing import TimingConfig
+    from proxyless_hw.profilers.protocol.timing import TimingConfig
 
     bundle = values.pop("bundle")
     settings = settings_from(values)
@@ -136,7 +136,7 @@ def command(**values: Any) -> None:
 
 def _write_bundle(config: Any, directory: Path, as_json: bool, quiet: bool) -> None:
     from proxyless_hw.errors import ProfilingError
-    from proxyless_hw.profilers.bundle import write_bundle
+    from proxyless_hw.profilers.android.bundle import write_bundle
 
     if config.device != "mobile":
         raise ProfilingError(f"--bundle is for --device mobile: received --device {config.device}.")

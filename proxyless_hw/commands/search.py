@@ -14,7 +14,7 @@ from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.units import figure_key
 
 if TYPE_CHECKING:
-    from proxyless_hw.search.driver import SearchResult
+    from proxyless_hw.search.result import SearchResult
 
 # Options that are not settings of the search itself.
 _COMMAND_ONLY = frozenset(

@@ -48,7 +48,7 @@ def command(**values: Any) -> None:
       proxyless-hw table calibrate tables/phone.csv --from measured.csv
     """
     from proxyless_hw.errors import TableError
-    from proxyless_hw.locks import exclusive_lock, lock_beside
+    from proxyless_hw.storage.locks import exclusive_lock, lock_beside
     from proxyless_hw.tables.table import LatencyTable
 
     path: Path = values["table"]
@@ -109,7 +109,7 @@ def _mape(networks: list[CalibrationNetwork]) -> float:
 
 def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
     from proxyless_hw.predictors.measured import measure_calibration_networks, measuring_for
-    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.space.search_space import SearchSpace
 
     settings = settings_from(values)
     with progress_bar("calibrating", values["quiet"]) as progress:

@@ -37,7 +37,7 @@ def command(
     Example:
       proxyless-hw table check tables/cpu.csv --space imagenet --resolution 224
     """
-    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.space.search_space import SearchSpace
     from proxyless_hw.tables.check import missing_ops, pricing_shape
     from proxyless_hw.tables.table import LatencyTable, missing_message
 

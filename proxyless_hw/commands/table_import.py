@@ -56,7 +56,7 @@ def command(
       proxyless-hw table import bundle/ --output tables/phone.csv
     """
     from proxyless_hw.errors import TableError
-    from proxyless_hw.locks import exclusive_lock, lock_beside
+    from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 
     with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
         if output.exists() and not overwrite:
@@ -90,7 +90,7 @@ def _read(
     constants = {key: value for key, value in stated.items() if key in COLUMNS}
     header = {key: value for key, value in stated.items() if key not in COLUMNS}
     if source.is_dir():
-        from proxyless_hw.profilers.bundle import read_bundle
+        from proxyless_hw.profilers.android.bundle_logs import read_bundle
 
         if mapped or constants or unit:
             raise TableError("a bundle's logs need no --map, --unit or column to --set.")

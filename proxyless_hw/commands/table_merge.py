@@ -26,7 +26,7 @@ def command(
       proxyless-hw table merge tables/cpu-192.csv tables/cpu-224.csv --output tables/cpu.csv
     """
     from proxyless_hw.errors import TableError
-    from proxyless_hw.locks import exclusive_lock, lock_beside
+    from proxyless_hw.storage.locks import exclusive_lock, lock_beside
     from proxyless_hw.tables.merge import merge
     from proxyless_hw.tables.table import LatencyTable
 

@@ -30,8 +30,8 @@ def command(source: str, count: int, output: Path | None, as_json: bool, quiet: 
       proxyless-hw profile --runtime litert --only probes.txt --output probes.csv
     """
     from proxyless_hw.errors import PredictorError
-    from proxyless_hw.files import write_text_atomically
     from proxyless_hw.predictors.probes import choose_probes
+    from proxyless_hw.storage.files import write_text_atomically
     from proxyless_hw.tables.table import LatencyTable
 
     chosen = choose_probes(LatencyTable.load(source), count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
-from proxyless_hw.progress import phase
+from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.transfer import Transferred
@@ -42,8 +42,8 @@ def command(
       proxyless-hw table transfer --from pixel1 --probes probes.csv --output tables/new.csv
     """
     from proxyless_hw.errors import TableError
-    from proxyless_hw.locks import exclusive_lock, lock_beside
     from proxyless_hw.predictors.transfer import transfer
+    from proxyless_hw.storage.locks import exclusive_lock, lock_beside
     from proxyless_hw.tables.table import LatencyTable
 
     with exclusive_lock(lock_beside(output), TableError, f"table {output}"):

@@ -78,7 +78,7 @@ def command(**values: Any) -> None:
     from proxyless_hw.predictors.measured import NO_ANCHORS, measure_for, measuring_for
     from proxyless_hw.predictors.validation import draw_networks, score
     from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
-    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.space.search_space import SearchSpace
     from proxyless_hw.tables.table import LatencyTable
 
     quiet = values["quiet"]

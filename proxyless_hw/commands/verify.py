@@ -43,7 +43,7 @@ def command(**values: Any) -> None:
     """  # fmt: skip
     from proxyless_hw.predictors.measured import NO_ANCHORS
     from proxyless_hw.predictors.verify import verify
-    from proxyless_hw.profilers.environment import seconds_since_process_start
+    from proxyless_hw.profilers.host.environment import seconds_since_process_start
 
     quiet = values["quiet"]
     log(f"measuring {values['target']}, up to {values['budget']:g} s", quiet)

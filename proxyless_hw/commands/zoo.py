@@ -12,8 +12,8 @@ from proxyless_hw.commands._options import echo_json, output_options
 from proxyless_hw.units import format_count
 
 if TYPE_CHECKING:
-    from proxyless_hw.architecture import Architecture
-    from proxyless_hw.zoo import Published
+    from proxyless_hw.formats.zoo import Published
+    from proxyless_hw.space.architecture import Architecture
 
 _BAR = 24
 
@@ -40,8 +40,8 @@ def list_networks(as_json: bool, quiet: bool) -> None:
     """
     from rich.table import Table
 
-    from proxyless_hw.network.counting import count_macs, count_parameters
-    from proxyless_hw.zoo import zoo_architecture, zoo_names, zoo_published
+    from proxyless_hw.formats.zoo import zoo_architecture, zoo_names, zoo_published
+    from proxyless_hw.space.counting import count_macs, count_parameters
 
     rows: list[dict[str, Any]] = []
     for name in zoo_names():
@@ -111,9 +111,9 @@ def show(name: str, resolution: int | None, form: str, as_json: bool, quiet: boo
       proxyless-hw zoo show proxyless-mobile
       proxyless-hw zoo show runs/search --format net-config > net.config
     """
-    from proxyless_hw.architecture import Architecture
+    from proxyless_hw.formats.load import load_architecture
 
-    arch = Architecture.load(name)
+    arch = load_architecture(name)
     if resolution is not None:
         arch = arch.with_shape(resolution=resolution)
     if form != "table":
@@ -134,16 +134,16 @@ def _written(arch: Architecture, form: str) -> str:
     if form == "json":
         return arch.to_json()
     if form == "timm":
-        from proxyless_hw.timm_strings import to_timm_text
+        from proxyless_hw.formats.timm_strings import to_timm_text
 
         return to_timm_text(arch)
-    from proxyless_hw.net_config import to_net_config
+    from proxyless_hw.formats.net_config import to_net_config
 
     return json.dumps(to_net_config(arch), indent=4) + "\n"
 
 
 def _document(arch: Architecture) -> dict[str, Any]:
-    from proxyless_hw.network.counting import count_macs, count_parameters
+    from proxyless_hw.space.counting import count_macs, count_parameters
 
     return {
         "parameters": count_parameters(arch),
@@ -156,9 +156,9 @@ def _document(arch: Architecture) -> dict[str, Any]:
 
 def _rows(arch: Architecture) -> list[dict[str, Any]]:
     """One row per layer; of a tree, per tree block."""
-    from proxyless_hw.architecture import describe
-    from proxyless_hw.network.counting import op_macs, op_parameters
-    from proxyless_hw.wiring import TreeBlock, layer_numbers
+    from proxyless_hw.space.counting import op_macs, op_parameters
+    from proxyless_hw.space.specs import describe
+    from proxyless_hw.space.wiring import TreeBlock, layer_numbers
 
     layers = list(arch.layer_ops())
     shapes = arch.input_shapes()
@@ -234,7 +234,7 @@ def _print_network(arch: Architecture, name: str) -> None:
 
 
 def _published(name: str) -> Published | None:
-    from proxyless_hw.zoo import zoo_names, zoo_published
+    from proxyless_hw.formats.zoo import zoo_names, zoo_published
 
     return zoo_published(name) if name in zoo_names() else None
 

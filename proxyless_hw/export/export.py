@@ -28,8 +28,8 @@ from proxyless_hw.export.verify import (
     torch_outputs,
     verify_bytes,
 )
-from proxyless_hw.files import atomic_path
 from proxyless_hw.network.network import Network
+from proxyless_hw.storage.files import atomic_path
 
 WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
     ("onnx", "fp32"),

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.export import ExportConfig, ExportedFile
-from proxyless_hw.files import write_text_atomically
 from proxyless_hw.network.network import Network
+from proxyless_hw.storage.files import write_text_atomically
 
 MANIFEST_SCHEMA: Final = "proxyless-hw-manifest/1"
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 import onnx
 
 from proxyless_hw._version import __version__
-from proxyless_hw.documents import MAX_BYTES, parse_json
 from proxyless_hw.errors import ExportError
+from proxyless_hw.storage.documents import MAX_BYTES, parse_json
 
 METADATA_KEY: Final = "proxyless-hw"
 METADATA_SCHEMA: Final = "proxyless-hw-model/1"

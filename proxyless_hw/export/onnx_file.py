@@ -17,7 +17,7 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.prepare import deployment_copy
-from proxyless_hw.files import atomic_path
+from proxyless_hw.storage.files import atomic_path
 
 OPSET: Final = 20
 """The newest operator set that the exporter writes; ONNX Runtime 1.17 and later run it."""

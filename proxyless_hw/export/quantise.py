@@ -17,8 +17,8 @@ from onnx import helper, numpy_helper
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.onnx_file import INPUT_NAME
-from proxyless_hw.export.quiet import quiet_native_output
-from proxyless_hw.files import scratch_folder
+from proxyless_hw.storage.files import scratch_folder
+from proxyless_hw.terminal.quiet import quiet_native_output
 
 FilePrecision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
 FILE_PRECISIONS: Final[tuple[str, ...]] = get_args(FilePrecision)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
-from proxyless_hw.export.quiet import quiet_native_output
+from proxyless_hw.terminal.quiet import quiet_native_output
 from proxyless_hw.threads import ORT_SPINNING
 
 Images = NDArray[np.float32]

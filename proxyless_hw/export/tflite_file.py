@@ -13,8 +13,8 @@ from torch import nn
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.prepare import channels_last_pooling, deployment_copy
-from proxyless_hw.export.quiet import quiet_native_output
-from proxyless_hw.files import atomic_path, scratch_folder
+from proxyless_hw.storage.files import atomic_path, scratch_folder
+from proxyless_hw.terminal.quiet import quiet_native_output
 
 INSTALL_TFLITE = "Install it: pip install 'proxyless-hw[tflite]'"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.network.drop_path import linear_rates
 from proxyless_hw.network.ops import Residual, build_layer, init_weights
 from proxyless_hw.network.tree import run_wired
-from proxyless_hw.wiring import TreeBlock
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.wiring import TreeBlock
 
 
 class Network(nn.Module):

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.variants import build_variant
-from proxyless_hw.op_registry import load_custom_op
-from proxyless_hw.space import BatchNormSpec
-from proxyless_hw.specs import LayerSpec, op_variant, squeeze_width
+from proxyless_hw.space.op_registry import load_custom_op
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant, squeeze_width
 
 _ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu6": lambda: nn.ReLU6(inplace=True),

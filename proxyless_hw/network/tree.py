@@ -9,7 +9,7 @@ from torch import Tensor
 
 from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.variants import widened
-from proxyless_hw.wiring import Wiring, flow_through
+from proxyless_hw.space.wiring import Wiring, flow_through
 
 
 class TensorFlow:

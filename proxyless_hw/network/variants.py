@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from proxyless_hw.space import BatchNormSpec
-from proxyless_hw.specs import LayerSpec, OpVariant
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, OpVariant
 
 
 class ChannelShuffle(nn.Module):

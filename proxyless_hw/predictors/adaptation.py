@@ -20,7 +20,7 @@ from proxyless_hw.predictors.device_map import (
     log_work,
 )
 from proxyless_hw.predictors.regression import CostModel
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]

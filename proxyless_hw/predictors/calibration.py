@@ -15,15 +15,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.files import write_text_atomically
 from proxyless_hw.predictors.calibration_line import (
     IDENTITY,
     Calibration,
     CalibrationNetwork,
     fit_calibration,
 )
+from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.files import write_text_atomically
 from proxyless_hw.tables.table import LatencyTable
 
 __all__ = [

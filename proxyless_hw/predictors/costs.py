@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.network.counting import op_macs, op_parameters
 from proxyless_hw.predictors.calibration import IDENTITY, Calibration
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.counting import op_macs, op_parameters
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 
 FloatArray = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.network.counting import FLOAT32_BYTES, op_bytes, op_macs
 from proxyless_hw.predictors.features import family, op_parts, shape_features
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.counting import FLOAT32_BYTES, op_bytes, op_macs
+from proxyless_hw.space.specs import OpSpec
 
 FloatArray = NDArray[np.float64]
 

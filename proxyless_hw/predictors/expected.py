@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.costs import CostTable, counted_costs
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 
 
 class PricesSpaces(Protocol):

@@ -15,8 +15,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.network.counting import op_bytes, op_macs
-from proxyless_hw.specs import OpSpec, op_variant, squeeze_width
+from proxyless_hw.space.counting import op_bytes, op_macs
+from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
 
 FloatArray = NDArray[np.float64]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError, did_you_mean
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
 from proxyless_hw.predictors.costs import CostTable, count_blocks, space_costs
@@ -24,8 +23,9 @@ from proxyless_hw.predictors.lookup import (
     table_half_widths,
 )
 from proxyless_hw.predictors.provenance import transferred_ops
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.fit import ExplainedOp, Predictor, Source
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.units import format_value, in_unit
 
 

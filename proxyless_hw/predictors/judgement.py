@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.files import write_text_atomically
 from proxyless_hw.predictors.calibration import calibration_path, table_fingerprint
+from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.files import write_text_atomically
 from proxyless_hw.tables.table import LatencyTable
 
 GOOD_HALF_WIDTH: Final = 0.02

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.provenance import transferred_ops
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]

@@ -7,26 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
+from proxyless_hw.profilers.android.phone_flags import recorded_delegate
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.command_recorded import recorded_options, require_recorded
-from proxyless_hw.profilers.conditioning import cache_options, with_caches_of
-from proxyless_hw.profilers.measurement import Anchors, Measurement, Measuring
+from proxyless_hw.profilers.command.recorded import recorded_options, require_recorded
+from proxyless_hw.profilers.host.conditioning import cache_options, with_caches_of
 from proxyless_hw.profilers.networks import (
     measure_files,
     measure_in_fresh_process,
     measure_networks,
 )
 from proxyless_hw.profilers.options import given_options
-from proxyless_hw.profilers.phone_flags import recorded_delegate
+from proxyless_hw.profilers.protocol.measurement import Anchors, Measurement, Measuring
+from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.profilers.registry import get_profiler
-from proxyless_hw.profilers.timing import Progress, TimingConfig
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.check import pricing_shape
 from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
 

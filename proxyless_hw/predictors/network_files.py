@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.measured import network_of
-from proxyless_hw.predictors.sources import at_deployment_shape, load_network
+from proxyless_hw.predictors.sources import at_deployment_shape
+from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
 
 
@@ -35,7 +36,7 @@ def read_measured_networks(path: Path, table: LatencyTable) -> list[CalibrationN
     for where, name, value in rows:
         measured_ms = _positive(value, where)
         beside = path.parent / name
-        arch = load_network(str(beside if beside.exists() else name))
+        arch = load_architecture(str(beside if beside.exists() else name))
         networks.append(network_of(table, at_deployment_shape(arch, table), name, measured_ms))
     return networks
 

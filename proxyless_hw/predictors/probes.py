@@ -7,7 +7,7 @@ import numpy as np
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.device_map import OpKernel, Spread, log_values
 from proxyless_hw.predictors.transfer import MIN_PROBES
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 

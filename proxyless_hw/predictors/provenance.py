@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 TRANSFERRED: Final = "transferred"

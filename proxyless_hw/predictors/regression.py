@@ -26,7 +26,7 @@ from proxyless_hw.predictors.features import (
 from proxyless_hw.predictors.intervals import conformal_quantile
 from proxyless_hw.predictors.residuals import ResidualModel, residual_model
 from proxyless_hw.predictors.scores import Scores, score
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.predictors.costs import CostTable
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 
 IntArray = NDArray[np.int64]
 

@@ -1,30 +1,10 @@
-"""What a user can name as a network to be priced, and the shape it is priced at."""
+"""The shape that a network is priced at."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.tables.table import LatencyTable
-
-
-def load_network(source: str, resolution: int | None = None) -> Architecture:
-    """An architecture file, run folder, zoo name, ``net.config``, timm strings, or ONNX file.
-
-    Args:
-        source: its name or path.
-        resolution: height and width of an ONNX file that leaves them open.
-
-    Raises:
-        ArchitectureError: nothing of that name, or the file breaks a rule.
-        PredictorError: an ONNX file that is not made of known ops; the unknown ones are named.
-    """
-    if source.lower().endswith(".onnx"):
-        from proxyless_hw.predictors.onnx_import import architecture_from_onnx
-
-        return architecture_from_onnx(Path(source), resolution)
-    return Architecture.load(source)
 
 
 def at_deployment_shape(

@@ -15,7 +15,7 @@ from proxyless_hw.predictors.adaptation import LogCosts, estimate_log_costs
 from proxyless_hw.predictors.device_map import log_values
 from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
 from proxyless_hw.predictors.scores import spearman
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
 FloatArray = NDArray[np.float64]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.costs import count_blocks
@@ -21,9 +20,10 @@ from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.measured import at_table_speed, measure_for
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
 from proxyless_hw.predictors.scores import spearman
-from proxyless_hw.profilers.measurement import Measurement, Measuring
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import LayerSpec
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import LayerSpec
 from proxyless_hw.tables.check import pricing_shape
 from proxyless_hw.tables.table import LatencyTable
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.files import atomic_path
 from proxyless_hw.predictors.measured import at_table_speed
 from proxyless_hw.predictors.validation import Validation
+from proxyless_hw.storage.files import atomic_path
 
 FORMATS = (".png", ".svg", ".pdf")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from proxyless_hw.profilers.measurement import Measurement
+from proxyless_hw.profilers.protocol.measurement import Measurement
 from proxyless_hw.units import format_value, in_unit
 
 Verdict = Literal["agrees", "undecided", "missed"]

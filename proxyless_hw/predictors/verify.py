@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.export.metadata import read_metadata
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.measured import measure_for, measuring_for
 from proxyless_hw.predictors.verdict import Verification, verification_of
-from proxyless_hw.profilers.command_recorded import require_asked
-from proxyless_hw.profilers.file_shapes import read_model
-from proxyless_hw.profilers.input_axes import batch_axis
-from proxyless_hw.profilers.timing import Progress
+from proxyless_hw.profilers.command.recorded import require_asked
+from proxyless_hw.profilers.models.file_shapes import read_model
+from proxyless_hw.profilers.models.input_axes import batch_axis
+from proxyless_hw.profilers.protocol.timing import Progress
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.tables.table import LatencyTable
 
 VERIFY_BUDGET_S: Final = 60.0
@@ -69,7 +70,7 @@ def verify(
         measured = measure_for(loaded, how, files=[path])[0]
         predicted = predicted_ms(path, loaded)
     else:
-        arch = Architecture.load(file)
+        arch = load_architecture(file)
         measured = measure_for(loaded, how, archs=[arch], names=[str(file)])[0]
         predicted = fit_predictor(loaded).predict_ms(arch)
     return verification_of(target_ms, predicted, measured)

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.profilers.model_inputs import FileShape
-from proxyless_hw.space import BatchNormSpec
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.op_registry import custom_ops
-from proxyless_hw.profilers.adb_device import list_devices
-from proxyless_hw.profilers.energy import POWERCAP, RaplCounter
-from proxyless_hw.profilers.environment import affinity, cpu_model, governor, package_version
-from proxyless_hw.profilers.nvml import Nvml
+from proxyless_hw.profilers.android.adb_device import list_devices
+from proxyless_hw.profilers.host.energy import POWERCAP, RaplCounter
+from proxyless_hw.profilers.host.environment import affinity, cpu_model, governor, package_version
+from proxyless_hw.profilers.host.nvml import Nvml
 from proxyless_hw.profilers.registry import built_in_options, third_party_profilers
+from proxyless_hw.space.op_registry import custom_ops
 
 NOTABLE_ISA: Final = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),

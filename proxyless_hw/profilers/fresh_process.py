@@ -9,10 +9,10 @@ import json
 import sys
 from typing import Any
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ProxylessHwError
-from proxyless_hw.profilers.measurement import Measurement, Measuring
 from proxyless_hw.profilers.networks import measure_files, measure_networks
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
+from proxyless_hw.space.architecture import Architecture
 
 
 def answer(request: dict[str, Any]) -> list[Measurement]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.model_inputs import FileShape, ModelInput
+from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.options import given_options
 
 MEMORY_RUNS = 3
@@ -67,9 +67,13 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings, shape: FileShape | No
 
 def _peak_of(request: dict[str, Any]) -> float:
     """Runs in the fresh process: the rise of the peak resident size over the state before."""
-    from proxyless_hw.profilers.litert import import_interpreter, model_runner
-    from proxyless_hw.profilers.onnxruntime import bound_runner, import_onnxruntime, make_session
-    from proxyless_hw.profilers.random_inputs import random_arrays
+    from proxyless_hw.profilers.models.random_inputs import random_arrays
+    from proxyless_hw.profilers.runtimes.litert import import_interpreter, model_runner
+    from proxyless_hw.profilers.runtimes.onnxruntime_session import (
+        bound_runner,
+        import_onnxruntime,
+        make_session,
+    )
 
     path, threads = Path(request["path"]), int(request["threads"])
     inputs = [ModelInput(**{**item, "sizes": tuple(item["sizes"])}) for item in request["inputs"]]
@@ -102,12 +106,12 @@ def write_model(workload: Workload, settings: ProfilerSettings, folder: Path) ->
     """Writes a network as the file that its runtime runs; None for torch, which runs none."""
     path: Path | None = None
     if settings.runtime in (None, "onnxruntime"):
-        from proxyless_hw.profilers.onnxruntime import OnnxRuntimeProfiler
+        from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
 
         path = folder / "model.onnx"
         path.write_bytes(OnnxRuntimeProfiler(settings).model(workload))
     elif settings.runtime == "litert":
-        from proxyless_hw.profilers.tflite_cache import tflite_models
+        from proxyless_hw.profilers.models.tflite_cache import tflite_models
 
         path = folder / "model.tflite"
         path.write_bytes(tflite_models([workload], settings)[0])

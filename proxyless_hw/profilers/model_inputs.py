@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from proxyless_hw.errors import ProfilingError
 
 if TYPE_CHECKING:
-    from proxyless_hw.profilers.host import Runner
+    from proxyless_hw.profilers.host.session import Runner
 
 Shape = tuple[int, ...]
 Size = int | str

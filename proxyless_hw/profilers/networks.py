@@ -17,22 +17,27 @@ from typing import Any, Final
 
 import numpy as np
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
-from proxyless_hw.profilers.building import REFERENCE_OP
-from proxyless_hw.profilers.conditioning import cache_options
-from proxyless_hw.profilers.measurement import (
+from proxyless_hw.profilers.host.conditioning import cache_options
+from proxyless_hw.profilers.models.building import REFERENCE_OP
+from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.protocol.measurement import (
     ANCHOR_PREFIX,
     Anchors,
     Measurement,
     Measuring,
     TableSpeed,
 )
-from proxyless_hw.profilers.options import given_options
-from proxyless_hw.profilers.sessions import SESSIONS, MeasurementJob, fine_timing, measure_sessions
-from proxyless_hw.profilers.statistics import interval_of, middle_of
-from proxyless_hw.profilers.timing import Estimate, estimates
+from proxyless_hw.profilers.protocol.sessions import (
+    SESSIONS,
+    MeasurementJob,
+    fine_timing,
+    measure_sessions,
+)
+from proxyless_hw.profilers.protocol.statistics import interval_of, middle_of
+from proxyless_hw.profilers.protocol.timing import Estimate, estimates
+from proxyless_hw.space.architecture import Architecture
 
 NETWORKS_PER_SESSION: Final = 40
 """Networks held in memory at once."""

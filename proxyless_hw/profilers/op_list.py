@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.op_registry import is_known_op
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.op_registry import is_known_op
+from proxyless_hw.space.specs import OpSpec
 
 MAX_BYTES: Final = 16 * 2**20
 

@@ -27,7 +27,7 @@ from typing import (
 )
 
 from proxyless_hw.errors import ProfilingError, did_you_mean
-from proxyless_hw.setting_bounds import unusable
+from proxyless_hw.storage.setting_bounds import unusable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

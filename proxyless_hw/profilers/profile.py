@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import InterruptedRunError, ProfilingError, TableError
-from proxyless_hw.locks import exclusive_lock, lock_beside
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
-from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
-from proxyless_hw.profilers.conditioning import with_caches_for, with_caches_of
-from proxyless_hw.profilers.drift import Round
-from proxyless_hw.profilers.journal import Journal, journal_path
+from proxyless_hw.profilers.host.conditioning import with_caches_for, with_caches_of
+from proxyless_hw.profilers.models.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.op_list import read_op_list
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.profiled_table import in_process, profiled_table
-from proxyless_hw.profilers.sessions import (
+from proxyless_hw.profilers.protocol.drift import Round
+from proxyless_hw.profilers.protocol.journal import Journal, journal_path
+from proxyless_hw.profilers.protocol.sessions import (
     MOST_SESSIONS,
     SESSIONS,
     MeasurementJob,
     fine_timing,
     measure_sessions,
 )
-from proxyless_hw.profilers.timing import Progress, TimingConfig
-from proxyless_hw.space import BatchNormSpec, SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import BatchNormSpec, OpSpec
+from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.anchors import anchors_of, choose_anchors
 from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from proxyless_hw._version import __version__
-from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
-from proxyless_hw.profilers.drift import Round
-from proxyless_hw.profilers.environment import affinity, load, package_version
-from proxyless_hw.profilers.quality import quality_block, repeat_agreement
-from proxyless_hw.profilers.sessions import MeasurementJob
-from proxyless_hw.profilers.statistics import middle_of
-from proxyless_hw.profilers.timing import Estimate, TimingConfig, estimates
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.profilers.host.environment import affinity, load, package_version
+from proxyless_hw.profilers.models.building import IDENTITY, REFERENCE_OP
+from proxyless_hw.profilers.protocol.drift import Round
+from proxyless_hw.profilers.protocol.quality import quality_block, repeat_agreement
+from proxyless_hw.profilers.protocol.sessions import MeasurementJob
+from proxyless_hw.profilers.protocol.statistics import middle_of
+from proxyless_hw.profilers.protocol.timing import Estimate, TimingConfig, estimates
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of, choose_anchors, format_anchors
 from proxyless_hw.tables.table import Entry, LatencyTable
 

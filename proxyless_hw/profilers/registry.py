@@ -43,18 +43,22 @@ class _Home:
 BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
     # device kind: runtime: its class; the first runtime is the default
     "cpu": {
-        "onnxruntime": _Home("onnxruntime", "OnnxRuntimeProfiler", CpuOptions),
-        "litert": _Home("litert", "LiteRtProfiler", LiteRtOptions),
-        "torch": _Home("torch_cpu", "TorchCpuProfiler", CpuOptions),
+        "onnxruntime": _Home("runtimes.onnxruntime", "OnnxRuntimeProfiler", CpuOptions),
+        "litert": _Home("runtimes.litert", "LiteRtProfiler", LiteRtOptions),
+        "torch": _Home("runtimes.torch_cpu", "TorchCpuProfiler", CpuOptions),
     },
     "gpu": {
-        "onnxruntime": _Home("gpu_onnxruntime", "CudaOnnxRuntimeProfiler", CudaOptions),
-        "tensorrt": _Home("gpu_onnxruntime", "TensorRtProfiler", CudaOptions),
-        "torch": _Home("torch_cuda", "TorchCudaProfiler", TorchCudaOptions, ("latency", "memory")),
+        "onnxruntime": _Home("gpu.cuda_onnxruntime", "CudaOnnxRuntimeProfiler", CudaOptions),
+        "tensorrt": _Home("gpu.cuda_onnxruntime", "TensorRtProfiler", CudaOptions),
+        "torch": _Home(
+            "gpu.torch_cuda", "TorchCudaProfiler", TorchCudaOptions, ("latency", "memory")
+        ),
     },
-    "mobile": {"tflite": _Home("adb", "AdbProfiler", MobileOptions, ("latency", "memory"))},
+    "mobile": {"tflite": _Home("android.adb", "AdbProfiler", MobileOptions, ("latency", "memory"))},
     "command": {
-        "command": _Home("command", "CommandProfiler", CommandOptions, ("latency", "memory"))
+        "command": _Home(
+            "command.profiler", "CommandProfiler", CommandOptions, ("latency", "memory")
+        )
     },
 }
 
@@ -106,7 +110,7 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
             f"{settings.runtime or 'this runtime'} on '{kind}' does not tell its memory. These do: "
             "--device gpu --runtime torch, --device mobile and --device command."
         )
-    from proxyless_hw.profilers.energy import EnergyProfiler, find_counter
+    from proxyless_hw.profilers.host.energy import EnergyProfiler, find_counter
 
     inner = factory(replace(settings, metric="latency"))
     return EnergyProfiler(inner, settings, lambda: find_counter(kind, settings))

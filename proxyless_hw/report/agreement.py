@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxyless_hw.documents import parse_json, read_text
+from proxyless_hw.drawing.canvas import Canvas
+from proxyless_hw.drawing.charts import Series, scatter_chart
 from proxyless_hw.errors import PredictorError, ReportError
 from proxyless_hw.predictors.calibration import calibration_path, network_from
-from proxyless_hw.report.canvas import Canvas
-from proxyless_hw.report.charts import Series, scatter_chart
 from proxyless_hw.report.epochs import number_of
 from proxyless_hw.report.run_data import RunData
+from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.units import figure_key
 
 Points = list[tuple[float, float]]

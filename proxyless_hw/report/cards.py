@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxyless_hw.network.counting import count_macs, count_parameters
 from proxyless_hw.report.agreement import trained_accuracy
 from proxyless_hw.report.page import Card, amount, percent
 from proxyless_hw.report.run_data import RunData
+from proxyless_hw.space.counting import count_macs, count_parameters
 from proxyless_hw.units import figure_key, format_count, format_duration
 
 

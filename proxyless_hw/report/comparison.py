@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from proxyless_hw.drawing.canvas import Canvas
+from proxyless_hw.drawing.charts import Level, Series, line_chart
 from proxyless_hw.errors import MissingEntryError
-from proxyless_hw.network.counting import count_macs, count_parameters
-from proxyless_hw.report.canvas import Canvas
-from proxyless_hw.report.charts import Level, Series, line_chart
 from proxyless_hw.report.page import DASH, Figure, Table, amount, percent
 from proxyless_hw.report.preferences import preferences
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import architecture_of
+from proxyless_hw.space.counting import count_macs, count_parameters
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_count
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import ReportError
+from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.units import figure_key
 
 

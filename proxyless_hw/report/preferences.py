@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.specs import LayerSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import LayerSpec
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from proxyless_hw._version import __version__
+from proxyless_hw.drawing.palette import css_classes, css_variables
 from proxyless_hw.errors import ReportError
-from proxyless_hw.files import write_text_atomically
 from proxyless_hw.report.comparison import compare, convergence
-from proxyless_hw.report.palette import css_classes, css_variables
 from proxyless_hw.report.run_data import RunData, read_run
 from proxyless_hw.report.run_figures import run_figures
 from proxyless_hw.report.sections import run_page
+from proxyless_hw.storage.files import write_text_atomically
 
 REPORT_NAME: Final = "report.html"
 

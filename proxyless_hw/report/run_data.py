@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.documents import parse_json, read_text
 from proxyless_hw.errors import ReportError, SpaceError, TableError
 from proxyless_hw.report.epochs import Epoch, is_number, number_of, read_epochs
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import figure_key
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from proxyless_hw.architecture import Architecture, describe
-from proxyless_hw.errors import ArchitectureError, MissingEntryError, ReportError, TableError
-from proxyless_hw.report.agreement import agreement_figure
-from proxyless_hw.report.canvas import Canvas
-from proxyless_hw.report.charts import (
+from proxyless_hw.drawing.canvas import Canvas
+from proxyless_hw.drawing.charts import (
     Level,
     Series,
     bar_chart,
@@ -17,9 +14,13 @@ from proxyless_hw.report.charts import (
     interval_chart,
     line_chart,
 )
+from proxyless_hw.drawing.figures import architecture_canvas
+from proxyless_hw.errors import ArchitectureError, MissingEntryError, ReportError, TableError
+from proxyless_hw.report.agreement import agreement_figure
 from proxyless_hw.report.epochs import is_number
-from proxyless_hw.report.figures import architecture_canvas
 from proxyless_hw.report.run_data import RunData
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import describe
 from proxyless_hw.units import figure_key
 
 MAX_FRAMES: Final = 120

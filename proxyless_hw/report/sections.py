@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from proxyless_hw.drawing.canvas import Canvas
 from proxyless_hw.report.agreement import gap_sentence
-from proxyless_hw.report.canvas import Canvas
 from proxyless_hw.report.cards import cards
 from proxyless_hw.report.exports import export_rows, int8_ratio
 from proxyless_hw.report.page import DASH, Figure, Page, Section, Table, amount, percent

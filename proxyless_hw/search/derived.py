@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from proxyless_hw.architecture import Architecture, TrainingShape
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
 from proxyless_hw.network.ops import Residual
-from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.supernet import MixedOp, SuperNet
-from proxyless_hw.tensor_files import load_tensors, plain_tensors
+from proxyless_hw.space.architecture import Architecture
 
 RECALIBRATION_BATCHES = 16
 
@@ -90,28 +88,3 @@ def derived_network(
         network, data.train.batches(0, shuffle=True, augment=False, drop_last=True), device
     )
     return network
-
-
-def load_derived_network(run: str | Path) -> Network:
-    """The found network of a finished search with the supernet's weights, in eval mode.
-
-    It has the data's classes and the deployment resolution.
-
-    Raises:
-        SearchError: the run is not finished, or its weights do not fit its architecture.
-        ArchitectureError: its architecture file is malformed.
-    """
-    folder = Path(run)
-    arch = Architecture.load(folder)
-    training: TrainingShape | None = arch.training
-    classes = arch.num_classes if training is None else training.num_classes
-    network = Network(arch.with_shape(num_classes=classes))
-    path = folder / "network.pt"
-    document = load_tensors(path, SearchError, "weights file of a derived network")
-    try:
-        network.load_state_dict(plain_tensors(document["state_dict"]))
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as cause:
-        raise SearchError(
-            f"{path} does not fit {folder / 'architecture.json'}: {str(cause).splitlines()[0]}"
-        ) from cause
-    return network.eval()

@@ -5,62 +5,52 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.data.base import DataConfig, DataSplits
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
-from proxyless_hw.predictors.verdict import Verdict, verdict_from
+from proxyless_hw.predictors.verdict import verdict_from
+from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.folder import default_folder
+from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
 from proxyless_hw.runs.loop import RunPlace, full_batches
+from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig, with_output
-from proxyless_hw.search.data import DataConfig, DataSplits, load_data
 from proxyless_hw.search.derived import accuracy
-from proxyless_hw.search.distributed import World, launched_rank, launched_world_size
 from proxyless_hw.search.finish import (
-    Finalist,
     constraint_report,
     derive_finalists,
     pareto_points,
     rank,
     slot_margins,
 )
-from proxyless_hw.search.interrupt import stop_on_signals
 from proxyless_hw.search.loop import SearchLoop
 from proxyless_hw.search.objective import Constraint, Penalty, expectations_of
 from proxyless_hw.search.observer import SearchObserver
-from proxyless_hw.search.prepare import Problem, describe_constraints, prepare_problem
+from proxyless_hw.search.prepare import Problem, opening_line, prepare_problem
+from proxyless_hw.search.result import (
+    SearchResult,
+    config_document,
+    parse_architecture,
+    placeholder,
+    provenance_of,
+    read_result,
+)
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.schedule import alpha_lr, alpha_updates
 from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
 from proxyless_hw.search.steps import Context
-from proxyless_hw.search.torch_device import choose_device
-from proxyless_hw.tensor_files import save_tensors
+from proxyless_hw.storage.tensor_files import save_tensors
+from proxyless_hw.terminal.torchrun import launched_rank, launched_world_size
 from proxyless_hw.units import in_unit
 
 ObserverFactory = Callable[[Sequence[Constraint]], SearchObserver]
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        folder: the run folder.
-        architecture: the derived network at its deployment shape.
-        document: result.json: metric, unit, target, predicted, expected, measured (in
-            milliseconds also as target_ms, ...), accuracy, ...
-        verdict: whether the measurement agreed with the target; None when none was made.
-    """
-
-    folder: Path
-    architecture: Architecture
-    document: dict[str, Any]
-    verdict: Verdict | None
 
 
 def run_search(
@@ -87,7 +77,7 @@ def run_search(
     config = with_output(config, folder.path)
     if launched_rank() > 0:
         if _is_done(config, folder):  # the first process has nothing to do either
-            return SearchResult(folder.path, _placeholder(problem), {}, None)
+            return SearchResult(folder.path, placeholder(problem), {}, None)
         return _search(config, problem, folder, SearchObserver(), lambda: None)
     with held(folder) as check_held:
         folder.check_may_run(config.to_dict(), config.resume)
@@ -130,23 +120,6 @@ def _events(config: SearchConfig, observer: SearchObserver) -> Iterator[SearchOb
         events.close()
 
 
-def read_result(run: str | Path) -> SearchResult:
-    """Reads a finished run.
-
-    Raises:
-        SearchError: the run is not finished, or a file is malformed.
-    """
-    folder = SearchFolder(Path(run))
-    if not folder.result.exists():
-        raise SearchError(
-            f"{run} is no finished search. Finish it: proxyless-hw search --output {run} --resume"
-        )
-    document = folder.read_json(folder.result)
-    arch = Architecture.load(folder.architecture)
-    verify = document.get("verify")
-    return SearchResult(folder.path, arch, document, verdict_from(verify) if verify else None)
-
-
 def _folder(config: SearchConfig, problem: Problem) -> SearchFolder:
     if config.output is None:
         name = f"{problem.constraints[0].name}-{problem.target:.4g}{problem.unit}"
@@ -175,12 +148,12 @@ def _search(
             context = make_context(config, problem, data, device, world)
             state = _state(config, problem, data, context, folder)
         if world.is_main:
-            folder.write_json(folder.config, _config_document(config, problem, data))
+            folder.write_json(folder.config, config_document(config, problem, data))
             folder.keep_metrics(state.epoch)
         _train(state, context, data, folder, observer, problem, check_held)
         world.barrier()  # nobody leaves while another is in its last exchange
         if not world.is_main:
-            return SearchResult(folder.path, _placeholder(problem), {}, None)
+            return SearchResult(folder.path, placeholder(problem), {}, None)
         observer.note(
             "deriving the network: exact integer program, then ranking on held-out images"
         )
@@ -268,25 +241,6 @@ def _train(
         loop.run(state)
 
 
-def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
-    """What is searched, on what, for what, with both shapes; and for how many epochs."""
-    return (
-        f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
-        f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "
-        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
-        f"{epochs_line(config)}"
-    )
-
-
-def epochs_line(config: SearchConfig) -> str:
-    """The epochs in order: those asked for are the ones after warm-up."""
-    first = config.warmup_epochs or config.epochs
-    epochs = "epoch" if first == 1 else "epochs"
-    if config.warmup_epochs == 0:
-        return f"no warm-up, {config.epochs} {epochs} of search"
-    return f"{config.warmup_epochs} warm-up {epochs}, then {config.epochs} of search"
-
-
 def _finish(
     state: SearchState,
     context: Context,
@@ -349,7 +303,7 @@ def _finish(
         "seconds": round(state.seconds + time.perf_counter() - started, 2),
         "verify": verification,
     }
-    arch = replace(best.arch, provenance=_provenance(figures, problem, config))
+    arch = replace(best.arch, provenance=provenance_of(figures, problem, config))
     document = {"architecture": parse_architecture(arch), **document}
     network = {key: value.cpu() for key, value in best.network.state_dict().items()}
     save_tensors(folder.network, {"state_dict": network}, SearchError, check_held)
@@ -357,64 +311,3 @@ def _finish(
     folder.write_json(folder.result, document)
     verdict = verdict_from(verification) if verification else None
     return SearchResult(folder.path, arch, document, verdict)
-
-
-def parse_architecture(arch: Architecture) -> dict[str, Any]:
-    """The architecture's JSON form as a document, for embedding."""
-    import json
-
-    document: dict[str, Any] = json.loads(arch.to_json())
-    return document
-
-
-def _provenance(figures: dict[str, Any], problem: Problem, config: SearchConfig) -> dict[str, Any]:
-    return {
-        "table": problem.table.name,
-        "metric": problem.table.metric,
-        **figures,
-        "algorithm": config.algorithm,
-        "objective": config.objective,
-        "seed": config.seed,
-    }
-
-
-def _config_document(config: SearchConfig, problem: Problem, data: DataSplits) -> dict[str, Any]:
-    return {
-        "settings": config.to_dict(),
-        "table": config.table,
-        "table_header": dict(problem.table.metadata),
-        "space": problem.space.id,
-        "data": config.data,
-        "metric": problem.table.metric,
-        **in_unit({"target": problem.target}, problem.unit),
-        "resolution": problem.resolution,
-        "num_classes": problem.num_classes,
-        "training": {
-            "resolution": data.resolution,
-            "num_classes": data.num_classes,
-            "class_names": list(data.class_names),
-            "mean": [float(value) for value in data.mean],
-            "std": [float(value) for value in data.std],
-        },
-        "constraints": [
-            {
-                "name": constraint.name,
-                "unit": constraint.costs.unit,
-                "target": constraint.target,
-                "reachable": list(constraint.costs.range),
-            }
-            for constraint in problem.constraints
-        ],
-    }
-
-
-def _placeholder(problem: Problem) -> Architecture:
-    return Architecture.from_choices(
-        problem.space,
-        [0] * len(problem.space.slots),
-        resolution=problem.resolution,
-        num_classes=problem.num_classes,
-    )
-
-
-__all__ = ["Finalist", "SearchConfig", "SearchResult", "read_result", "run_search"]

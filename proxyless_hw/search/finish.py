@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from proxyless_hw.architecture import Architecture, TrainingShape
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.network.network import Network
 from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.derive import Derived, derive, most_probable, pareto
 from proxyless_hw.search.derived import accuracy, derived_network
 from proxyless_hw.search.gates import log_probabilities
 from proxyless_hw.search.objective import Constraint
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.supernet import SuperNet
+from proxyless_hw.space.architecture import Architecture, TrainingShape
 from proxyless_hw.units import in_unit
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, SearchError
 from proxyless_hw.predictors.measured import settings_of
-from proxyless_hw.profilers.command_recorded import require_asked
-from proxyless_hw.profilers.environment import host_device
+from proxyless_hw.profilers.command.recorded import require_asked
+from proxyless_hw.profilers.host.environment import host_device
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.tables.table import LatencyTable
 

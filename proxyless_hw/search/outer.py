@@ -15,20 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from proxyless_hw.errors import InfeasibleTargetError, SearchError
-from proxyless_hw.files import copy_atomically
-from proxyless_hw.locks import exclusive_lock
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import (
-    ObserverFactory,
-    SearchResult,
-    data_config,
-    read_result,
-    run_search,
-)
+from proxyless_hw.search.driver import ObserverFactory, data_config, run_search
 from proxyless_hw.search.prepare import asked_target, prepare_problem
+from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.files import copy_atomically
+from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import in_unit
 

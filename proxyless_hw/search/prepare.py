@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.costs import COUNTED, CostTable, counted_costs
 from proxyless_hw.predictors.expected import ExpectedLatency
@@ -16,7 +16,8 @@ from proxyless_hw.predictors.judgement import require_usable
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import default_target, derive, feasible_target
 from proxyless_hw.search.objective import Constraint
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import parse_count
 
@@ -186,3 +187,22 @@ def describe_constraints(constraints: Sequence[Constraint]) -> str:
             f"{constraint.name} {constraint.target:.4g} {unit} (reachable {low:.3g} to {high:.3g})"
         )
     return ", ".join(parts)
+
+
+def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
+    """What is searched, on what, for what, with both shapes; and for how many epochs."""
+    return (
+        f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
+        f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "
+        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
+        f"{epochs_line(config)}"
+    )
+
+
+def epochs_line(config: SearchConfig) -> str:
+    """The epochs in order: those asked for are the ones after warm-up."""
+    first = config.warmup_epochs or config.epochs
+    epochs = "epoch" if first == 1 else "epochs"
+    if config.warmup_epochs == 0:
+        return f"no warm-up, {config.epochs} {epochs} of search"
+    return f"{config.warmup_epochs} warm-up {epochs}, then {config.epochs} of search"

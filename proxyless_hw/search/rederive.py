@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.data.base import DataSplits
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
 from proxyless_hw.search.config import SearchConfig, config_from
-from proxyless_hw.search.data import DataSplits, load_data
 from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.derived import accuracy
 from proxyless_hw.search.driver import data_config
@@ -20,8 +20,9 @@ from proxyless_hw.search.prepare import Problem, prepare_problem
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space import MAX_CHANNELS
-from proxyless_hw.tensor_files import plain_tensors, save_tensors, whole
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.limits import MAX_CHANNELS
+from proxyless_hw.storage.tensor_files import plain_tensors, save_tensors, whole
 from proxyless_hw.units import in_unit
 
 

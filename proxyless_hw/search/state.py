@@ -18,8 +18,8 @@ from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.objective import Multipliers
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.tensor_files import (
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.tensor_files import (
     finite,
     load_optimizer,
     plain_tensors,

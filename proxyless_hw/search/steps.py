@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.loop import NotFiniteError
 from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.distributed import World
 from proxyless_hw.search.gates import (
     keep_pair_mass,
     path_probabilities,

@@ -21,7 +21,8 @@ from proxyless_hw.search.gates import (
     sample_choices,
     sample_others,
 )
-from proxyless_hw.space import Position, SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import Position
 
 GradientMode = Literal["full", "two-path"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from proxyless_hw.errors import BackendUnavailableError
-from proxyless_hw.progress import Say
 from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.terminal.progress import Say
 
 FOLDER = "tensorboard"
 

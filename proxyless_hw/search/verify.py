@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
 from proxyless_hw.predictors.fit import fit_predictor
@@ -26,17 +27,16 @@ from proxyless_hw.predictors.measured import (
 )
 from proxyless_hw.predictors.verdict import TOLERANCE, Verification, verification_of
 from proxyless_hw.predictors.verify import VERIFY_GOAL
-from proxyless_hw.profilers.measurement import Measurement
-from proxyless_hw.profilers.statistics import middle_of
+from proxyless_hw.profilers.protocol.measurement import Measurement
+from proxyless_hw.profilers.protocol.statistics import middle_of
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.data import DataSplits
 from proxyless_hw.search.derive import Derived
 from proxyless_hw.search.finish import Finalist, derive_finalists, log_p, rank
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.state import SearchState
 from proxyless_hw.search.steps import Context
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import in_unit
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from proxyless_hw.errors import TableError, did_you_mean
-from proxyless_hw.space import MAX_CHANNELS, MAX_RESOLUTION
-from proxyless_hw.specs import ACTIVATIONS, OpSpec, format_expand
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION
+from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SCHEMA = "proxyless-hw-table/1"

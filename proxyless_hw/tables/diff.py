@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.anchors import anchors_of
 from proxyless_hw.tables.table import OPTION_KEYS, SETTING_KEYS, Entry, LatencyTable
 

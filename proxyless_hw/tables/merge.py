@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
 MUST_AGREE: Final = (

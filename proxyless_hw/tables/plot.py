@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.files import atomic_path
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.storage.files import atomic_path
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 if TYPE_CHECKING:

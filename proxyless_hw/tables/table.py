@@ -10,10 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import MissingEntryError, TableError, did_you_mean
-from proxyless_hw.files import write_text_atomically
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.storage.files import write_text_atomically
 
 SETTING_KEYS = ("device", "runtime", "threads", "batch_size", "precision", "metric")
 """What must agree before two tables may be merged or compared."""

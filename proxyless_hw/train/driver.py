@@ -9,21 +9,23 @@ from typing import Any
 
 import torch
 
-from proxyless_hw.architecture import Architecture, TrainingShape
+from proxyless_hw.data.base import DataSplits
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.network.counting import count_macs, count_parameters
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import Network, build_network, set_drop_path
 from proxyless_hw.network.ops import Classifier
 from proxyless_hw.network.start import identity_start
+from proxyless_hw.runs.distributed import World
+from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
 from proxyless_hw.runs.loop import RunPlace
-from proxyless_hw.search.data import DataConfig, DataSplits, load_data
-from proxyless_hw.search.distributed import World
-from proxyless_hw.search.interrupt import stop_on_signals
-from proxyless_hw.search.torch_device import choose_device
+from proxyless_hw.runs.torch_device import choose_device
+from proxyless_hw.space.architecture import Architecture, TrainingShape
+from proxyless_hw.space.counting import count_macs, count_parameters
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
-from proxyless_hw.train.load import initialise_from, load
+from proxyless_hw.train.load import data_config, initialise_from, load
 from proxyless_hw.train.loop import TrainLoop
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.run_folder import KIND, TrainFolder
@@ -75,22 +77,6 @@ def run_training(
                 return _train(config, folder, device, world, observer, check_held)
 
 
-def data_config(config: TrainConfig) -> DataConfig:
-    """The data settings of a training."""
-    return DataConfig(
-        name=config.data,
-        root=config.data_root,
-        limit=config.limit,
-        resolution=config.train_resolution,
-        batch_size=config.batch_size,
-        holdout=config.holdout,
-        seed=config.seed,
-        workers=config.workers,
-        max_broken=config.max_broken,
-        augment=config.augment,
-    )
-
-
 def _folder(config: TrainConfig) -> TrainFolder:
     name = Path(config.arch).name.removesuffix(".json")
     return TrainFolder(Path(config.output or f"runs/train-{name}"))
@@ -107,7 +93,7 @@ def _train(
     with observer.phase("loading the data"):
         data = load_data(data_config(config))
     shape = TrainingShape(data.resolution, data.num_classes, data.name)
-    arch = replace(Architecture.load(config.arch), training=shape)
+    arch = replace(load_architecture(config.arch), training=shape)
     resumed = config.resume and folder.checkpoint.exists()
     network = _network(arch, config, data, None if resumed else config.weights)
     state = new_state(network, config, device)

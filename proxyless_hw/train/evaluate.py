@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.search.distributed import World
+from proxyless_hw.runs.distributed import World
 
 
 @dataclass(frozen=True, slots=True)

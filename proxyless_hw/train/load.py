@@ -9,17 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.documents import parse_json, read_text
+from proxyless_hw.data.base import DataConfig
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.files import write_text_atomically
+from proxyless_hw.formats.published import fill_from_published, published_tensors
+from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
-from proxyless_hw.network.published import fill_from_published, published_tensors
-from proxyless_hw.network.state_dicts import choose_state_dict
-from proxyless_hw.search.data import DataConfig
-from proxyless_hw.tensor_files import load_tensors
+from proxyless_hw.runs.derived_network import load_derived_network
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.files import write_text_atomically
+from proxyless_hw.storage.tensor_files import load_tensors
+from proxyless_hw.train.config import TrainConfig, config_from
 from proxyless_hw.train.run_folder import TrainFolder
-from proxyless_hw.train.state import load_tensors_into, save_weights
+from proxyless_hw.train.state import (
+    load_tensors_into,
+    save_weights,
+)
 
 CLASSIFIER = "head."
 
@@ -42,8 +47,6 @@ def load(folder: str | Path) -> Network:
     if not path.is_dir():
         raise TrainingError(f"no run folder {path}.")
     if (path / "network.pt").is_file():
-        from proxyless_hw.search.derived import load_derived_network
-
         return load_derived_network(path)
     weights = path / "best.pt"
     if not weights.is_file():
@@ -65,9 +68,6 @@ def load_data_config(folder: str | Path) -> DataConfig | None:
     Raises:
         TrainingError: the folder is not that of a training.
     """
-    from proxyless_hw.train.config import config_from
-    from proxyless_hw.train.driver import data_config
-
     run = TrainFolder(Path(folder))
     document = parse_json(
         read_text(run.config, TrainingError, "config.json"), TrainingError, str(run.config)
@@ -136,3 +136,19 @@ def save_imported(network: Network, folder: str | Path, facts: dict[str, Any]) -
     network.arch.save(run.architecture)
     text = json.dumps({"kind": "import", **facts}, indent=1) + "\n"
     write_text_atomically(run.config, text, TrainingError)
+
+
+def data_config(config: TrainConfig) -> DataConfig:
+    """The data settings of a training."""
+    return DataConfig(
+        name=config.data,
+        root=config.data_root,
+        limit=config.limit,
+        resolution=config.train_resolution,
+        batch_size=config.batch_size,
+        holdout=config.holdout,
+        seed=config.seed,
+        workers=config.workers,
+        max_broken=config.max_broken,
+        augment=config.augment,
+    )

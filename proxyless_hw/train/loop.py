@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from proxyless_hw.data.base import DataSplit, stream
 from proxyless_hw.runs.loop import NotFiniteError, RunLoop
 from proxyless_hw.runs.precision import autocast_of
-from proxyless_hw.search.data import DataSplit, stream
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.mixing import mixed_batch, smooth_targets

@@ -14,7 +14,7 @@ from proxyless_hw.errors import TrainingError
 from proxyless_hw.network.network import Network
 from proxyless_hw.runs import checkpoint
 from proxyless_hw.runs.precision import sgd
-from proxyless_hw.tensor_files import (
+from proxyless_hw.storage.tensor_files import (
     finite,
     load_optimizer,
     plain_tensors,

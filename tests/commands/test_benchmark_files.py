@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
-from proxyless_hw.profilers.file_shapes import file_setting
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.models.file_shapes import file_setting
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 
 CASES = Path(__file__).parent.parent / "cases"
 ONNX, TFLITE = CASES / "onnx", CASES / "tflite"

@@ -18,7 +18,7 @@ from proxyless_hw.predictors.judgement import (
     save_record,
 )
 from proxyless_hw.profilers import profile as profile_module
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 SPACE = """

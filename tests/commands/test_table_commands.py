@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxyless_hw.cli import main
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 HEADER = {

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors import verify as module
-from proxyless_hw.profilers import environment
-from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.host import environment
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 CASES = Path(__file__).parent.parent / "cases" / "onnx"
@@ -85,7 +86,7 @@ def test_the_verdict_decides_the_exit_code(
     assert document["measured_ms"] == 12.5
     assert document["table_speed_ms"] == 10.0
     assert document["machine_speed"] == 0.8
-    arch = Architecture.load(file)
+    arch = load_architecture(file)
     assert document["predicted_ms"] == pytest.approx(LatencyTable.load(table).latency_ms(arch))
 
 
@@ -131,7 +132,7 @@ def test_the_budget_and_the_device_are_those_that_were_typed(
 def test_a_file_is_priced_by_the_architecture_it_carries(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    arch = Architecture.load(files[0])
+    arch = load_architecture(files[0])
     table = LatencyTable.load(files[1])
     document: dict[str, Any] = {"architecture": json.loads(arch.to_json())}
     monkeypatch.setattr(module, "read_metadata", lambda _: document)

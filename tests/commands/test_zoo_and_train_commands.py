@@ -9,13 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
-from proxyless_hw.net_config import to_net_config
+from proxyless_hw.formats.net_config import to_net_config
+from proxyless_hw.formats.published import published_state_dict
+from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import published_state_dict
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.zoo import zoo_architecture
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 
 
 def run(*words, code=0, capsys):

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.network.network import Network, build_network
-from proxyless_hw.specs import LayerSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import LayerSpec
 
 SIZE = 32
 

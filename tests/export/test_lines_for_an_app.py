@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 from small_networks import SIZE, small_architecture
 
-from proxyless_hw.deploy import load_images
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.export.export import ExportConfig, Target, export_network
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.metadata import read_metadata
 from proxyless_hw.network.network import Network, build_network
-from proxyless_hw.search.data import DataConfig, load_data
+from proxyless_hw.pipeline.deploy import load_images
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from documented import ROOT, typed

@@ -19,12 +19,11 @@ from torch import nn
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.onnx_file import onnx_bytes, write_onnx
 from proxyless_hw.export.prepare import DeployedNetwork, deployment_copy
-from proxyless_hw.export.quiet import quiet_native_output
 from proxyless_hw.export.runtimes import onnx_outputs, open_interpreter, tflite_outputs
 from proxyless_hw.export.tflite_file import tflite_bytes
 from proxyless_hw.network.ops import build_layer
-from proxyless_hw.space import BatchNormSpec
-from proxyless_hw.specs import LayerSpec
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec
+from proxyless_hw.terminal.quiet import quiet_native_output
 
 OPS = [
     LayerSpec("mbconv", 8, 8, 5, 1, 3, True, "relu6"),

@@ -33,10 +33,10 @@ PRELOADED = (
     *("torch", "torch.onnx", "onnx", "onnxruntime", "scipy.optimize", "sklearn.datasets", "rich"),
     *("sklearn.ensemble", "sklearn.model_selection", "jinja2", "rich.progress", "torchvision"),
     *(f"proxyless_hw.commands.{name}" for name in ("profile", "search", "train", "export")),
-    *("proxyless_hw.cli", "proxyless_hw.deploy", "proxyless_hw.report.report"),
+    *("proxyless_hw.cli", "proxyless_hw.pipeline.deploy", "proxyless_hw.report.report"),
     *("proxyless_hw.search.driver", "proxyless_hw.train.driver", "proxyless_hw.train.observer"),
-    *("proxyless_hw.profilers.profile", "proxyless_hw.profilers.onnxruntime"),
-    *("proxyless_hw.profilers.network_form", "proxyless_hw.profilers.command"),
+    *("proxyless_hw.profilers.profile", "proxyless_hw.profilers.runtimes.onnxruntime"),
+    *("proxyless_hw.profilers.runtimes.network_form", "proxyless_hw.profilers.command.profiler"),
     *("proxyless_hw.predictors.fit", "proxyless_hw.predictors.transfer"),
 )
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

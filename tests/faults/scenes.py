@@ -18,11 +18,11 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ProxylessHwError, SearchError
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.tables.table import Entry, LatencyTable
-from proxyless_hw.tensor_files import load_tensors
 
 SPACE = """
 schema: proxyless-hw-space/1

@@ -18,21 +18,22 @@ import torch
 from payloads import TRACE, fires, payloads, write_space_and_table
 from PIL import Image
 
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.data import files as data_files
+from proxyless_hw.data.base import DataConfig
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import DataError, ExportError, ProxylessHwError, SearchError, TableError
 from proxyless_hw.export.metadata import TFLITE_ENTRY, add_to_tflite, read_metadata
-from proxyless_hw.network.published import load_published_weights
-from proxyless_hw.search import data_files
+from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.published import load_published_weights
+from proxyless_hw.runs.derived_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig, read_config
-from proxyless_hw.search.data import DataConfig, load_data
-from proxyless_hw.search.derived import load_derived_network
 from proxyless_hw.search.rederive import open_search
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.tables.importers import import_file
 from proxyless_hw.tables.table import LatencyTable
-from proxyless_hw.tensor_files import load_tensors
 from proxyless_hw.train import config as train_config
 from proxyless_hw.train.load import load
 from proxyless_hw.train.run_folder import TrainFolder
@@ -91,7 +92,7 @@ def readers(folder: Path) -> list[Callable[[Path], Any]]:
     """Everything that opens a checkpoint. Those that take a run folder find its files by name."""
     _, table = write_space_and_table(folder)
     assert table.is_file()
-    arch = Architecture.load("proxyless-mobile")
+    arch = load_architecture("proxyless-mobile")
     arch.save(folder / "architecture.json")
 
     def as_part(name: str, read: Callable[[Path], Any]) -> Callable[[Path], Any]:
@@ -176,7 +177,7 @@ def test_an_image_that_is_postscript_is_not_handed_to_ghostscript(
 ) -> None:
     from PIL import EpsImagePlugin
 
-    from proxyless_hw.search.data_folder import read_image
+    from proxyless_hw.data.folder import read_image
 
     commands = tmp_path / "commands"
     commands.mkdir()
@@ -293,8 +294,8 @@ def test_a_run_folder_whose_metrics_are_a_link_writes_nowhere_else(
 
 
 def test_a_lock_or_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    from proxyless_hw.locks import exclusive_lock
-    from proxyless_hw.profilers.journal import Journal
+    from proxyless_hw.profilers.protocol.journal import Journal
+    from proxyless_hw.storage.locks import exclusive_lock
 
     outside = tmp_path / "outside"
     for name in (".lock", "t.journal.jsonl"):

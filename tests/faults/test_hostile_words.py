@@ -16,15 +16,15 @@ from xml.etree import ElementTree
 import pytest
 from payloads import TRACE, write_space_and_table
 
-from proxyless_hw.architecture import Architecture, TrainingShape
 from proxyless_hw.errors import ProfilingError, ProxylessHwError
-from proxyless_hw.profilers.adb import AdbProfiler, tool_command
-from proxyless_hw.profilers.adb_device import AdbDevice, choose_device
+from proxyless_hw.profilers.android.adb import AdbProfiler, tool_command
+from proxyless_hw.profilers.android.adb_device import AdbDevice, choose_device
+from proxyless_hw.profilers.android.phone_loop import loop_script, split_runs
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.command import CommandProfiler
-from proxyless_hw.profilers.phone_loop import loop_script, split_runs
+from proxyless_hw.profilers.command.profiler import CommandProfiler
 from proxyless_hw.report.report import write_report
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture, TrainingShape
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 ONNX_FILE = Path(__file__).parents[1] / "cases" / "onnx" / "m03_fixed_batch8.onnx"

@@ -14,8 +14,8 @@ import torch
 from payloads import SPACE, write_space_and_table
 from PIL import Image
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import DataError, SearchError, TrainingError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.search import driver as search_driver
@@ -25,7 +25,8 @@ from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.gates import sample_others
 from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.state import new_state
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training
@@ -139,7 +140,7 @@ def test_a_training_stops_at_a_pixel_that_is_no_number(
 
 
 def test_outputs_that_are_no_numbers_are_no_accuracy(tmp_path: Path) -> None:
-    network = build_network(Architecture.load(train_config(tmp_path).arch), seed=0)
+    network = build_network(load_architecture(train_config(tmp_path).arch), seed=0)
     with torch.no_grad():
         network.stem[0].bn.running_var[0] = float("nan")
     batch = (torch.zeros(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))

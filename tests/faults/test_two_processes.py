@@ -14,9 +14,9 @@ from scenes import COMMAND_DEVICE, SCENES, SPACE, Material, litter, made_up_tabl
 from test_signals import ENDLESS, lines
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.files import atomic_path
-from proxyless_hw.locks import exclusive_lock, lock_beside
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.files import atomic_path
+from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.table import LatencyTable
 
 Unbroken = Callable[[str], tuple[Outcome, Any]]

@@ -16,22 +16,6 @@ import atheris
 with atheris.instrument_imports(include=["proxyless_hw"]):
     import fuzz_targets
 
-    import proxyless_hw.documents
-    import proxyless_hw.net_config
-    import proxyless_hw.net_config_tree
-    import proxyless_hw.network.counting
-    import proxyless_hw.profilers.benchmark_model
-    import proxyless_hw.profilers.bundle_logs
-    import proxyless_hw.search.config
-    import proxyless_hw.space_reader
-    import proxyless_hw.space_tree
-    import proxyless_hw.tables.csv_format
-    import proxyless_hw.tables.importers
-    import proxyless_hw.tables.summary
-    import proxyless_hw.timm_strings
-    import proxyless_hw.train.config
-    import proxyless_hw.zoo  # noqa: F401
-
 
 def main() -> None:
     """Fuzzes until the runs are done (exit 0) or a finding ends the process (another exit code)."""

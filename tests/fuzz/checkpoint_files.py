@@ -17,12 +17,12 @@ from fuzz_samples import chain, saved, space
 from fuzz_strategies import HOSTILE, Edit, edited
 from hypothesis import strategies as st
 
-from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import (
+from proxyless_hw.formats.published import (
     fill_from_published,
     published_state_dict,
     read_published,
 )
+from proxyless_hw.network.network import build_network
 from proxyless_hw.search import state as search_state
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.train import state as train_state

@@ -8,12 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.net_config import to_net_config
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.formats.net_config import to_net_config
+from proxyless_hw.formats.timm_strings import to_timm_text
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.csv_format import format_csv
 from proxyless_hw.tables.table import Entry, LatencyTable
-from proxyless_hw.timm_strings import to_timm_text
 
 SPACE: Final = """\
 schema: proxyless-hw-space/1
@@ -146,7 +146,7 @@ def table() -> LatencyTable:
 
 def published_networks() -> list[dict[str, Any]]:
     """Documents in the published form: a chain, and the network wired as trees."""
-    from proxyless_hw.zoo import zoo_architecture
+    from proxyless_hw.formats.zoo import zoo_architecture
 
     names = ("proxyless-mobile", "mobilenet-v3-large")
     return [to_net_config(tree()), *(to_net_config(zoo_architecture(name)) for name in names)]
@@ -154,7 +154,7 @@ def published_networks() -> list[dict[str, Any]]:
 
 def texts() -> dict[str, list[str]]:
     """Valid texts of every form but the checkpoints."""
-    shipped = resources.files("proxyless_hw") / "spaces"
+    shipped = resources.files("proxyless_hw") / "space" / "shipped"
     return {
         "table": [format_csv(table())],
         "space": [SPACE, TREE, (shipped / "imagenet.yaml").read_text(encoding="utf-8")],

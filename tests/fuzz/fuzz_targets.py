@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ProxylessHwError
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 Target = Callable[[Path], None]
@@ -44,14 +45,14 @@ def read_space(path: Path) -> None:
 
 def read_architecture(path: Path) -> None:
     """Our JSON, a published net.config or timm's strings: one reader tells them apart."""
-    use_architecture(Architecture.load(path))
+    use_architecture(load_architecture(path))
 
 
 def use_architecture(arch: Architecture) -> None:
     """Counts a network and takes it through every form that can hold it."""
-    from proxyless_hw.net_config import from_net_config, to_net_config
-    from proxyless_hw.network.counting import count_macs, count_parameters
-    from proxyless_hw.timm_strings import from_timm_strings, to_timm_text
+    from proxyless_hw.formats.net_config import from_net_config, to_net_config
+    from proxyless_hw.formats.timm_strings import from_timm_strings, to_timm_text
+    from proxyless_hw.space.counting import count_macs, count_parameters
 
     assert Architecture.from_json(arch.to_json()) == arch
     assert count_parameters(arch) >= 1
@@ -69,7 +70,7 @@ def use_architecture(arch: Architecture) -> None:
 
 def read_benchmark_output(path: Path) -> None:
     """The output of benchmark_model, and of the loop around it on a phone."""
-    from proxyless_hw.profilers import (
+    from proxyless_hw.profilers.android import (
         adb_device,
         benchmark_model,
         delegate_log,
@@ -124,7 +125,7 @@ def import_and_read_back(path: Path) -> None:
 
 def read_bundle_manifest(path: Path) -> None:
     """A bundle's manifest, in a folder whose logs are missing."""
-    from proxyless_hw.profilers.bundle_logs import _read_manifest
+    from proxyless_hw.profilers.android.bundle_logs import _read_manifest
 
     folder = path.with_suffix(".bundle")
     folder.mkdir(exist_ok=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.network.ops import Residual
 from proxyless_hw.network.start import identity_start
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 
 
 def drawn(seed: int = 0) -> Network:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.calibration import (
     Calibration,
     calibration_path,
@@ -23,7 +23,8 @@ from proxyless_hw.predictors.costs import count_blocks, space_costs
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.sampling import spread_choices, uniform_choices
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -265,7 +266,7 @@ def test_a_shipped_table_is_not_calibrated_in_place(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("name", ["mobilenet-v3-large", "mobilenet-v3-small", "proxyless-mobile"])
 def test_stem_and_head_are_no_blocks_whatever_their_ops(name: str) -> None:
-    arch = Architecture.load(name)
+    arch = load_architecture(name)
     assert count_blocks(arch) == arch.depth
     # The place decides, not the op's name: a block moved into the head is no block any more.
     moved = replace(arch, blocks=arch.blocks[:-1], head=(arch.blocks[-1], *arch.head))

@@ -11,7 +11,7 @@ from device_tables import plain_cost, published_ops, table_of
 from proxyless_hw.cli import main
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.transfer import transfer
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 OPS = published_ops()

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import MissingEntryError, PredictorError, TableError
 from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import fit_predictor
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SPACE = SearchSpace.load("imagenet")
@@ -237,36 +237,36 @@ def test_compare_shows_a_cell_that_cannot_be_priced(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("name", ["imagenet", "mobilenet-v3"])
 def test_an_exported_file_is_read_back_as_its_ops(name: str, tmp_path: Path) -> None:
     from proxyless_hw.export.onnx_file import write_onnx
-    from proxyless_hw.predictors.sources import load_network
+    from proxyless_hw.formats.load import load_architecture
 
     space = SearchSpace.load(name)
     generator = np.random.default_rng(0)
     choices = [int(generator.integers(len(slot.candidates))) for slot in space.slots]
     arch = Architecture.from_choices(space, choices, resolution=64)
     path = write_onnx(build_network(arch), (1, 3, 64, 64), tmp_path / "n.onnx")
-    again = load_network(str(path))
+    again = load_architecture(str(path))
     assert again.ops() == arch.ops()
     assert again.resolution == 64
 
 
 def test_an_onnx_file_with_unknown_ops_names_them(tmp_path: Path) -> None:
     from proxyless_hw.export.onnx_file import write_onnx
-    from proxyless_hw.predictors.sources import load_network
+    from proxyless_hw.formats.load import load_architecture
 
     strange = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Softplus(), torch.nn.Tanh())
     path = write_onnx(strange, (1, 3, 16, 16), tmp_path / "n.onnx")
     with pytest.raises(PredictorError, match=r"no known op holds: Softplus, Tanh"):
-        load_network(str(path))
+        load_architecture(str(path))
 
 
 def test_an_onnx_file_of_known_nodes_in_an_unknown_order_is_refused(tmp_path: Path) -> None:
     from proxyless_hw.export.onnx_file import write_onnx
-    from proxyless_hw.predictors.sources import load_network
+    from proxyless_hw.formats.load import load_architecture
 
     unpadded = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
     path = write_onnx(unpadded, (1, 3, 16, 16), tmp_path / "n.onnx")
     with pytest.raises(PredictorError, match=r"not made of known ops alone: .* 3x3 convolution"):
-        load_network(str(path))
+        load_architecture(str(path))
 
 
 def test_fit_prints_held_out_scores(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from proxyless_hw.predictors.judgement import (
     require_usable,
     save_record,
 )
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 WIDTH = "quality_median_half_width"

@@ -10,7 +10,7 @@ from proxyless_hw.errors import TableError
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.transfer import transfer
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
 

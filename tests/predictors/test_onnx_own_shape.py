@@ -13,8 +13,9 @@ from onnx import numpy_helper
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.predictors.onnx_import import architecture_from_onnx
-from proxyless_hw.predictors.sources import at_deployment_shape, load_network, own_shape_note
+from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.onnx_import import architecture_from_onnx
+from proxyless_hw.predictors.sources import at_deployment_shape, own_shape_note
 from proxyless_hw.tables.table import LatencyTable
 
 ONNX = Path(__file__).parent.parent / "cases" / "onnx"
@@ -61,7 +62,7 @@ def test_the_table_s_shape_is_priced_when_asked_for(capsys: pytest.CaptureFixtur
 
 
 def test_another_network_still_takes_the_table_s_shape(pixel1: LatencyTable) -> None:
-    arch = load_network("proxyless-mobile")
+    arch = load_architecture("proxyless-mobile")
     assert own_shape_note("n", arch, pixel1) is None
     assert at_deployment_shape(arch, pixel1).num_classes == 1000
 
@@ -84,10 +85,10 @@ def test_a_batch_other_than_the_table_s_is_refused(tmp_path: Path, pixel1: Laten
         return changed(OWN, tmp_path, change)
 
     with pytest.raises(PredictorError, match=r"runs a batch of 8.*of batch 1.*--batch-size 8"):
-        at_deployment_shape(load_network(str(set_batch(8))), pixel1)
-    assert at_deployment_shape(load_network(str(set_batch(0, "N"))), pixel1).resolution == 32
+        at_deployment_shape(load_architecture(str(set_batch(8))), pixel1)
+    assert at_deployment_shape(load_architecture(str(set_batch(0, "N"))), pixel1).resolution == 32
     other = pixel1.with_metadata(batch_size=8)
-    assert at_deployment_shape(load_network(str(set_batch(8))), other).resolution == 32
+    assert at_deployment_shape(load_architecture(str(set_batch(8))), other).resolution == 32
 
 
 def test_an_open_size_is_asked_for(tmp_path: Path) -> None:
@@ -97,8 +98,8 @@ def test_an_open_size_is_asked_for(tmp_path: Path) -> None:
 
     path = changed(OWN, tmp_path, opened)
     with pytest.raises(PredictorError, match="predict --resolution N"):
-        load_network(str(path))
-    assert load_network(str(path), 64).resolution == 64
+        load_architecture(str(path))
+    assert load_architecture(str(path), 64).resolution == 64
 
 
 def test_values_kept_outside_the_file_are_read_from_any_folder(
@@ -120,7 +121,7 @@ def test_values_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_a_suffix_in_capitals_is_a_suffix(tmp_path: Path) -> None:
     path = shutil.copyfile(OWN, tmp_path / "M.ONNX")
-    assert load_network(str(path)).num_classes == 10
+    assert load_architecture(str(path)).num_classes == 10
 
 
 def test_hard_swish_written_out_and_batch_norm_kept_are_the_same_ops() -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.provenance import transferred_ops
 from proxyless_hw.predictors.transfer import transfer
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SPACE = SearchSpace.load("imagenet")

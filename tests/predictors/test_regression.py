@@ -7,7 +7,6 @@ import pytest
 from device_tables import plain_cost, published_ops, table_of
 
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.network.counting import op_macs
 from proxyless_hw.predictors.features import op_parts, shape_features, shape_group
 from proxyless_hw.predictors.intervals import conformal_quantile
 from proxyless_hw.predictors.regression import (
@@ -18,7 +17,8 @@ from proxyless_hw.predictors.regression import (
 )
 from proxyless_hw.predictors.residuals import LEARNERS
 from proxyless_hw.predictors.scores import score, spearman
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.counting import op_macs
+from proxyless_hw.space.specs import OpSpec
 
 OPS = published_ops()
 BLOCKS = [op for op in OPS if op.op == "mbconv"]

@@ -15,7 +15,7 @@ from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.predictors.transfer import transfer
 from proxyless_hw.profilers.op_list import read_op_list
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.merge import merge
 from proxyless_hw.tables.table import LatencyTable
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import MissingEntryError, PredictorError
 from proxyless_hw.predictors import validation as module
 from proxyless_hw.predictors.validation import accuracy, kendall_tau, named_choices, validate
 from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
-from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SPACE = SearchSpace.load("imagenet")

@@ -15,7 +15,7 @@ from proxyless_hw.predictors.verdict import (
     verdict_of,
     verification_of,
 )
-from proxyless_hw.profilers.measurement import Measurement, TableSpeed
+from proxyless_hw.profilers.protocol.measurement import Measurement, TableSpeed
 
 TARGETS = st.floats(1e-3, 1e4)
 RATIOS = st.floats(0.2, 5.0)

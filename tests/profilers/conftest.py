@@ -10,10 +10,10 @@ from small_ops import CONTRACT_OPS, SMALL_OPS, TINY_SPACE, small_workloads
 from tiny_profiles import TINY
 
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
-from proxyless_hw.profilers.model_files import write_model_files
-from proxyless_hw.profilers.tflite_cache import tflite_models
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.models.building import IDENTITY, REFERENCE_OP
+from proxyless_hw.profilers.models.model_files import write_model_files
+from proxyless_hw.profilers.models.tflite_cache import tflite_models
+from proxyless_hw.space.search_space import SearchSpace
 
 
 @pytest.fixture(scope="session", autouse=True)

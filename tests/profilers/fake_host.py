@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 
 from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
-from proxyless_hw.profilers.building import IDENTITY
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.profilers.models.building import IDENTITY
+from proxyless_hw.space.specs import OpSpec
 
 
 class FakeClock:

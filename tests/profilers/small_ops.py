@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 
 SMALL_OPS = (
     OpSpec("conv", 16, 16, 3, 8, 8, 8, kernel=3, stride=2, act="relu6"),

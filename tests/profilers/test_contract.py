@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 import standin_adb
+from fake_gpu import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 from small_ops import CONTRACT_OPS
-from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
-from proxyless_hw.profilers.building import IDENTITY, build_module
-from proxyless_hw.profilers.energy import EnergyProfiler
-from proxyless_hw.profilers.gpu_onnxruntime import CudaOnnxRuntimeProfiler, TensorRtProfiler
+from proxyless_hw.profilers.gpu.cuda_onnxruntime import CudaOnnxRuntimeProfiler, TensorRtProfiler
+from proxyless_hw.profilers.gpu.torch_cuda import TorchCudaProfiler
+from proxyless_hw.profilers.gpu.torch_cuda_device import Work
+from proxyless_hw.profilers.host.energy import EnergyProfiler
+from proxyless_hw.profilers.models.building import IDENTITY, build_module
+from proxyless_hw.profilers.protocol.timing import TimingConfig, measure
 from proxyless_hw.profilers.registry import BUILT_IN, get_profiler
-from proxyless_hw.profilers.timing import TimingConfig, measure
-from proxyless_hw.profilers.torch_cuda import TorchCudaProfiler, Work
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.csv_format import UNITS
 
 SMALL, LARGE = CONTRACT_OPS

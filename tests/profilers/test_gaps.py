@@ -11,10 +11,10 @@ from tiny_profiles import config_for, run
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
+from proxyless_hw.profilers.models.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.profile import profile
 from proxyless_hw.profilers.profiled_table import OVERHEAD_KEY
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.anchors import ANCHORS_KEY, anchors_of, format_anchors
 from proxyless_hw.tables.table import Entry, LatencyTable
 

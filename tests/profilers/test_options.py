@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.android.bundle import write_bundle
+from proxyless_hw.profilers.android.delegates import DELEGATE_FLAGS
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.bundle import write_bundle
-from proxyless_hw.profilers.delegates import DELEGATE_FLAGS
 from proxyless_hw.profilers.device_options import (
     CommandOptions,
     CpuOptions,

@@ -15,16 +15,16 @@ import pytest
 from fake_host import CALL_MS, FakeClock, FakeProfiler, called_ms, row_ms
 from tiny_profiles import config_for, run
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.predictors.judgement import judge_intervals
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.building import IDENTITY, REFERENCE_OP
-from proxyless_hw.profilers.journal import Journal, journal_path
+from proxyless_hw.profilers.models.building import IDENTITY, REFERENCE_OP
 from proxyless_hw.profilers.profile import ProfileConfig, needed_ops, profile
 from proxyless_hw.profilers.profiled_table import OVERHEAD_KEY
-from proxyless_hw.profilers.timing import TimingConfig
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.protocol.journal import Journal, journal_path
+from proxyless_hw.profilers.protocol.timing import TimingConfig
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.anchors import anchors_of
 from proxyless_hw.tables.table import LatencyTable
 
@@ -286,7 +286,7 @@ def test_a_killed_profile_loses_at_most_the_round_in_flight(tiny: Path) -> None:
     script = """
 import os, signal, sys
 from proxyless_hw.cli import main
-from proxyless_hw.profilers.journal import Journal
+from proxyless_hw.profilers.protocol.journal import Journal
 
 append = Journal.append
 def append_and_die_at_the_fourth(self, record):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.op_registry import custom_ops
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.registry import get_profiler, known_kinds, runtimes
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.op_registry import custom_ops
+from proxyless_hw.space.specs import OpSpec
 
 VENDOR_CODE = '''\
 """A third party's package: a profiler for its board, and an op of its own."""
@@ -194,7 +194,7 @@ def test_a_third_partys_op_is_profiled_like_ours(tmp_path: Path) -> None:
 
 def test_an_op_that_nobody_registered_is_refused(tmp_path: Path) -> None:
     from proxyless_hw.errors import SpaceError
-    from proxyless_hw.space import SearchSpace
+    from proxyless_hw.space.search_space import SearchSpace
 
     with pytest.raises(SpaceError, match="vendor_grouped"):
         SearchSpace.from_yaml(CUSTOM_SPACE)

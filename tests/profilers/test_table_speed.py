@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from fake_host import FakeClock, FakeProfiler, Unsteady, called_ms
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors import measured
 from proxyless_hw.predictors.measured import at_table_speed, measuring_for
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.profilers.measurement import Anchors, Measurement, Measuring
 from proxyless_hw.profilers.networks import measure_workloads
-from proxyless_hw.profilers.timing import TimingConfig
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.profilers.protocol.measurement import Anchors, Measurement, Measuring
+from proxyless_hw.profilers.protocol.timing import TimingConfig
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.anchors import ANCHORS_KEY, choose_anchors, format_anchors
 from proxyless_hw.tables.table import Entry, LatencyTable
 

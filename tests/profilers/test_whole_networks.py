@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 from fake_host import FakeClock, FakeSession
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.profilers import networks
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.building import build_module
 from proxyless_hw.profilers.inspection import peak_memory_mb
-from proxyless_hw.profilers.measurement import Measuring
+from proxyless_hw.profilers.models.building import build_module
 from proxyless_hw.profilers.networks import (
     measure_files,
     measure_in_fresh_process,
@@ -26,10 +24,12 @@ from proxyless_hw.profilers.networks import (
     measure_workloads,
     settings_for_files,
 )
-from proxyless_hw.profilers.node_times import node_times
-from proxyless_hw.profilers.timing import TimingConfig
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.profilers.protocol.measurement import Measuring
+from proxyless_hw.profilers.protocol.timing import TimingConfig
+from proxyless_hw.profilers.runtimes.node_times import node_times
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 
 SPACE = """
 schema: proxyless-hw-space/1

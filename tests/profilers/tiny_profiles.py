@@ -8,7 +8,7 @@ from pathlib import Path
 from fake_host import FakeClock, FakeProfiler
 
 from proxyless_hw.profilers.profile import ProfileConfig, profile
-from proxyless_hw.profilers.timing import TimingConfig
+from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.tables.table import LatencyTable
 
 TINY = """

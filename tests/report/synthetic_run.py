@@ -8,8 +8,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.architecture import Architecture, TrainingShape
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture, TrainingShape
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 

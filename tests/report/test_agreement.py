@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from synthetic_run import write_run
 
+from proxyless_hw.drawing.canvas import Circle, Line
+from proxyless_hw.drawing.charts import Series, scatter_chart
 from proxyless_hw.errors import ReportError
 from proxyless_hw.predictors.calibration import (
     CalibrationNetwork,
@@ -17,8 +19,6 @@ from proxyless_hw.predictors.calibration import (
     save_calibration,
 )
 from proxyless_hw.report.agreement import calibrated_on, gap_sentence, verified
-from proxyless_hw.report.canvas import Circle, Line
-from proxyless_hw.report.charts import Series, scatter_chart
 from proxyless_hw.report.report import write_report
 from proxyless_hw.report.run_data import read_run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_yaml import TINY_YAML
 
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.runs.distributed import World
+from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.distributed import World
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.search.torch_device import choose_device
 from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.run_folder import KIND, TrainFolder

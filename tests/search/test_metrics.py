@@ -11,16 +11,16 @@ import pytest
 import torch
 from tiny_yaml import TINY_YAML
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import SearchError, TableError, TrainingError
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.measured import settings_of
+from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.outer import search_resolutions
 from proxyless_hw.search.prepare import prepare_problem
-from proxyless_hw.search.torch_device import choose_device
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 from proxyless_hw.units import figure_key, in_unit
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import cli
 from proxyless_hw.errors import MissingEntryError, SearchError
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.outer import search_resolutions
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SCALES = {16: 0.5, 32: 1.0, 64: 1.3}

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import torch
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import BackendUnavailableError, SearchError
-from proxyless_hw.profilers.environment import host_device
+from proxyless_hw.profilers.host.environment import host_device
+from proxyless_hw.runs.derived_network import load_derived_network
+from proxyless_hw.runs.interrupt import InterruptedRunError
 from proxyless_hw.search import driver, verify
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derived import load_derived_network
 from proxyless_hw.search.driver import run_search
-from proxyless_hw.search.interrupt import InterruptedRunError
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.tables.table import LatencyTable
 
 Files = tuple[Path, Path]

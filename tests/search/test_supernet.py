@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import SpaceError
 from proxyless_hw.search.derived import extract_network
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet, still_statistics
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 
 
 @pytest.fixture

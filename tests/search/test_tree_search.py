@@ -11,16 +11,17 @@ import onnxruntime
 import pytest
 import torch
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.export.onnx_file import onnx_bytes
+from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import build_network
+from proxyless_hw.runs.derived_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derived import extract_network, load_derived_network
+from proxyless_hw.search.derived import extract_network
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
-from proxyless_hw.zoo import zoo_architecture
 
 TREE = """
 schema: proxyless-hw-space/1
@@ -144,7 +145,7 @@ def test_a_tree_search_ends_in_a_network_that_exports_to_onnx(
 STEP = """
 import resource, time, torch
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.search_space import SearchSpace
 started = time.process_time()
 net = SuperNet(SearchSpace.load("cifar-tree"), 10, seed=0)
 seconds = time.process_time() - started

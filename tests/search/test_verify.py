@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from tiny_yaml import MANY_YAML
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.predictors.calibration import CalibrationNetwork, calibration_path
-from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.search import verify
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import Derived
-from proxyless_hw.search.driver import SearchResult, run_search
+from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.observer import SearchObserver
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.search.result import SearchResult
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 Factor = Callable[[int], float]

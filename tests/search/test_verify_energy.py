@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from tiny_yaml import MANY_YAML
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.cli import main
 from proxyless_hw.errors import BackendUnavailableError, PredictorError, SearchError, TableError
 from proxyless_hw.predictors.measured import measuring_for, require_same_setting
-from proxyless_hw.profilers import energy
 from proxyless_hw.profilers.base import ProfilerSettings
-from proxyless_hw.profilers.environment import host_device
-from proxyless_hw.profilers.measurement import Measurement, Measuring, TableSpeed
+from proxyless_hw.profilers.host import energy
+from proxyless_hw.profilers.host.environment import host_device
+from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.report.report import write_report
 from proxyless_hw.search import driver, verify
@@ -26,7 +25,8 @@ from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.measurable import check_device_is_here, check_metric_is_measurable
 from proxyless_hw.search.observer import SearchObserver
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 

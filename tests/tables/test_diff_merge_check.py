@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.check import missing_ops, pricing_shape
 from proxyless_hw.tables.diff import compare
 from proxyless_hw.tables.merge import merge

@@ -9,7 +9,7 @@ import pytest
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import TableError
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.importers import import_file
 from proxyless_hw.tables.importers.plain_csv import ColumnMap
 from proxyless_hw.tables.importers.published_yaml import parse_published_yaml

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxyless_hw.errors import MissingEntryError, TableError
-from proxyless_hw.space import SearchSpace
-from proxyless_hw.specs import OpSpec
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import Entry, LatencyTable, shipped_tables
 
 OP = OpSpec("mbconv", 56, 56, 24, 28, 28, 40, kernel=5, stride=2, expand=3, act="relu6")

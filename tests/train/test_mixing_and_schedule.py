@@ -8,8 +8,9 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from proxyless_hw.architecture import Architecture
 from proxyless_hw.errors import TrainingError
+from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.network import build_network, set_drop_path
 from proxyless_hw.network.ops import Residual
@@ -17,7 +18,6 @@ from proxyless_hw.train.config import config_from
 from proxyless_hw.train.evaluate import evaluate
 from proxyless_hw.train.mixing import beta_sample, cutout, mixed_batch, smooth_targets
 from proxyless_hw.train.schedule import learning_rate
-from proxyless_hw.zoo import zoo_architecture
 
 
 def generator(seed=0):
@@ -139,7 +139,7 @@ def test_settings_out_of_range_are_refused(settings, text):
 
 
 def test_the_tree_network_trains_a_step_with_drop_path(tmp_path: Path):
-    arch = Architecture.load("proxyless-cifar")
+    arch = load_architecture("proxyless-cifar")
     network = build_network(arch, seed=0)
     set_drop_path(network, 0.5)
     torch.manual_seed(0)

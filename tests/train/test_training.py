@@ -15,16 +15,16 @@ import torch
 from tiny import tiny_config, tiny_network
 
 import proxyless_hw as ph
-from proxyless_hw.architecture import Architecture
+from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import ArchitectureError, TrainingError
+from proxyless_hw.formats.published import published_state_dict
 from proxyless_hw.network.network import build_network
-from proxyless_hw.network.published import published_state_dict
-from proxyless_hw.search.data import load_data
-from proxyless_hw.search.interrupt import InterruptedRunError
+from proxyless_hw.runs.interrupt import InterruptedRunError
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.train import loop
 from proxyless_hw.train.config import config_from
-from proxyless_hw.train.driver import data_config, run_training, test_score
-from proxyless_hw.train.load import load, load_data_config, save_imported
+from proxyless_hw.train.driver import run_training, test_score
+from proxyless_hw.train.load import data_config, load, load_data_config, save_imported
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.state import new_state
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from proxyless_hw.architecture import Architecture
-from proxyless_hw.space import SearchSpace
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.train.config import TrainConfig
 
 SPACE = """

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw.documents import MAX_BYTES, read_text
 from proxyless_hw.errors import TableError
+from proxyless_hw.storage.documents import MAX_BYTES, read_text
 from proxyless_hw.tables.csv_format import SCHEMA, read_csv
 from proxyless_hw.tables.importers.plain_csv import ColumnMap, read_plain_csv
 from proxyless_hw.tables.importers.published_yaml import read_published_yaml

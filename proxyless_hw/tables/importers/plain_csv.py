@@ -10,9 +10,9 @@ from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw.documents import read_text
 from proxyless_hw.errors import TableError, did_you_mean
-from proxyless_hw.specs import LayerSpec, OpSpec
+from proxyless_hw.space.specs import LayerSpec, OpSpec
+from proxyless_hw.storage.documents import read_text
 from proxyless_hw.tables.csv_format import COLUMNS, SCHEMA, UNITS, RowParser
 from proxyless_hw.tables.table import Entry, LatencyTable
 

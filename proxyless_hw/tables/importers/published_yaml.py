@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import yaml
 
-from proxyless_hw.documents import BoundedLoader, parse_yaml, read_text
 from proxyless_hw.errors import TableError
-from proxyless_hw.space import MAX_CHANNELS, MAX_RESOLUTION
-from proxyless_hw.specs import LayerSpec, OpSpec
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION
+from proxyless_hw.space.specs import LayerSpec, OpSpec
+from proxyless_hw.storage.documents import BoundedLoader, parse_yaml, read_text
 from proxyless_hw.tables.csv_format import MAX_VALUE
 from proxyless_hw.tables.table import Entry, LatencyTable
 

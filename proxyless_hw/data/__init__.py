@@ -1,0 +1,1 @@
+"""Data sets whose batches depend on seed, split, epoch and position alone."""

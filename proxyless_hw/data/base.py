@@ -1,0 +1,197 @@
+"""Data sets for searching and training: settings, splits, and the batches of an epoch.
+
+A batch depends on nothing but (seed, split, epoch, position), never on what was drawn before it,
+so that a resumed run sees the very batches an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from proxyless_hw.data.broken import unusable_limit
+from proxyless_hw.errors import DataError, did_you_mean
+from proxyless_hw.export.preparation import Preparation
+
+Batch = tuple[Tensor, Tensor]
+
+DATA_SETS: Final = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder")
+DEFAULT_RESOLUTION: Final = {"folder": 224}
+MAX_RESOLUTION: Final = 1024
+# Numbers that tell the random streams of the splits and purposes apart.
+TRAIN_STREAM, HOLDOUT_STREAM, TEST_STREAM, SPLIT_STREAM = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which data, and how they are split and fed.
+
+    Attributes:
+        name: one of `DATA_SETS`.
+        root: folder of the files; ``digits`` needs none, ``fashion-mnist`` none where Debian's
+            dataset-fashion-mnist is installed.
+        limit: use at most so many training images, a random subset fixed by the seed.
+        resolution: training resolution in pixels; 32, or 224 for a folder, when None.
+        batch_size: images per batch.
+        holdout: share of the training images kept apart (in a search they move alpha).
+        seed: fixes the subset, the held-out split, every order and every augmentation.
+        workers: loading processes (folders only; the other sets live in memory).
+        augment: whether training batches that ask for augmentation get it.
+        max_broken: how many unreadable images of a folder are passed over before it is an error:
+            a number (int), or a share of all its images (float); None: 1%, and at least 10.
+    """
+
+    name: str = "digits"
+    root: str | None = None
+    limit: int | None = None
+    resolution: int | None = None
+    batch_size: int = 64
+    holdout: float = 0.3
+    seed: int = 0
+    workers: int = 0
+    augment: bool = True
+    max_broken: int | float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in DATA_SETS:
+            raise DataError(
+                f"no data set '{self.name[:80]}'.{did_you_mean(self.name, DATA_SETS)} "
+                f"Known: {', '.join(DATA_SETS)}."
+            )
+        for name, low in (("batch_size", 1), ("seed", 0), ("workers", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < low:
+                raise DataError(f"{name} must be a whole number from {low} on: received {value!r}.")
+        if self.limit is not None and self.limit < 1:
+            raise DataError(f"limit must be at least one image: received {self.limit}.")
+        if not 0 <= self.holdout < 1:
+            raise DataError(f"holdout must lie in [0, 1): received {self.holdout}.")
+        if (reason := unusable_limit(self.max_broken)) is not None:
+            raise DataError(f"max_broken {reason}: received {self.max_broken!r}.")
+        if not 8 <= self.train_resolution <= MAX_RESOLUTION:
+            raise DataError(
+                f"a training resolution lies between 8 and {MAX_RESOLUTION} pixels: "
+                f"received {self.train_resolution}."
+            )
+
+    @property
+    def train_resolution(self) -> int:
+        """The resolution asked for, or the data set's default."""
+        return DEFAULT_RESOLUTION.get(self.name, 32) if self.resolution is None else self.resolution
+
+
+class DataSplit(Protocol):
+    """One part of the data: images with labels, fed in batches."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def batches(
+        self,
+        epoch: int,
+        *,
+        shuffle: bool,
+        augment: bool,
+        drop_last: bool,
+        first: int = 0,
+        every: int = 1,
+    ) -> Iterator[Batch]:
+        """The batches of one epoch.
+
+        Args:
+            epoch: which epoch; with the seed it fixes order and augmentation.
+            shuffle: random order instead of the stored one.
+            augment: random augmentation, where the data set has one.
+            drop_last: leave out a last batch that is not full.
+            first: number of batches to pass over without making them.
+            every: give only each so-manyth batch from `first` on (one share per process).
+
+        Returns:
+            Pairs of images (N, 3, resolution, resolution), float32, normalised, channels-last in
+            memory, and labels (N,), int64.
+        """
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The parts of a data set and what is known about it.
+
+    Attributes:
+        train: moves the weights.
+        holdout: from the training images too; moves alpha, or validates. Empty with holdout 0.
+        test: never used for any choice.
+        class_names: one name per class.
+        mean, std: normalisation per channel, in [0, 1] units.
+        resolution: side of the images in pixels.
+        name: name of the data set.
+        channels: always 3; grayscale is repeated.
+        preparation: how test images came to their shape; None: they are as the data set gives them.
+    """
+
+    train: DataSplit
+    holdout: DataSplit
+    test: DataSplit
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resolution: int
+    name: str
+    channels: int = 3
+    preparation: Preparation | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+def stream(*numbers: int) -> int:
+    """A 63-bit seed that depends on all the numbers: a random stream of its own."""
+    # numpy 1 has no shift of its uint64 by a Python number.
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator of the stream that the numbers name."""
+    return torch.Generator().manual_seed(stream(*numbers))
+
+
+def split_training(count: int, config: DataConfig) -> tuple[Tensor, Tensor]:
+    """Chooses the training and held-out images among `count`, by the seed alone.
+
+    Returns:
+        Two sorted int64 tensors of indices without a common element.
+
+    Raises:
+        DataError: either part would be empty although it is wanted.
+    """
+    order = torch.randperm(count, generator=seeded(config.seed, SPLIT_STREAM))
+    used = order[: min(count, config.limit or count)]
+    held = round(len(used) * config.holdout)
+    if held == len(used) or (config.holdout > 0 and held == 0):
+        raise DataError(
+            f"{len(used)} training images cannot be split with a held-out share of "
+            f"{config.holdout:g}: raise --limit, or change the share."
+        )
+    return used[held:].sort().values, used[:held].sort().values
+
+
+def epoch_batches(
+    count: int,
+    batch_size: int,
+    generator: torch.Generator | None,
+    *,
+    drop_last: bool,
+    first: int,
+    every: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """Number and indices of the batches of one epoch; the stored order without a generator."""
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    total = count // batch_size if drop_last else -(-count // batch_size)
+    for number in range(first, total, every):
+        yield number, order[number * batch_size : (number + 1) * batch_size]

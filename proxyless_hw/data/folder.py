@@ -1,0 +1,247 @@
+"""A folder of images, one folder per class, decoded by worker processes as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from proxyless_hw.data.base import (
+    HOLDOUT_STREAM,
+    TEST_STREAM,
+    TRAIN_STREAM,
+    Batch,
+    DataConfig,
+    DataSplits,
+    epoch_batches,
+    seeded,
+    split_training,
+    stream,
+)
+from proxyless_hw.data.broken import BrokenImages, broken_limit
+from proxyless_hw.data.images import (
+    MAX_PIXELS,
+    UNREADABLE,
+    explain,
+    quiet_pillow,
+    read_image,
+)
+from proxyless_hw.data.layout import Sample, read_layout
+from proxyless_hw.errors import DataError
+from proxyless_hw.export.preparation import Preparation, Resize
+from proxyless_hw.terminal.notices import notice
+from proxyless_hw.terminal.torchrun import launched_rank
+
+# The published ImageNet preparation: crops of 8-100% of the area, mirrored, colours jittered.
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+CROP_SCALE: Final = (0.08, 1.0)
+BRIGHTNESS: Final = 32.0 / 255.0
+SATURATION: Final = 0.5
+EVALUATION_CROP: Final = 0.875
+
+
+@dataclass(frozen=True)
+class _Images(Dataset[Any]):
+    """Decodes single images; random transforms are seeded per image, whichever worker runs them."""
+
+    samples: Sequence[Sample]
+    transform: Any
+    preparation: Preparation
+    seed: tuple[int, ...]
+
+    def __getitem__(self, index: int) -> tuple[Tensor | None, int, str, str]:
+        path, label = self.samples[index]
+        try:
+            with quiet_pillow():
+                image = read_image(path)
+            _require_scalable(image, self.preparation)
+        except UNREADABLE as cause:
+            return None, label, str(path), explain(cause)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(*self.seed, index))
+            return self.transform(image), label, "", ""
+
+
+@dataclass(frozen=True)
+class FolderSplit:
+    """Image files of one split.
+
+    Attributes:
+        samples: path and class of every image.
+        broken: the record of unreadable images, shared by all splits.
+    """
+
+    samples: Sequence[Sample]
+    config: DataConfig
+    stream_number: int
+    broken: BrokenImages
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batches(
+        self,
+        epoch: int,
+        *,
+        shuffle: bool,
+        augment: bool,
+        drop_last: bool,
+        first: int = 0,
+        every: int = 1,
+    ) -> Iterator[Batch]:
+        """The batches of one epoch; see `DataSplit.batches`. Unreadable images are left out.
+
+        Raises:
+            DataError: too many images are unreadable, or all of a batch that has to be full, or all
+                of the split.
+        """
+        seed = (self.config.seed, self.stream_number, epoch)
+        chosen = [
+            indices.tolist()
+            for _, indices in epoch_batches(
+                len(self),
+                self.config.batch_size,
+                seeded(*seed) if shuffle else None,
+                drop_last=drop_last,
+                first=first,
+                every=every,
+            )
+        ]
+        randomly = augment and self.config.augment
+        side = self.config.train_resolution
+        prepared = preparation(side)
+        transform = training_transform(side) if randomly else evaluation_transform(prepared)
+        loader = DataLoader(
+            _Images(self.samples, transform, prepared, seed),
+            batch_sampler=chosen,
+            num_workers=self.config.workers,
+            collate_fn=list,
+            # A private generator: the loader must not advance the global one.
+            generator=seeded(*seed),
+        )
+        readable = False
+        for items in loader:
+            batch = self._batch(items)
+            if batch is not None:
+                readable = True
+                yield batch
+            elif drop_last:
+                # A step's place fixes its learning rate and its random draws: none is left out.
+                raise DataError(
+                    f"no image of a batch of {len(items)} can be read, beginning with "
+                    f"{items[0][2]}. Remove the unreadable ones, or raise --batch-size."
+                )
+        if chosen and not readable and every == 1:
+            raise DataError(
+                f"no image of {len(self)} can be read, beginning with {self.samples[0][0]}. "
+                "Repair or replace them."
+            )
+
+    def _batch(self, items: list[tuple[Tensor | None, int, str, str]]) -> Batch | None:
+        """What can be read of a batch; None where nothing can."""
+        images, labels = [], []
+        for image, label, path, reason in items:
+            if image is None:
+                self.broken.add(path, reason)
+            else:
+                images.append(image)
+                labels.append(label)
+        if not images:
+            return None
+        stacked = torch.stack(images).contiguous(memory_format=torch.channels_last)
+        return stacked, torch.tensor(labels, dtype=torch.int64)
+
+
+def preparation(side: int) -> Preparation:
+    """How an image is brought to shape for evaluation: the published ImageNet way."""
+    return Preparation(
+        resize=Resize("shorter side", round(side / EVALUATION_CROP)),
+        crop=side,
+        orientation="by the EXIF tag",
+        transparency="on white",
+    )
+
+
+def _require_scalable(image: Image.Image, prepared: Preparation) -> None:
+    """Refuses strips that would grow beyond all memory when their shorter side is enlarged.
+
+    Raises:
+        ValueError: it is one.
+    """
+    short, long = sorted(image.size)
+    if prepared.resize.pixels * (prepared.resize.pixels * long // short) > MAX_PIXELS:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels are too narrow to scale the shorter side to "
+            f"{prepared.resize.pixels}"
+        )
+
+
+def training_transform(side: int) -> Any:
+    """Random resized crop, mirror, colour jitter, normalisation."""
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(side, scale=CROP_SCALE),
+            transforms.RandomHorizontalFlip(),
+            transforms.ColorJitter(brightness=BRIGHTNESS, saturation=SATURATION),
+            transforms.ToTensor(),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+
+
+def evaluation_transform(prepared: Preparation) -> Any:
+    """The central crop of the image scaled by its shorter side, normalised."""
+    return transforms.Compose(
+        [
+            transforms.Resize(prepared.resize.pixels),  # bilinear, antialiased by Pillow
+            transforms.CenterCrop(prepared.crop),
+            transforms.ToTensor(),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+
+
+def load_folder(config: DataConfig) -> DataSplits:
+    """Lists a folder: ``train/CLASS/*`` with ``val`` or ``test`` beside it, or just ``CLASS/*``.
+
+    Without a test folder every fifth image is the test set. What is taken and what is left out is
+    said (`proxyless_hw.terminal.notices`).
+
+    Raises:
+        DataError: no such folder, or one that `read_layout` refuses.
+    """
+    if config.root is None:
+        raise DataError("data set 'folder' needs its place: --data-root FOLDER.")
+    root = Path(config.root)
+    if not root.is_dir():
+        raise DataError(f"no folder {root}. Give the folder of the images: --data-root FOLDER.")
+    layout = read_layout(root)
+    if launched_rank() == 0:
+        for line in layout.notes:
+            notice(line)
+    chosen, held = split_training(len(layout.train), config)
+    total = len(layout.train) + len(layout.test)
+    broken = BrokenImages(broken_limit(config.max_broken, total), total)
+
+    def split(samples: Sequence[Sample], number: int) -> FolderSplit:
+        return FolderSplit(samples, config, number, broken)
+
+    return DataSplits(
+        train=split([layout.train[index] for index in chosen.tolist()], TRAIN_STREAM),
+        holdout=split([layout.train[index] for index in held.tolist()], HOLDOUT_STREAM),
+        test=split(layout.test, TEST_STREAM),
+        class_names=layout.classes,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        resolution=config.train_resolution,
+        name="folder",
+        preparation=preparation(config.train_resolution),
+    )

@@ -1,0 +1,1 @@
+"""Architectures and charts as SVG; loads no torch."""

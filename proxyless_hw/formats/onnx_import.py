@@ -1,0 +1,288 @@
+"""Which known ops an ONNX file is made of: the inverse of exporting a network.
+
+A BatchNorm that export folded away leaves a biased convolution: that is read as ``conv``, as is one
+with its BatchNorm still behind it (runtimes fold it), and a convolution with neither as
+``conv_nobn``. A pointwise convolution with an activation before a depthwise one is read as the
+expansion of one ``mbconv``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from proxyless_hw.errors import ArchitectureError, PredictorError
+from proxyless_hw.formats.onnx_graph import Graph, Node
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import LayerSpec, squeeze_width
+
+_FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")
+
+
+def architecture_from_onnx(path: Path, resolution: int | None = None) -> Architecture:
+    """Reads an ONNX file as a chain of known ops at the file's own input size.
+
+    Provenance names the file and its batch (None where it is open), says ``own_shape``, and lists
+    under ``not_priced`` the nodes around the network that no op stands for (normalisation of the
+    input, softmax).
+
+    Args:
+        path: an .onnx file.
+        resolution: height and width where the file leaves them open.
+
+    Raises:
+        PredictorError: the file is no ONNX model, or holds something that no known op is; named.
+    """
+    return _Reader(Graph(path, resolution)).read()
+
+
+@dataclass(frozen=True)
+class _Conv:
+    """A convolution and the activation after it; `output` is the tensor behind both."""
+
+    node: Node
+    in_c: int
+    out_c: int
+    kernel: int
+    stride: int
+    groups: int
+    has_bias: bool
+    act: str
+    output: str
+
+    @property
+    def is_depthwise(self) -> bool:
+        return self.groups == self.in_c == self.out_c and self.groups > 1
+
+    @property
+    def is_pointwise(self) -> bool:
+        return self.kernel == 1 and self.stride == 1 and self.groups == 1
+
+
+class _Reader:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layers: list[LayerSpec] = []
+        self.not_priced: list[str] = []
+        self.tensor = graph.input
+
+    def read(self) -> Architecture:
+        graph = self.graph
+        if graph.height != graph.width:
+            graph.fail(f"takes {graph.height}x{graph.width} images; square ones are priced")
+        self.input_scaling()
+        while self.tensor != graph.output:
+            if len(self.layers) > len(graph.nodes):
+                graph.fail("goes round in a circle")
+            self.layer()
+        places = [index for index, layer in enumerate(self.layers) if layer.op == "mbconv"]
+        first, last = (places[0], places[-1] + 1) if places else (1, 1)
+        try:
+            return Architecture(
+                space=Path(graph.source).stem[:80],
+                resolution=graph.height,
+                num_classes=self.layers[-1].out_c if self.layers else 1,
+                stem=tuple(self.layers[:first]),
+                blocks=tuple(self.layers[first:last]),
+                head=tuple(self.layers[last:]),
+                provenance={
+                    "source": graph.source,
+                    "own_shape": True,
+                    "batch_size": graph.batch_size,
+                    "not_priced": self.not_priced,
+                },
+            )
+        except ArchitectureError as cause:
+            raise PredictorError(f"{graph.source} is no network of known ops: {cause}") from cause
+
+    def input_scaling(self) -> None:
+        """Passes over a multiplication and an addition of constants at the input."""
+        node = self.graph.user(self.tensor, "Mul", "Add")
+        while node is not None and len(node.weights) == 1:
+            self.not_priced.append(node.kind)
+            self.tensor = node.output
+            node = self.graph.user(self.tensor, "Mul", "Add")
+
+    def layer(self) -> None:
+        """Reads one layer from the current tensor on."""
+        users = self.graph.users(self.tensor)
+        convolutions = [node for node in users if node.kind == "Conv"]
+        others = [node for node in users if node.kind not in ("Conv", "Add")]
+        if len(convolutions) == 1 and not others:
+            self.convolution(convolutions[0])
+        elif len(users) == 1 and users[0].kind in ("GlobalAveragePool", "ReduceMean"):
+            self.pooling(users[0])
+        elif len(users) == 1 and users[0].kind == "Softmax" and self.layers:
+            self.not_priced.append("Softmax")
+            self.tensor = users[0].output
+        else:
+            kinds = ", ".join(node.kind for node in users) or "nothing"
+            self.fail(f"{kinds} after {self.tensor[:100]}")
+
+    def convolution(self, node: Node) -> None:
+        start = self.tensor
+        first = self.conv(node)
+        if first.is_depthwise:
+            self.mbconv(start, None, first)
+            return
+        behind = self.graph.user(first.output, "Conv")
+        if first.is_pointwise and first.act != "none" and behind is not None:
+            depthwise = self.conv(behind)
+            if depthwise.is_depthwise and depthwise.act == first.act:
+                self.mbconv(start, first, depthwise)
+                return
+        name = "conv" if first.has_bias else "conv_nobn"
+        if first.groups > 1:
+            name += f"_g{first.groups}"
+        layer = LayerSpec(
+            name,
+            first.in_c,
+            first.out_c,
+            kernel=first.kernel,
+            stride=first.stride,
+            act=first.act,
+        )
+        self.layers.append(layer)
+        self.tensor = first.output
+
+    def mbconv(self, start: str, expansion: _Conv | None, depthwise: _Conv) -> None:
+        tensor, squeezed = self.squeeze_excite(depthwise)
+        node = self.graph.user(tensor, "Conv")
+        if node is None:
+            self.fail(f"no pointwise convolution behind the depthwise one, {depthwise.node.name}")
+        project = self.conv(node)
+        if not project.is_pointwise or project.act != "none":
+            self.fail(f"{project.node.name}, which should project a block linearly")
+        in_c, mid_c = (expansion or depthwise).in_c, depthwise.in_c
+        self.tensor = project.output
+        # The residual addition is the one that takes both ends of this block.
+        added = self.graph.user(self.tensor, "Add")
+        skip = added is not None and set(added.inputs) == {start, self.tensor}
+        if added is not None:
+            if not skip:
+                self.fail(f"{added.name}, which adds what is not a block's own input")
+            self.tensor = added.output
+        self.layers.append(
+            LayerSpec(
+                "mbconv",
+                in_c,
+                project.out_c,
+                kernel=depthwise.kernel,
+                stride=depthwise.stride,
+                expand=mid_c // in_c if mid_c % in_c == 0 else mid_c / in_c,
+                skip=skip,
+                act=depthwise.act,
+                se=squeezed,
+            )
+        )
+
+    def squeeze_excite(self, depthwise: _Conv) -> tuple[str, int]:
+        """(tensor behind it, the layer's `se`): the tensor itself and 0 where there is none."""
+        users = self.graph.users(depthwise.output)
+        pools = [node for node in users if node.kind in ("GlobalAveragePool", "ReduceMean")]
+        if len(pools) != 1:
+            return depthwise.output, 0
+        self.check_pooling(pools[0])
+        reduce = self.graph.user(pools[0].output, "Conv")
+        squeeze = self.conv(reduce) if reduce is not None else None
+        expand = self.graph.user(squeeze.output, "Conv") if squeeze is not None else None
+        gate = self.graph.user(expand.output, "HardSigmoid", "Sigmoid") if expand else None
+        product = self.graph.user(gate.output, "Mul") if gate else None
+        if squeeze is None or gate is None or product is None or squeeze.act != "relu":
+            self.fail(f"{pools[0].name}, which is no squeeze-and-excite")
+        width = squeeze.out_c
+        if gate.kind == "Sigmoid" and width > 1:
+            return product.output, width
+        if gate.kind != "HardSigmoid" or width != squeeze_width(depthwise.out_c, 1):
+            self.fail(f"a squeeze-and-excite with {gate.kind} over {width} channels")
+        return product.output, 1
+
+    def check_pooling(self, node: Node) -> None:
+        """Refuses a mean over anything but height and width."""
+        if node.kind == "GlobalAveragePool":
+            return
+        axes = node.attributes.get("axes")
+        if axes is None and node.weights:
+            axes = self.graph.constant(node.weights[0]).ravel().tolist()
+        if sorted(int(axis) % 4 for axis in axes or ()) != [2, 3]:
+            self.fail(f"{node.name}, a mean over axes {axes}")
+
+    def pooling(self, node: Node) -> None:
+        self.check_pooling(node)
+        channels = self.layers[-1].out_c if self.layers else self.graph.channels
+        flat = self.graph.user(node.output, *_FLATTENING)
+        linear = self.graph.user(flat.output if flat else node.output, "Gemm")
+        if linear is None:
+            self.layers.append(LayerSpec("pool", channels, channels))
+            self.tensor = node.output
+            return
+        shape = self.graph.weight_shape(linear)
+        if len(shape) != 2:
+            self.fail(f"{linear.name}, whose weights have shape {shape}")
+        rows, columns = shape
+        classes = rows if linear.attributes.get("transB") else columns
+        self.layers.append(LayerSpec("classifier", channels, classes))
+        self.tensor = linear.output
+
+    def conv(self, node: Node) -> _Conv:
+        shape = self.graph.weight_shape(node)
+        if len(shape) != 4 or shape[2] != shape[3]:
+            self.fail(f"{node.name}, whose weights have shape {shape}")
+        kernel, groups = shape[2], int(node.attributes.get("group", 1))
+        strides = [int(size) for size in node.attributes.get("strides", [1, 1])]
+        pads = [int(size) for size in node.attributes.get("pads", [0, 0, 0, 0])]
+        dilations = [int(size) for size in node.attributes.get("dilations", [1, 1])]
+        if strides[0] != strides[1] or set(pads) != {kernel // 2} or set(dilations) != {1}:
+            self.fail(
+                f"{node.name}, a {kernel}x{kernel} convolution with strides {strides}, padding "
+                f"{pads} and dilations {dilations}"
+            )
+        output = node.output
+        norm = self.graph.user(output, "BatchNormalization")
+        if norm is not None:
+            if norm.attributes.get("training_mode"):
+                self.fail(f"{norm.name}, a BatchNormalization in training mode")
+            output = norm.output
+        act, output = self.activation(output)
+        has_bias = len(node.weights) > 1 or norm is not None
+        in_c = shape[1] * groups
+        return _Conv(node, in_c, shape[0], kernel, strides[0], groups, has_bias, act, output)
+
+    def activation(self, tensor: str) -> tuple[str, str]:
+        """(activation, tensor behind it)."""
+        users = self.graph.users(tensor)
+        gates = [node for node in users if node.kind in ("Sigmoid", "HardSigmoid")]
+        products = [node for node in users if node.kind == "Mul"]
+        if len(users) == 2 and len(gates) == 1 and len(products) == 1:
+            gate, product = gates[0], products[0]
+            if set(product.inputs) == {tensor, gate.output}:
+                return self.gated(gate), product.output
+        node = self.graph.user(tensor, "Clip", "Relu", "HardSwish")
+        if node is None:
+            return "none", tensor
+        if node.kind == "Clip" and self.bounds(node) != [0.0, 6.0]:
+            self.fail(f"{node.name}, a clip that is not ReLU6")
+        return {"Clip": "relu6", "Relu": "relu", "HardSwish": "hswish"}[node.kind], node.output
+
+    def gated(self, gate: Node) -> str:
+        """Name of the activation x times gate(x)."""
+        if gate.kind == "Sigmoid":
+            return "swish"
+        slope = float(gate.attributes.get("alpha", 0.2))
+        offset = float(gate.attributes.get("beta", 0.5))
+        if abs(slope - 1 / 6) > 1e-3 or abs(offset - 0.5) > 1e-3:
+            self.fail(f"{gate.name}, a HardSigmoid of slope {slope:g} that is not hard-swish's 1/6")
+        return "hswish"
+
+    def bounds(self, node: Node) -> list[float]:
+        if node.weights:
+            bounds = [self.graph.constant(name) for name in node.weights]
+            return [float(bound.item()) for bound in bounds if bound.size == 1]
+        return [float(node.attributes.get(name, "nan")) for name in ("min", "max")]
+
+    def fail(self, what: str) -> NoReturn:
+        self.graph.fail(
+            f"is not made of known ops alone: {what[:300]}. Measure the file itself: "
+            f"proxyless-hw benchmark {self.graph.source}"
+        )

@@ -1,0 +1,234 @@
+"""Checkpoints of the published networks, under the published names, into ours.
+
+Names: ``first_conv``, ``blocks.N.mobile_inverted_conv.{inverted_bottleneck, depth_conv,
+point_linear}``, ``final_expand_layer``, ``feature_mix_layer``, ``classifier.{bn,linear}``; in the
+tree network ``blocks.N.layers.i``, ``blocks.N.{in_bottle,out_bottle,final_bn,cell}`` and inside a
+cell ``edges.i``, ``child_nodes.i``, ``branch_bns.i``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.state_dicts import choose_state_dict
+from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import op_variant
+from proxyless_hw.space.wiring import Node, TreeBlock
+from proxyless_hw.storage.tensor_files import is_plain, load_tensors
+
+_MBCONV: Final = {
+    "expand": "inverted_bottleneck",
+    "depthwise": "depth_conv",
+    "se.reduce": "depth_conv.se.fc.reduce",
+    "se.expand": "depth_conv.se.fc.expand",
+    "project": "point_linear",
+}
+_COUNTER: Final = "num_batches_tracked"
+_LISTED: Final = 8
+
+
+def load_published_weights(arch: Architecture, path: str | Path) -> Network:
+    """Builds a network and fills it from a published checkpoint.
+
+    The file is a dict of tensors, or holds some (`choose_state_dict`: averaged weights first). It
+    is read with ``weights_only=True``: nothing in it is executed.
+
+    Args:
+        arch: the architecture the checkpoint belongs to.
+        path: the file.
+
+    Returns:
+        The network in eval mode.
+
+    Raises:
+        ArchitectureError: the file cannot be read safely, or a tensor is missing, left over, of
+            another shape or not finite; the message lists the difference.
+    """
+    network = build_network(arch)
+    fill_from_published(network, read_published(path), str(path))
+    return network.eval()
+
+
+def read_published(path: str | Path) -> dict[str, Tensor]:
+    """Reads the tensors of a published checkpoint by their published names.
+
+    Raises:
+        ArchitectureError: unreadable, unsafe, or no dict of tensors.
+    """
+    document = load_tensors(Path(path), ArchitectureError, "published checkpoint")
+    return published_tensors(choose_state_dict(document, str(path)), str(path))
+
+
+def published_tensors(tensors: dict[Any, Any], source: str) -> dict[str, Tensor]:
+    """Checks that what a checkpoint holds are named tensors.
+
+    Raises:
+        ArchitectureError: something else is among them, or there is nothing.
+    """
+    if not tensors:
+        raise ArchitectureError(f"{source}: state_dict must be a dict of tensors.")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ArchitectureError(
+                f"{source} must hold tensors only: '{str(name)[:80]}' is a {type(tensor).__name__}."
+            )
+    return tensors
+
+
+def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copies tensors under published names into a network; all of them, and into all of it.
+
+    Raises:
+        ArchitectureError: a tensor is missing, left over, of another shape or not finite. The
+            network is left as it was.
+    """
+    names = published_names(network)
+    targets = network.state_dict()
+    given = set(names.values()) & set(tensors)
+    # Checkpoints of old PyTorch versions have no batch counters; nothing depends on them.
+    missing = [name for name in names.values() if name not in given and not name.endswith(_COUNTER)]
+    extra = [name for name in tensors if name not in given]
+    shapes = [
+        f"{theirs}: {tuple(tensors[theirs].shape)} instead of {tuple(targets[ours].shape)}"
+        for ours, theirs in names.items()
+        if theirs in given and tensors[theirs].shape != targets[ours].shape
+    ]
+    broken = [
+        name for name in given if not name.endswith(_COUNTER) and not _is_finite(tensors[name])
+    ]
+    faults = [
+        f"{what} {len(items)}: {', '.join(items[:_LISTED])}{', ...' if items[_LISTED:] else ''}"
+        for what, items in (
+            ("missing", missing),
+            ("left over", extra),
+            ("of another shape", shapes),
+            ("not finite numbers", sorted(broken)),
+        )
+        if items
+    ]
+    if faults:
+        raise ArchitectureError(
+            f"{source} does not fit {network.arch.space} ({len(names)} tensors):\n  "
+            + "\n  ".join(faults)
+            + "\nIs it the checkpoint of this network? Choose the network with --arch."
+        )
+    with torch.no_grad():
+        for ours, theirs in names.items():
+            if theirs in given:
+                targets[ours].copy_(tensors[theirs])
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and is_plain(tensor)
+
+
+def published_state_dict(network: Network) -> dict[str, Tensor]:
+    """A network's tensors under the published names: the inverse of `fill_from_published`.
+
+    Raises:
+        ArchitectureError: the published networks hold no such layer.
+    """
+    names = published_names(network)
+    return {names[ours]: tensor.detach().clone() for ours, tensor in network.state_dict().items()}
+
+
+def published_names(network: Network) -> dict[str, str]:
+    """The published name of every tensor of a network.
+
+    Raises:
+        ArchitectureError: the published networks hold no such layer.
+    """
+    arch = network.arch
+    prefixes = list(_tree_prefixes(arch) if arch.wiring else _chain_prefixes(arch))
+    by_length = sorted(prefixes, key=lambda pair: -len(pair[0]))
+    names = {}
+    for ours in network.state_dict():
+        for prefix, theirs in by_length:
+            if ours.startswith(f"{prefix}."):
+                rest = ours.removeprefix(f"{prefix}.")
+                names[ours] = f"{theirs}.{rest}" if theirs else rest
+                break
+        else:
+            raise ArchitectureError(f"the published networks hold no layer such as '{ours}'.")
+    return names
+
+
+def _chain_prefixes(arch: Architecture) -> Iterator[tuple[str, str]]:
+    for index in range(len(arch.stem)):
+        yield f"stem.{index}", "first_conv"
+    for index, layer in enumerate(arch.blocks):
+        if layer.op == "mbconv":
+            body = f"blocks.{index}.body" if layer.skip else f"blocks.{index}"
+            for ours, theirs in _MBCONV.items():
+                yield f"{body}.{ours}", f"blocks.{index}.mobile_inverted_conv.{theirs}"
+    convolutions = [
+        index for index, layer in enumerate(arch.head) if op_variant(layer.op).base == "conv"
+    ]
+    published = ["feature_mix_layer"]
+    if len(convolutions) == 2:
+        published.insert(0, "final_expand_layer")
+    for index, name in zip(convolutions, published, strict=False):
+        yield f"head.{index}", name
+    own_norm = len(arch.head) > 1 and op_variant(arch.head[-2].op).base == "identity"
+    yield from _classifier_prefixes(arch, own_norm)
+
+
+def _classifier_prefixes(arch: Architecture, own_norm: bool) -> Iterator[tuple[str, str]]:
+    last = len(arch.head) - 1
+    yield f"head.{last}", "classifier"
+    if own_norm:
+        yield f"head.{last - 1}", "classifier"
+
+
+def _tree_prefixes(arch: Architecture) -> Iterator[tuple[str, str]]:
+    number = 0
+    if arch.stem:
+        yield from _transition_prefixes("stem", range(len(arch.stem)), number)
+        number += 1
+    for alone, parts in groupby(arch.wiring, key=lambda part: isinstance(part, int)):
+        if alone:
+            yield from _transition_prefixes("blocks", parts, number)
+            number += 1
+            continue
+        for part in parts:
+            assert isinstance(part, TreeBlock)
+            yield from _block_prefixes(part, f"blocks.{number}")
+            number += 1
+    tail = len(arch.head) - 1
+    if tail > 1 and arch.head[tail - 2].op == "pool":
+        tail -= 2  # the pooling and BatchNorm that stand for a classifier's own BatchNorm
+    yield from _transition_prefixes("head", range(tail), number)
+    yield from _classifier_prefixes(arch, own_norm=tail < len(arch.head) - 1)
+
+
+def _transition_prefixes(part: str, layers: Any, number: int) -> Iterator[tuple[str, str]]:
+    for index, layer in enumerate(layers):
+        yield f"{part}.{layer}", f"blocks.{number}.layers.{index}"
+
+
+def _block_prefixes(block: TreeBlock, name: str) -> Iterator[tuple[str, str]]:
+    yield f"blocks.{block.shortcut}", f"{name}.shortcut"
+    if block.in_bottle is not None:
+        yield f"blocks.{block.in_bottle}", f"{name}.in_bottle"
+    yield from _node_prefixes(block.cell, f"{name}.cell")
+    if block.out_bottle is not None:
+        yield f"blocks.{block.out_bottle}", f"{name}.out_bottle"
+    if block.norm is not None:
+        yield f"blocks.{block.norm}.bn", f"{name}.final_bn"
+
+
+def _node_prefixes(node: Node, name: str) -> Iterator[tuple[str, str]]:
+    for index, branch in enumerate(node.branches):
+        yield f"blocks.{branch.edge}", f"{name}.edges.{index}"
+        if branch.child is not None:
+            yield from _node_prefixes(branch.child, f"{name}.child_nodes.{index}")
+        if branch.norm is not None:
+            yield f"blocks.{branch.norm}.bn", f"{name}.branch_bns.{index}"

@@ -1,0 +1,311 @@
+"""timm's block strings (its EfficientNet family) as architectures, and back.
+
+A string such as ``ir_r2_k5_s2_e3_c40_se0.25_nre`` gives block type, repeats, kernel, stride,
+expansion, channels, squeeze-excite ratio and activation. It says nothing of the layers around the
+blocks; those are settings, written as ``# key: value`` lines in the text form. In that form a line
+``# skip`` is a removed block, which timm does not write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NoReturn
+
+from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.formats.timm_settings import (
+    ACT_TOKENS,
+    ACTS,
+    MAX_DIGITS,
+    MAX_LINE,
+    TimmSettings,
+    settings_document,
+    settings_of,
+    timm_settings,
+)
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_STRIDE
+from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
+
+PROVENANCE: Final = "timm_strings"
+SKIP: Final = "skip"
+_TYPES: Final = ("ds", "ir", "cn")
+_OPTION: Final = re.compile(r"(?P<key>se|[a-z])(?P<value>\d+(?:\.\d+)?)")
+
+
+def from_timm_strings(
+    strings: Sequence[Any] | str,
+    source: str = "timm strings",
+    settings: TimmSettings | None = None,
+) -> Architecture:
+    """Reads block strings.
+
+    Args:
+        strings: a list of strings, timm's list of lists, or the text form.
+        source: names it in messages.
+        settings: what the strings leave open; ``# key: value`` lines of a text come on top.
+
+    Raises:
+        ArchitectureError: an unknown block or option, or one that cannot be held.
+    """
+    lines = strings.splitlines() if isinstance(strings, str) else list(_flat(strings, source))
+    values = settings_of(lines, source)
+    around = replace(settings or TimmSettings(), **values)
+    texts: list[str] = []
+    for line in lines:
+        if line.strip() == f"# {SKIP}":
+            texts.append(SKIP)
+        elif not line.startswith("#"):
+            texts += line.split()
+    if not texts:
+        raise ArchitectureError(f"{source} holds no block string.")
+    arch = _Reader(source, around).read(texts)
+    kept: dict[str, Any] = {"settings": settings_document(around)}
+    if _written(arch, around) != texts:
+        kept["strings"] = texts
+    return replace(arch, provenance={PROVENANCE: kept})
+
+
+def to_timm_strings(arch: Architecture) -> list[str]:
+    """The block strings of a network; removed blocks are ``skip``.
+
+    Raises:
+        ArchitectureError: a block that timm's strings cannot express.
+    """
+    around = timm_settings(arch)
+    kept = arch.provenance.get(PROVENANCE)
+    strings = kept.get("strings") if isinstance(kept, dict) else None
+    if isinstance(strings, list) and all(isinstance(text, str) for text in strings):
+        read = _Reader("provenance", around).read(strings)
+        if read == replace(arch, space=_SPACE, training=None):
+            return list(strings)
+    return _written(arch, around)
+
+
+def to_timm_text(arch: Architecture) -> str:
+    """The text form: settings, then one block string a line. `from_timm_strings` reads it back.
+
+    Raises:
+        ArchitectureError: a block that timm's strings cannot express.
+    """
+    lines = [f"# {key}: {value}" for key, value in settings_document(timm_settings(arch)).items()]
+    lines += [f"# {SKIP}" if text == SKIP else text for text in to_timm_strings(arch)]
+    return "\n".join(lines) + "\n"
+
+
+_SPACE: Final = "timm"
+
+
+def _flat(strings: Sequence[Any], source: str, depth: int = 0) -> Iterator[str]:
+    for item in strings:
+        if isinstance(item, str):
+            yield item.strip()
+        elif isinstance(item, (list, tuple)) and depth < 2:
+            yield from _flat(item, source, depth + 1)
+        else:
+            raise ArchitectureError(f"{source} must hold strings: received {str(item)[:80]!r}.")
+
+
+class _Reader:
+    """Turns block strings into layers, one after the other."""
+
+    def __init__(self, source: str, settings: TimmSettings) -> None:
+        self.source = source
+        self.settings = settings
+
+    def fail(self, text: str, rule: str) -> NoReturn:
+        raise ArchitectureError(f"{self.source}: block {text[:80]!r} {rule}.")
+
+    def read(self, texts: Sequence[str]) -> Architecture:
+        settings = self.settings
+        stem = LayerSpec(
+            "conv", 3, settings.stem, kernel=3, stride=settings.stem_stride, act=settings.act
+        )
+        blocks: list[LayerSpec] = []
+        in_c = stem.out_c
+        head: list[LayerSpec] = []
+        for index, text in enumerate(texts):
+            layers = list(self.layers(text, in_c))
+            in_c = layers[-1].out_c
+            if index == len(texts) - 1 and layers[-1].op == "conv" and len(layers) == 1:
+                head = [*layers, LayerSpec("pool", in_c, in_c)]
+            else:
+                blocks += layers
+            if len(blocks) > MAX_POSITIONS:
+                raise ArchitectureError(f"{self.source} holds more than {MAX_POSITIONS} blocks.")
+        if settings.head:
+            bias = "_bias" if settings.head_bias else ""
+            op = f"conv_nobn{bias}" if head else "conv"
+            head.append(LayerSpec(op, in_c, settings.head, act=settings.act))
+            in_c = settings.head
+        return Architecture(
+            space=_SPACE,
+            resolution=settings.resolution,
+            num_classes=settings.num_classes,
+            stem=(stem,),
+            blocks=tuple(blocks),
+            head=(*head, LayerSpec("classifier", in_c, settings.num_classes)),
+            batch_norm=BatchNormSpec(momentum=settings.bn_momentum, eps=settings.bn_eps),
+        )
+
+    def layers(self, text: str, in_c: int) -> Iterator[LayerSpec]:
+        if text == SKIP:
+            yield LayerSpec(ZERO, in_c, in_c, skip=True)
+            return
+        kind, options, words = self.parse(text)
+        repeats, out_c = self.whole(text, options, "r", 1, 256), self.channels(text, options)
+        act = words.get("n", self.settings.act)
+        for index in range(repeats):
+            stride = self.whole(text, options, "s", 1, min(2, MAX_STRIDE)) if index == 0 else 1
+            kernel = self.whole(text, options, "k", 1, 31)
+            if kernel % 2 == 0:
+                self.fail(text, "must have an odd kernel")
+            joins = stride == 1 and in_c == out_c and "noskip" not in words
+            if kind == "cn":
+                yield LayerSpec("conv", in_c, out_c, kernel=kernel, stride=stride, act=act)
+            else:
+                expand = self.expand(text, kind, options, in_c)
+                yield LayerSpec(
+                    "mbconv",
+                    in_c,
+                    out_c,
+                    kernel=kernel,
+                    stride=stride,
+                    expand=expand,
+                    skip=joins,
+                    act=act,
+                    se=self.squeeze(text, options, in_c),
+                )
+            in_c = out_c
+
+    def parse(self, text: str) -> tuple[str, dict[str, str], dict[str, str]]:
+        if len(text) > MAX_LINE:
+            self.fail(text, f"is longer than {MAX_LINE} characters")
+        kind, *tokens = text.split("_")
+        if kind not in _TYPES:
+            self.fail(text, f"must be of type {', '.join(_TYPES)}.{did_you_mean(kind, _TYPES)}")
+        options: dict[str, str] = {}
+        words: dict[str, str] = {}
+        for token in tokens:
+            match = _OPTION.fullmatch(token)
+            if token == "noskip":
+                words[token] = token
+            elif token[:1] == "n" and token[1:] in ACTS:
+                words["n"] = ACTS[token[1:]]
+            elif match is None or match["key"] not in ("r", "k", "s", "e", "c", "se"):
+                self.fail(text, f"has an option that is not known here: '{token[:40]}'")
+            elif match["key"] in options:
+                self.fail(text, f"gives '{match['key']}' twice")
+            else:
+                options[match["key"]] = match["value"]
+        for key in ("r", "k", "s", "c"):
+            if key not in options:
+                self.fail(text, f"lacks '{key}'")
+        return kind, options, words
+
+    def whole(self, text: str, options: Mapping[str, str], key: str, low: int, high: int) -> int:
+        value = options[key]
+        if not value.isdigit() or len(value) > MAX_DIGITS or not low <= int(value) <= high:
+            self.fail(text, f"must have {key} from {low} to {high}")
+        return int(value)
+
+    def channels(self, text: str, options: Mapping[str, str]) -> int:
+        return self.whole(text, options, "c", 1, MAX_CHANNELS)
+
+    def expand(self, text: str, kind: str, options: Mapping[str, str], in_c: int) -> float:
+        ratio = float(options.get("e", "1"))
+        if kind == "ds":
+            if ratio != 1:
+                self.fail(text, "of type ds has no expansion")
+            return 1
+        if not 1 < ratio <= 64:
+            self.fail(text, "of type ir must expand by more than 1 and at most 64; write it as ds")
+        middle = make_divisible(in_c * ratio)
+        if middle == in_c:
+            self.fail(text, "expands to its own width, which cannot be told from no expansion")
+        exact = ratio if round(in_c * ratio) == middle else middle / in_c
+        return int(exact) if float(exact).is_integer() else exact
+
+    def squeeze(self, text: str, options: Mapping[str, str], in_c: int) -> int:
+        if "se" not in options:
+            return 0
+        ratio = float(options["se"])
+        if self.settings.se == "middle":
+            if ratio != 0.25:
+                self.fail(text, "must squeeze to a quarter of the middle (se0.25)")
+            return 1
+        squeezed = round(in_c * ratio)
+        if not 2 <= squeezed <= MAX_CHANNELS:
+            self.fail(text, "must squeeze to 2 channels or more")
+        return squeezed
+
+
+def _written(arch: Architecture, settings: TimmSettings) -> list[str]:
+    blocks = list(arch.blocks)
+    if len(arch.head) == 4:
+        blocks.append(arch.head[0])
+    texts: list[str] = []
+    previous: tuple[str, int] | None = None
+    for block in blocks:
+        if block.is_zero:
+            texts.append(SKIP)
+            previous = None
+            continue
+        head, tail = _block_text(block, settings)
+        same = f"{block.kernel}_{tail}"
+        if previous is not None and previous[0] == same and _repeats(block):
+            count = previous[1] + 1
+            texts[-1] = texts[-1].replace(f"_r{previous[1]}_", f"_r{count}_", 1)
+            previous = (same, count)
+        else:
+            texts.append(f"{head}_r1_k{block.kernel}_s{block.stride}_{tail}")
+            previous = (same, 1)
+    return texts
+
+
+def _repeats(block: LayerSpec) -> bool:
+    return block.stride == 1 and block.in_c == block.out_c
+
+
+def _block_text(block: LayerSpec, settings: TimmSettings) -> tuple[str, str]:
+    """Block type and the options that all repeats share."""
+    if block.op not in ("conv", "mbconv"):
+        raise ArchitectureError(f"timm's strings have no block for op '{block.op}'.")
+    joins = block.stride == 1 and block.in_c == block.out_c
+    words = [f"c{block.out_c}"]
+    kind = "cn"
+    if block.op == "mbconv":
+        kind = "ds" if block.expand == 1 else "ir"
+        if kind == "ir":
+            words.insert(0, f"e{_ratio(block)}")
+        if block.se:
+            words.append(f"se{_squeeze_ratio(block)}")
+    if block.act != settings.act:
+        if block.act not in ACT_TOKENS:
+            raise ArchitectureError(f"timm's strings have no activation '{block.act}'.")
+        words.append(f"n{ACT_TOKENS[block.act]}")
+    if block.op == "mbconv" and joins and not block.skip:
+        words.append("noskip")
+    return kind, "_".join(words)
+
+
+def _ratio(block: LayerSpec) -> str:
+    for digits in range(1, 12):
+        text = f"{block.expand:.{digits}g}"
+        if "e" not in text and make_divisible(block.in_c * float(text)) == block.mid_c:
+            return text
+    raise ArchitectureError(
+        f"timm rounds expanded widths to multiples of 8: {block.in_c} channels expanded to "
+        f"{block.mid_c} cannot be written."
+    )
+
+
+def _squeeze_ratio(block: LayerSpec) -> str:
+    if block.se == 1:
+        return "0.25"
+    for digits in range(1, 12):
+        text = f"{block.se / block.in_c:.{digits}g}"
+        if "e" not in text and round(block.in_c * float(text)) == block.se:
+            return text
+    raise ArchitectureError(f"squeeze-excite to {block.se} channels cannot be written as a ratio.")

@@ -1,0 +1,1 @@
+"""What joins stages: a run to model files, the whole loop, the demo."""

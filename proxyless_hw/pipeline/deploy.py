@@ -1,0 +1,196 @@
+"""From a run or an architecture to checked model files with latencies: what `export` calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from proxyless_hw.errors import ExportError
+from proxyless_hw.export.export import (
+    CALIBRATION_IMAGES,
+    ExportConfig,
+    ExportData,
+    export_network,
+    random_data,
+    whole_set,
+)
+from proxyless_hw.export.manifest import write_manifest
+from proxyless_hw.export.preparation import as_given
+from proxyless_hw.network.network import Network
+from proxyless_hw.pipeline.source import Source
+from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.tables.table import LatencyTable
+
+if TYPE_CHECKING:
+    from proxyless_hw.data.base import DataConfig, DataSplit
+    from proxyless_hw.profilers.protocol.measurement import Measurement
+
+EXPORT_FOLDER: Final = "exports"
+MANIFEST: Final = "manifest.json"
+MAX_IMAGE_BYTES: Final = 256 * 2**20
+"""Test images are taken up to this much memory; a sample of a larger set."""
+
+
+def load_images(config: DataConfig, network: Network) -> ExportData:
+    """Real images at the network's resolution: test images, and training images to calibrate.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    from proxyless_hw.data.load import load_data
+
+    resolution = network.arch.resolution
+    splits = load_data(replace(config, resolution=resolution, batch_size=32, workers=0))
+    room = max(2, MAX_IMAGE_BYTES // (3 * resolution * resolution * 4))
+    images, labels = _take(splits.test, room)
+    calibration, _ = _take(splits.train, CALIBRATION_IMAGES)
+    fits = splits.num_classes == network.arch.num_classes
+    part = "" if len(images) == len(splits.test) else f" (of {len(splits.test)})"
+    return ExportData(
+        images=images,
+        labels=labels if fits else None,
+        calibration=calibration,
+        mean=splits.mean,
+        std=splits.std,
+        class_names=splits.class_names if fits else None,
+        source=f"the test set of {splits.name} at {resolution} px{part}",
+        preparation=as_given() if splits.preparation is None else splits.preparation.to_dict(),
+    )
+
+
+def export_all(
+    source: Source,
+    folder: Path,
+    config: ExportConfig,
+    data: ExportData,
+    *,
+    measure: bool = True,
+    report: Callable[[str], None] = lambda message: None,
+) -> dict[str, Any]:
+    """Writes the whole set with its manifest, and measures each file on this CPU.
+
+    Args:
+        source: what is exported.
+        folder: takes the files and ``manifest.json``.
+        config: shape and ends.
+        data: images for calibration and comparison.
+        measure: time every file by the measurement protocol, one thread.
+        report: told what is going on, a line at a time.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ExportError, BackendUnavailableError: as `export_network`.
+        ProfilingError: a file cannot be measured.
+    """
+    files = export_network(source.network, whole_set(folder, source.name), config, data, report)
+    path = folder / MANIFEST
+    write_manifest(path, files, source.network, config)
+    if measure:
+        report("measuring every file on this CPU, one thread")
+        measured = measure_exports(
+            {file.target.path: file.target.precision for file in files},
+            _table_of(source, report),
+        )
+        latencies = {
+            Path(name).name: {**item.to_dict(), "name": Path(name).name}
+            for name, item in measured.items()
+        }
+        write_manifest(path, files, source.network, config, latencies)
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+EXPORT_SECONDS_A_FILE: Final = 10.0
+
+
+def measure_exports(
+    files: Mapping[Path, str], table: LatencyTable | None = None
+) -> dict[str, Measurement]:
+    """Latency of model files on this CPU, one thread, by path; each runtime's interleaved.
+
+    Args:
+        files: path to precision.
+        table: what the run was searched with; where it was measured here, files of its runtime and
+            precision get their value at its speed too.
+
+    Raises:
+        ProfilingError: a file cannot be run.
+        BackendUnavailableError: a runtime is not installed.
+    """
+    from proxyless_hw.predictors.measured import measuring_for
+    from proxyless_hw.profilers.networks import measure_files
+    from proxyless_hw.profilers.protocol.measurement import Measuring
+    from proxyless_hw.profilers.protocol.timing import TimingConfig
+
+    runtimes = {".onnx": "onnxruntime", ".tflite": "litert"}
+    measured: dict[str, Measurement] = {}
+    for suffix, runtime in runtimes.items():
+        group = [path for path in files if path.suffix == suffix]
+        if not group:
+            continue
+        budget_s = EXPORT_SECONDS_A_FILE * len(group)
+        how = Measuring(timing=TimingConfig(goal=0.01, budget_s=budget_s, spend=False))
+        if table is not None and table.metadata.get("runtime") == runtime:
+            how = measuring_for(table, budget_s=budget_s)
+        for item in measure_files(group, how):
+            own = table is not None and files[Path(item.name)] == table.metadata.get("precision")
+            measured[item.name] = item if own else replace(item, table_speed=None)
+    return measured
+
+
+def _table_of(source: Source, report: Callable[[str], None]) -> LatencyTable | None:
+    """The table that a run was searched with, where it was measured on this CPU, one thread.
+
+    Raises:
+        TableError: the table is malformed.
+    """
+    from proxyless_hw.profilers.host.environment import host_device
+
+    if source.folder is None or not (source.folder / "network.pt").is_file():
+        return None
+    path = source.folder / "config.json"
+    document = parse_json(read_text(path, ExportError, "config.json"), ExportError, str(path))
+    name = document.get("table") if isinstance(document, dict) else None
+    if not isinstance(name, str) or not Path(name).is_file():
+        report(f"the table of the search ({str(name)[:200]}) is not there: values are raw only")
+        return None
+    table = LatencyTable.load(name)
+    header = table.metadata
+    here = header.get("device") == host_device() and header.get("device_kind") == "cpu"
+    return table if here and header.get("threads") == header.get("batch_size") == "1" else None
+
+
+def int8_ratio(manifest: dict[str, Any]) -> float | None:
+    """Latency of the int8 TFLite file over the fp32 one's; None where either is unmeasured."""
+    medians = {
+        file["precision"]: file["latency"]["median_ms"]
+        for file in manifest["files"]
+        if file["format"] == "tflite" and file.get("latency")
+    }
+    if "fp32" not in medians or "int8" not in medians:
+        return None
+    return float(medians["int8"] / medians["fp32"])
+
+
+def default_data(source: Source) -> ExportData:
+    """The run's images; seeded noise for a bare architecture."""
+    if source.data is not None:
+        return load_images(source.data, source.network)
+    return random_data(source.network.arch.resolution)
+
+
+def _take(split: DataSplit, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The first images of a shuffled pass: a fair sample where the split is larger."""
+    batches = split.batches(0, shuffle=True, augment=False, drop_last=False)
+    pairs = list(islice(batches, -(-count // 32)))
+    images = np.concatenate([images.contiguous().numpy() for images, _ in pairs])[:count]
+    labels = np.concatenate([labels.numpy() for _, labels in pairs])[:count]
+    return images, labels

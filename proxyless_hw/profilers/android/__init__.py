@@ -1,0 +1,1 @@
+"""Android phones: through adb, or by a bundle of scripts."""

@@ -1,0 +1,1 @@
+"""A device behind a user's own command."""

@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: ONNX Runtime, TensorRT and torch."""

@@ -1,0 +1,1 @@
+"""What the runtimes of the host share: clock, caches, pinning, energy."""

@@ -1,0 +1,1 @@
+"""An op, a network or a file made ready for a runtime."""

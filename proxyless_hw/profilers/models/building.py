@@ -1,0 +1,71 @@
+"""Workloads become torch modules with an input shape, ready for a model writer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.base import Workload
+from proxyless_hw.space.specs import ZERO, LayerSpec, OpSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHT_SEED: Final = 0
+
+REFERENCE_OP: Final = OpSpec(
+    "mbconv", 28, 28, 40, 28, 28, 40, kernel=5, expand=3, skip=True, act="relu6"
+)
+"""The reference that every measurement shares, so that tables can be set side by side."""
+
+IDENTITY: Final = Workload(name="identity", op=OpSpec(ZERO, 8, 8, 8, 8, 8, 8, skip=True))
+"""A model that does nothing: its latency is the overhead of one call of the runtime."""
+
+
+def layer_of(op: OpSpec) -> LayerSpec:
+    """The layer that stands in a table as `op`."""
+    return LayerSpec(
+        op=op.op,
+        in_c=op.in_c,
+        out_c=op.out_c,
+        kernel=op.kernel,
+        stride=op.stride,
+        expand=op.expand,
+        skip=op.skip,
+        act=op.act,
+        se=op.se,
+    )
+
+
+def takes_input(workload: Workload) -> bool:
+    """Whether an op takes the network's own input: images have three channels."""
+    return workload.op is not None and workload.op.in_c == 3
+
+
+def gives_output(workload: Workload) -> bool:
+    """Whether an op gives the network's own output."""
+    return workload.op is not None and workload.op.op == "classifier"
+
+
+def build_module(workload: Workload, batch_size: int) -> tuple[nn.Module, tuple[int, ...]]:
+    """Builds an op or a network in eval mode, with its (N, C, H, W) input shape.
+
+    Weights are drawn from a fixed seed: what they are does not change how long a call takes.
+
+    Raises:
+        ProfilingError: the workload is a file.
+        ArchitectureError, BackendUnavailableError: as `build_layer`.
+    """
+    from proxyless_hw.network.network import build_network
+    from proxyless_hw.network.ops import build_layer, init_weights
+
+    if workload.op is not None:
+        op = workload.op
+        module = build_layer(layer_of(op), workload.batch_norm)
+        init_weights(module, WEIGHT_SEED)
+        return module.eval(), (batch_size, op.in_c, op.in_h, op.in_w)
+    if workload.arch is not None:
+        arch = workload.arch
+        network = build_network(arch, WEIGHT_SEED)
+        return network.eval(), (batch_size, 3, arch.resolution, arch.resolution)
+    raise ProfilingError(f"{workload.name} is a file; only ops and networks are built.")

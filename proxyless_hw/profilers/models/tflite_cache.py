@@ -1,0 +1,276 @@
+"""TFLite models of ops and networks, converted in parallel processes and kept by content.
+
+Conversion takes about a second an op. What was converted once is found again under the user's
+cache folder by a digest of everything that decides its content: the op, BatchNorm settings,
+batch size, precision, and the versions of the converter and of this format. An entry carries its
+own checksum; a damaged one is converted anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingError
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.host.environment import package_version
+from proxyless_hw.profilers.models.building import build_module, gives_output
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import BatchNormSpec, OpSpec
+from proxyless_hw.storage.files import atomic_path
+
+FORMAT: Final = 2
+"""Raised whenever the same workload would be written differently."""
+
+CONVERTER_PROCESSES: Final = 2
+MOST_BYTES: Final = 4 * 2**30
+"""Size of the cache; what was made longest ago goes first."""
+
+_MAGIC: Final = b"proxyless-hw-tflite\n"
+_DIGEST_BYTES: Final = 32
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/proxyless-hw/tflite``, or the same under ``~/.cache``."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    base = Path(home) if home else Path.home() / ".cache"
+    return base / "proxyless-hw" / "tflite"
+
+
+def tflite_models(
+    workloads: Sequence[Workload],
+    settings: ProfilerSettings,
+    *,
+    folder: Path | None = None,
+    processes: int = CONVERTER_PROCESSES,
+    on_converted: Callable[[int, int], None] | None = None,
+) -> list[bytes]:
+    """The TFLite models of ops and networks, from the cache where they are there.
+
+    Args:
+        workloads: ops and networks (no files).
+        settings: batch size and precision.
+        folder: the cache; the user's when None.
+        processes: converter processes.
+        on_converted: called with (converted, to convert) as conversion goes on.
+
+    Raises:
+        BackendUnavailableError: the converter is not installed.
+        ExportError: a workload cannot be converted.
+        ProfilingError: a converter process died; the message names its last words.
+    """
+    place = cache_folder() if folder is None else folder
+    jobs = [_job(workload, settings) for workload in workloads]
+    paths = [place / f"{_digest(job)}.tflite" for job in jobs]
+    missing = {path: job for path, job in zip(paths, jobs, strict=True) if read_entry(path) is None}
+    if missing:
+        _convert(missing, place, processes, on_converted)
+        _shrink(place, set(paths))
+    models = []
+    for path, workload in zip(paths, workloads, strict=True):
+        model = read_entry(path)
+        if model is None:
+            raise ProfilingError(f"{workload.name} was converted, but {path} cannot be read back.")
+        models.append(model)
+    return models
+
+
+def missing_models(
+    workloads: Sequence[Workload], settings: ProfilerSettings, folder: Path | None = None
+) -> list[Workload]:
+    """The ops and networks that the cache does not hold yet."""
+    place = cache_folder() if folder is None else folder
+    return [
+        workload
+        for workload in workloads
+        if read_entry(place / f"{_digest(_job(workload, settings))}.tflite") is None
+    ]
+
+
+def read_entry(path: Path) -> bytes | None:
+    """The model in a cache entry; None when it is absent or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    head = len(_MAGIC) + _DIGEST_BYTES
+    model = content[head:]
+    if content[: len(_MAGIC)] != _MAGIC:
+        return None
+    return model if hashlib.sha256(model).digest() == content[len(_MAGIC) : head] else None
+
+
+def write_entry(path: Path, model: bytes) -> None:
+    """Writes a cache entry atomically.
+
+    Raises:
+        ExportError: the cache cannot be written.
+    """
+    with atomic_path(path, ExportError) as temporary:
+        temporary.write_bytes(_MAGIC + hashlib.sha256(model).digest() + model)
+
+
+def _shrink(place: Path, needed: set[Path]) -> None:
+    """Removes the oldest entries beyond `MOST_BYTES`, none of those needed now."""
+    entries = []
+    for path in place.glob("*.tflite"):
+        try:
+            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+        except FileNotFoundError:
+            continue  # another process shrinks the cache too
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= MOST_BYTES:
+            break
+        if path not in needed:
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def convert(job: dict[str, Any]) -> bytes:
+    """Converts what a job describes; runs in a converter process.
+
+    Raises:
+        BackendUnavailableError, ExportError: as `tflite_bytes` and `quantise_tflite`.
+    """
+    from proxyless_hw.export.quantise import quantise_tflite
+    from proxyless_hw.export.tflite_file import tflite_bytes
+    from proxyless_hw.profilers.models.random_inputs import calibration_inputs
+
+    workload = _workload(job)
+    module, shape = build_module(workload, int(job["batch_size"]))
+    gives_map = workload.op is not None and not gives_output(workload)
+    model = tflite_bytes(module, shape, channels_last_output=gives_map)
+    if job["precision"] == "fp32":
+        return model
+    batch, channels, height, width = shape
+    return quantise_tflite(
+        model, job["precision"], calibration_inputs((batch, height, width, channels))
+    )
+
+
+def _job(workload: Workload, settings: ProfilerSettings) -> dict[str, Any]:
+    if workload.op is None and workload.arch is None:
+        raise ProfilingError(f"{workload.name} is a file; only ops and networks are converted.")
+    return {
+        "name": workload.name,
+        "op": None if workload.op is None else workload.op.key,
+        "arch": None if workload.arch is None else workload.arch.to_json(),
+        "batch_norm": [workload.batch_norm.momentum, workload.batch_norm.eps],
+        "batch_size": settings.batch_size,
+        "precision": settings.precision,
+        "versions": [
+            FORMAT,
+            package_version("litert-torch"),
+            package_version("torch"),
+            package_version("ai-edge-quantizer") if settings.precision != "fp32" else "",
+        ],
+    }
+
+
+def _workload(job: dict[str, Any]) -> Workload:
+    momentum, eps = job["batch_norm"]
+    return Workload(
+        name=job["name"],
+        op=None if job["op"] is None else OpSpec.from_key(job["op"]),
+        arch=None if job["arch"] is None else Architecture.from_json(job["arch"]),
+        batch_norm=BatchNormSpec(momentum, eps),
+    )
+
+
+def _digest(job: dict[str, Any]) -> str:
+    decisive = {key: value for key, value in job.items() if key != "name"}
+    if decisive["arch"] is not None:
+        # Where a network came from does not change its model.
+        arch = json.loads(decisive["arch"])
+        decisive["arch"] = {key: value for key, value in arch.items() if key != "provenance"}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _convert(
+    missing: dict[Path, dict[str, Any]],
+    place: Path,
+    processes: int,
+    on_converted: Callable[[int, int], None] | None,
+) -> None:
+    """Spreads jobs over converter processes, which write the entries themselves."""
+    jobs = [{**job, "path": str(path)} for path, job in missing.items()]
+    _make_folder(place)
+    shares = [jobs[start::processes] for start in range(min(processes, len(jobs)))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running: list[tuple[subprocess.Popen[str], str]] = []
+    try:
+        for share in shares:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "proxyless_hw.profilers.models.convert_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+            running.append((process, json.dumps(share)))
+        _collect(running, len(jobs), on_converted)
+    finally:
+        _end(running)
+
+
+def _end(running: Sequence[tuple[subprocess.Popen[str], str]]) -> None:
+    for process, _ in running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _collect(
+    running: list[tuple[subprocess.Popen[str], str]],
+    total: int,
+    on_converted: Callable[[int, int], None] | None,
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(running)) as pool:
+        try:
+            replies = list(pool.map(lambda item: item[0].communicate(item[1]), running))
+        except BaseException:
+            _end(running)  # or the pool would wait until they have converted everything
+            raise
+    done = 0
+    for (process, _), (stdout, stderr) in zip(running, replies, strict=True):
+        reply = _reply(stdout)
+        if reply is None:
+            tail = stderr.strip().splitlines()[-1:] or ["no output"]
+            raise ProfilingError(
+                f"a converter process ended with code {process.returncode}: {tail[0][:300]}"
+            )
+        if "error" in reply:
+            unavailable = reply["kind"] == "BackendUnavailableError"
+            raise (BackendUnavailableError if unavailable else ExportError)(reply["error"])
+        done += reply["converted"]
+        if on_converted is not None:
+            on_converted(done, total)
+
+
+def _reply(stdout: str) -> dict[str, Any] | None:
+    lines = stdout.strip().splitlines()
+    try:
+        reply = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return reply if isinstance(reply, dict) else None
+
+
+def _make_folder(place: Path) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise ExportError(
+            f"cannot write the cache of converted models {place}: {cause.strerror}. "
+            "Set XDG_CACHE_HOME to a folder that can be written."
+        ) from cause

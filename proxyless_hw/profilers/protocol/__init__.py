@@ -1,0 +1,1 @@
+"""How anything is timed: sessions, drift, estimates, stopping, the journal."""

@@ -1,0 +1,328 @@
+"""The measurement protocol that every device shares. The clock is a parameter.
+
+A pass visits the workloads in a fresh random order, with a visit to a reference workload between
+them that shows how fast the machine is. A workload stops once its interval is narrow enough, and
+what is left of the budget goes where it narrows a network's prediction most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.base import Session, Visit, Workload
+from proxyless_hw.profilers.protocol.drift import Round, Segment
+from proxyless_hw.profilers.protocol.estimates import Estimate, estimates, reference_drift
+from proxyless_hw.profilers.protocol.statistics import Interval
+from proxyless_hw.profilers.protocol.stopping import (
+    choose_next,
+    visit_counts,
+    watched_done,
+    watched_intervals,
+)
+from proxyless_hw.profilers.protocol.timing_config import TimingConfig
+
+__all__ = [
+    "Estimate",
+    "Measurements",
+    "Progress",
+    "TimingConfig",
+    "estimates",
+    "measure",
+    "reference_drift",
+]
+
+JUMP_FACTOR = 30.0
+"""A stretch that takes so many times as long as it should have, ..."""
+JUMP_S = 2.0
+"""... and so many seconds longer, was interrupted: the machine slept, or was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """The outcome of `measure`.
+
+    Attributes:
+        rounds: the raw record, earlier rounds included.
+        names: the workloads that were asked for.
+        config: the protocol's settings.
+        seconds: time taken by this call.
+        jumps: stretches that were dropped because the clock had jumped.
+    """
+
+    rounds: tuple[Round, ...]
+    names: tuple[str, ...]
+    config: TimingConfig
+    seconds: float
+    jumps: int = 0
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """One per workload that was visited, in the order given."""
+        counts = visit_counts(self.rounds, self.names)
+        seen = [name for name in self.names if counts[name]]
+        return tuple(estimates(self.rounds, seen, self.config))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a measurement is.
+
+    Attributes:
+        rounds: rounds done.
+        done: workloads that met the goal.
+        total: workloads in all.
+        elapsed_s: seconds since the start, building included.
+        left_s: estimated seconds to go.
+        median_half_width: median relative half-width so far.
+    """
+
+    rounds: int
+    done: int
+    total: int
+    elapsed_s: float
+    left_s: float
+    median_half_width: float
+
+
+@dataclass
+class _Pace:
+    """Seconds a visit to each workload takes, learned from the segments so far."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    per_visit: float = 0.0
+
+    def learn(self, names: Sequence[str], elapsed: float) -> None:
+        share = elapsed / max(1, len(names))
+        for name in names:
+            known = self.seconds.get(name)
+            self.seconds[name] = share if known is None else known + 0.3 * (share - known)
+        self.per_visit = max(self.per_visit * 0.9, share)
+
+    def expect(self, names: Sequence[str]) -> float:
+        return sum(self.seconds.get(name, self.per_visit) for name in names)
+
+
+class _Run:
+    """One session's measurement in progress."""
+
+    def __init__(
+        self,
+        session: Session,
+        workloads: Sequence[Workload],
+        reference_index: int | None,
+        config: TimingConfig,
+        clock: Callable[[], float],
+        deadline: float,
+        hard_deadline: float,
+    ) -> None:
+        self.session = session
+        self.index = {workload.name: index for index, workload in enumerate(workloads)}
+        self.reference = reference_index
+        self.config = config
+        self.clock = clock
+        self.deadline = deadline
+        self.hard_deadline = hard_deadline
+        self.pace = _Pace()
+        self.jumps = 0
+        self.passes = 0
+        self.before: float | None = None
+        self.doubted: set[str] = set()
+        self.ended = False
+
+    def segment(self, names: Sequence[str]) -> Segment | None:
+        """Visits workloads, with the reference after them, and before them when not yet known.
+
+        Returns:
+            None when the clock jumped meanwhile.
+        """
+        order = [self.index[name] for name in names]
+        visited = list(names)
+        if self.reference is not None:
+            if self.before is None:
+                order.insert(0, self.reference)
+                visited.insert(0, "")
+            order.append(self.reference)
+            visited.append("")
+        start = self.clock()
+        visits = self.session.visit(order)
+        elapsed = self.clock() - start
+        if len(visits) != len(order):
+            raise ProfilingError(
+                f"a session returns one visit per workload: {len(order)} were asked for, "
+                f"{len(visits)} came back."
+            )
+        for name, visit in zip(visited, visits, strict=True):
+            _check(name or "the reference", visit)
+        if self._interrupted(names, elapsed, self.pace.expect(visited)):
+            self.before = None
+            self.jumps += 1
+            return None
+        self.pace.learn(visited, elapsed)
+        if self.reference is None:
+            return Segment(tuple(names), tuple(visits))
+        before = visits[0].value if self.before is None else self.before
+        chosen = tuple(visits[-1 - len(names) : -1])
+        self.before = visits[-1].value
+        return Segment(tuple(names), chosen, before, self.before)
+
+    def _interrupted(self, names: Sequence[str], elapsed: float, expected: float) -> bool:
+        """Whether the clock jumped during a segment.
+
+        A workload may really take that long, at its first visit or from now on: the second time it
+        is believed.
+        """
+        longest = JUMP_S + JUMP_FACTOR * expected
+        if expected > 0 and elapsed > longest and not self.doubted.issuperset(names):
+            self.doubted.update(names)
+            return True
+        self.doubted.difference_update(names)
+        return False
+
+    def passing(self, names: Sequence[str], part: int, missing: Collection[str]) -> list[Segment]:
+        """One pass over `names` in random order; cut short when the budget ends.
+
+        Workloads that no session has seen yet come first and may take what is left of the whole
+        budget, not only this session's share of it.
+        """
+        generator = np.random.default_rng((self.config.seed, part, self.passes))
+        self.passes += 1
+        drawn = [names[place] for place in generator.permutation(len(names))]
+        order = [n for n in drawn if n in missing] + [n for n in drawn if n not in missing]
+        segments: list[Segment] = []
+        size = self.config.segment
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            end = self.hard_deadline if any(n in missing for n in chosen) else self.deadline
+            if self.clock() + self.pace.expect(chosen) > end:
+                self.ended = True
+                break
+            found = self.segment(chosen)
+            if found is not None:
+                segments.append(found)
+        return segments
+
+
+def _check(name: str, visit: Visit) -> None:
+    if not np.isfinite(visit.value) or visit.value <= 0:
+        raise ProfilingError(
+            f"a measured value is positive and finite: {name} gave {visit.value}. "
+            "Is the device's counter working?"
+        )
+
+
+def measure(
+    session: Session,
+    workloads: Sequence[Workload],
+    reference_index: int | None,
+    config: TimingConfig,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Callable[[Progress], None] | None = None,
+    importance: Sequence[float] | None = None,
+    earlier: Sequence[Round] = (),
+    on_round: Callable[[Round], None] | None = None,
+    started: float | None = None,
+    part: int = 0,
+    targets: Sequence[str] | None = None,
+    hard_deadline: float | None = None,
+) -> Measurements:
+    """Measures workloads by the protocol, in one session.
+
+    When the budget ends before a workload was visited, that workload is left out: the caller knows
+    what its other sessions have seen.
+
+    Args:
+        session: built and warmed-up runners of the workloads, indexed as `workloads`.
+        workloads: what the session holds.
+        reference_index: the workload that shows the machine's speed; None corrects nothing.
+        config: goal, budget and thresholds.
+        clock: seconds, monotonic.
+        progress: called after each round.
+        importance: how often each workload is used; equal when None. Steers left-over budget.
+        earlier: rounds of this measurement that came before, of this session and of others.
+        on_round: called with each finished round, before the next one starts.
+        started: clock reading from which the budget counts; now when None.
+        part: number of this session within the measurement.
+        targets: names to estimate; all workloads when None.
+        hard_deadline: clock reading until which workloads may have their first visit, where
+            `config.budget_s` is one session's share of a larger budget; the same when None.
+
+    Raises:
+        ProfilingError: a workload failed.
+    """
+    begin = clock()
+    origin = begin if started is None else started
+    deadline = float("inf") if config.budget_s is None else origin + config.budget_s
+    names = [workload.name for workload in workloads] if targets is None else list(targets)
+    weights = np.ones(len(names)) if importance is None else np.asarray(importance, dtype=float)
+    last_call = deadline if hard_deadline is None else hard_deadline
+    run = _Run(session, workloads, reference_index, config, clock, deadline, last_call)
+    rounds = list(earlier)
+    # Going on draws the orders that an unbroken measurement would have drawn.
+    run.passes = sum(record.part == part for record in rounds)
+    while True:
+        mine = [record for record in rounds if record.part == part]
+        counts = visit_counts(mine, names)
+        missing = {name for name, count in visit_counts(rounds, names).items() if count == 0}
+        if not all(counts.values()):
+            chosen = [name for name in names if not counts[name]] if mine else names
+        else:
+            intervals = watched_intervals(mine, names, config)
+            if progress is not None and mine:
+                progress(_progress(mine, names, intervals, run, config, clock() - origin))
+            chosen = choose_next(names, counts, intervals, weights, config)
+        if not chosen:
+            break
+        segments: list[Segment] = []
+        round_end = clock() + config.round_s
+        for _ in range(max(1, config.max_rounds - max(counts[name] for name in chosen))):
+            found = run.passing(chosen, part, missing)
+            segments += found
+            missing -= {name for segment in found for name in segment.names}
+            if not found or clock() >= round_end or missing or not all(counts.values()):
+                break
+        if not segments and run.ended:
+            break
+        if not segments:  # the clock jumped during all of them
+            continue
+        rounds.append(Round(tuple(segments), part))
+        if on_round is not None:
+            on_round(rounds[-1])
+    return Measurements(tuple(rounds), tuple(names), config, clock() - begin, run.jumps)
+
+
+def _progress(
+    rounds: Sequence[Round],
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    run: _Run,
+    config: TimingConfig,
+    elapsed: float,
+) -> Progress:
+    counts = visit_counts(rounds, names)
+    done = sum(
+        counts[name] >= config.min_rounds and watched_done(interval, config)
+        for name, interval in zip(names, intervals, strict=True)
+    )
+    if config.budget_s is not None:
+        left = max(0.0, config.budget_s - elapsed)
+    else:
+        left = 0.0
+        for name, interval in zip(names, intervals, strict=True):
+            # An interval narrows with the square root of the number of visits.
+            wanted = counts[name] * (interval.relative / config.goal) ** 2
+            wanted = min(max(wanted, config.min_rounds), config.max_rounds)
+            left += max(0.0, wanted - counts[name]) * run.pace.expect([name])
+    return Progress(
+        rounds=len(rounds),
+        done=done,
+        total=len(names),
+        elapsed_s=elapsed,
+        left_s=left,
+        median_half_width=float(np.median([interval.relative for interval in intervals])),
+    )

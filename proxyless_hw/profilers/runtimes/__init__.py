@@ -1,0 +1,1 @@
+"""Runtimes of the host processor, one file each."""

@@ -1,0 +1,124 @@
+"""PyTorch itself on the CPU: eager mode, BatchNorm folded, channels-last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.device_options import CpuOptions
+from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.host.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.host.scheduling import scheduled
+from proxyless_hw.profilers.host.session import HostSession, Runner
+from proxyless_hw.profilers.models.building import IDENTITY, build_module
+from proxyless_hw.profilers.options import parse_options
+from proxyless_hw.threads import WAITING
+
+INPUT_SEED = 0
+
+
+class TorchCpuProfiler:
+    """Times ops and networks with torch's CPU kernels, fp32 or fp16."""
+
+    def __init__(self, settings: ProfilerSettings) -> None:
+        self.settings = replace(settings, options=parse_options(CpuOptions, settings.options))
+
+    def describe(self) -> Mapping[str, str]:
+        """Header fields of a table made here (see `Profiler.describe`).
+
+        Raises:
+            BackendUnavailableError: torch has no kernels for the precision.
+        """
+        check_settings(self.settings)
+        description = {
+            "device": host_device(),
+            "device_kind": "cpu",
+            "runtime": "torch",
+            "runtime_version": package_version("torch"),
+            "threads": str(self.settings.threads),
+            "batch_size": str(self.settings.batch_size),
+            "precision": self.settings.precision,
+            "metric": "latency",
+            "unit": "ms",
+            "statistic": "median",
+            "fingerprint": fingerprint(),
+            "cache": cache_line(self.settings),
+        }
+        if self.settings.threads > 1:
+            description["waiting"] = WAITING
+        return description
+
+    def open(self, workloads: Sequence[Workload]) -> HostSession:
+        """Builds and warms up one module per workload; torch's threads are set meanwhile.
+
+        Raises:
+            BackendUnavailableError: torch has no kernels for the precision.
+            ProfilingError: a workload is a file.
+        """
+        check_settings(self.settings)
+        with ExitStack() as stack:
+            stack.enter_context(scheduled(self.settings))
+            stack.enter_context(_threads(self.settings.threads))
+            runners = [self.runner(workload) for workload in workloads]
+            conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
+            return HostSession(runners, conditioning=conditioning, resources=stack.pop_all())
+
+    def runner(self, workload: Workload) -> Runner:
+        """Builds one workload.
+
+        Raises:
+            ProfilingError: it is a file.
+        """
+        import torch
+
+        from proxyless_hw.export.prepare import deployment_copy
+
+        if workload.file is not None:
+            raise ProfilingError(
+                f"torch times ops and networks, not files: received {workload.file}. "
+                "Use --runtime onnxruntime or litert."
+            )
+        module, shape = build_module(workload, self.settings.batch_size)
+        kind = torch.float16 if self.settings.precision == "fp16" else torch.float32
+        folded = deployment_copy(module).to(dtype=kind).to(memory_format=torch.channels_last)
+        generator = torch.Generator().manual_seed(INPUT_SEED)
+        image = torch.randn(shape, generator=generator).to(kind)
+        image = image.to(memory_format=torch.channels_last)
+
+        def run() -> None:
+            with torch.inference_mode():
+                folded(image)
+
+        def touch() -> None:
+            image.max()
+
+        call: Callable[[], object] = run
+        return Runner(workload.name, call, touch, whole=workload.arch is not None)
+
+
+def check_settings(settings: ProfilerSettings) -> None:
+    """Refuses what torch's CPU kernels do not have.
+
+    Raises:
+        BackendUnavailableError: names the setting and the way on.
+    """
+    if settings.precision == "int8":
+        raise BackendUnavailableError(
+            "torch's eager CPU kernels have no int8 convolutions here. Use --runtime onnxruntime "
+            "or litert with --precision int8."
+        )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,245 @@
+"""The loop that a search and a training share: steps, epochs, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from proxyless_hw.data.base import DataSplit, DataSplits
+from proxyless_hw.errors import InterruptedRunError, ProxylessHwError
+from proxyless_hw.network.single_values import named_single_values
+from proxyless_hw.runs.distributed import World
+from proxyless_hw.runs.folder import RunFolder
+from proxyless_hw.runs.interrupt import StopRequest
+
+Batch = tuple[Tensor, Tensor]
+
+
+class NotFiniteError(Exception):
+    """A loss, a gradient or a weight became NaN or infinite; the loop adds the way on."""
+
+
+class Sums(Protocol):
+    """Running sums of the epoch in progress."""
+
+    seconds: float
+
+
+class State(Protocol):
+    """Where a run is.
+
+    Attributes:
+        epoch: epochs completed.
+        step: steps completed within the epoch in progress.
+        sums: of the epoch in progress.
+        seconds: time spent in completed epochs.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+
+    @property
+    def sums(self) -> Sums: ...
+
+    def new_sums(self) -> None:
+        """Starts the sums of the next epoch."""
+
+    def weights(self) -> nn.Module:
+        """What must stay finite."""
+
+
+S = TypeVar("S", bound=State)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlace:
+    """Where a run happens, the same for its whole length.
+
+    Attributes:
+        folder: where checkpoints and metrics go.
+        device: where tensors are.
+        world: this process among its peers.
+        stop: asks the loop to end at the next step.
+        check_held: raises when the folder is not this run's any more.
+    """
+
+    folder: RunFolder
+    device: torch.device
+    world: World
+    stop: StopRequest
+    check_held: Callable[[], None]
+
+
+@dataclass(kw_only=True)
+class RunLoop(ABC, Generic[S]):
+    """Runs epochs from a state's position to the end.
+
+    Attributes:
+        place: folder, device, processes.
+        data: the splits; `train` moves the weights.
+        batch_size: images per step and process.
+        epochs: epochs in all.
+        checkpoint_minutes: a checkpoint is also written within an epoch after so many minutes.
+    """
+
+    place: RunPlace
+    data: DataSplits
+    batch_size: int
+    epochs: int
+    checkpoint_minutes: float = float("inf")
+
+    @abstractmethod
+    def step(self, state: S, images: Tensor, labels: Tensor) -> float:
+        """One step: moves the weights and adds to the sums of the epoch.
+
+        Returns:
+            The loss.
+        """
+
+    @abstractmethod
+    def tell_step(self, state: S, loss: float) -> None:
+        """Tells the observer of the step that is done; `state.step` counts it already."""
+
+    @abstractmethod
+    def finish_epoch(self, state: S) -> Mapping[str, Any]:
+        """What is left to do at the end of an epoch, before it is counted.
+
+        Returns:
+            Its line of metrics.jsonl.
+        """
+
+    @abstractmethod
+    def save(self, state: S) -> None:
+        """Writes a checkpoint."""
+
+    @abstractmethod
+    def tell_epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Tells the observer of the epoch that is done."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps per epoch on each process.
+
+        Raises:
+            ProxylessHwError: the training split holds less than one batch per process.
+        """
+        return self.batches_in(self.data.train)
+
+    def run(self, state: S) -> None:
+        """Runs the remaining epochs; a checkpoint and a line of metrics after each.
+
+        Raises:
+            InterruptedRunError: a signal arrived; the state is saved at the last step.
+            ProxylessHwError: a loss or weight became NaN; the last good checkpoint is named.
+        """
+        folder = self.place.folder
+        while state.epoch < self.epochs:
+            try:
+                with named_single_values(folder.error):
+                    self._epoch(state)
+            except NotFiniteError as cause:
+                raise folder.error(f"{cause} {folder.last_good()}") from cause
+
+    def _epoch(self, state: S) -> None:
+        started = time.perf_counter() - state.sums.seconds
+        saved = time.perf_counter()
+        for images, labels in self.batches(self.data.train, state.epoch, state.step, augment=True):
+            loss = self.step(state, images, labels)
+            state.step += 1
+            state.sums.seconds = time.perf_counter() - started
+            self.tell_step(state, loss)
+            self.stop_if_asked(state)
+            if time.perf_counter() - saved > 60 * self.checkpoint_minutes:
+                self._checkpoint(state)
+                saved = time.perf_counter()
+        self._finite(state)
+        metrics = self.finish_epoch(state)
+        state.seconds += state.sums.seconds
+        state.epoch += 1
+        state.step = 0
+        state.new_sums()
+        if self.place.world.is_main:
+            self.place.check_held()
+            self.place.folder.append_metrics(metrics)
+        self._checkpoint(state)
+        self.tell_epoch(metrics)
+
+    def stop_if_asked(self, state: S) -> None:
+        """Saves and ends where a signal arrived in any process.
+
+        Raises:
+            InterruptedRunError: it did.
+        """
+        place = self.place
+        if not place.world.any(place.stop.is_set, place.device):
+            return
+        self._checkpoint(state)
+        place.world.barrier()
+        raise InterruptedRunError(
+            f"interrupted in epoch {state.epoch + 1} after step {state.step}; saved. "
+            f"Go on: {place.folder.resume_command()}"
+        )
+
+    def _checkpoint(self, state: S) -> None:
+        self._finite(state)
+        if self.place.world.is_main:
+            self.save(state)
+
+    def _finite(self, state: S) -> None:
+        """No checkpoint is replaced by one that cannot be used."""
+        for name, parameter in state.weights().named_parameters():
+            if not bool(parameter.detach().isfinite().all()):
+                raise NotFiniteError(
+                    f"'{name}' became NaN or infinite in epoch {state.epoch + 1}. Lower --lr."
+                )
+
+    def batches_in(self, split: DataSplit) -> int:
+        """Full batches of a split for each process.
+
+        Raises:
+            ProxylessHwError: there is not one for each.
+        """
+        place = self.place
+        return full_batches(split, self.batch_size, place.world, place.folder.error)
+
+    def batches(
+        self, split: DataSplit, epoch: int, first: int, *, augment: bool
+    ) -> Iterator[Batch]:
+        """This process's share of an epoch's batches, from its `first`-th on, on the device."""
+        world, device = self.place.world, self.place.device
+        found = split.batches(
+            epoch,
+            shuffle=True,
+            augment=augment,
+            drop_last=True,
+            first=world.rank + first * world.size,
+            every=world.size,
+        )
+        for images, labels in islice(found, self.batches_in(split) - first):
+            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            yield images, labels.to(device)
+
+
+def full_batches(
+    split: DataSplit, batch_size: int, world: World, error: type[ProxylessHwError]
+) -> int:
+    """Full batches of a split for each process.
+
+    Raises:
+        ProxylessHwError: as `error`: there is not one for each.
+    """
+    count = len(split) // batch_size // world.size
+    if count < 1:
+        raise error(
+            f"a split of {len(split)} images gives no batch of {batch_size} to each of "
+            f"{world.size} processes. Lower --batch-size, or raise --limit."
+        )
+    return count

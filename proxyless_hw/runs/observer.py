@@ -1,0 +1,70 @@
+"""What a run tells the outside: nothing by default, progress on stderr for people."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Any, Self
+
+from proxyless_hw.terminal.progress import Say, StepDisplay
+
+
+class RunObserver:
+    """Receives the events that every run has; this base class ignores them."""
+
+    def start(self, total_steps: int, done_steps: int, message: str) -> None:
+        """The run begins (or goes on) with so many weight steps in all."""
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """An epoch is done; `metrics` is its line of metrics.jsonl."""
+
+    def note(self, message: str) -> None:
+        """A line for people."""
+
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        """Work before or after the steps that may take a while: `with observer.phase(...)`."""
+        return nullcontext(lambda words: None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class TerminalRun(RunObserver):
+    """The progress of the steps with time left, and lines, on stderr.
+
+    Args:
+        name: what is in progress.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.display = StepDisplay(name)
+
+    def start(self, total_steps: int, done_steps: int, message: str) -> None:
+        self.display.line(message)
+        self.display.start(total_steps, done_steps)
+
+    def note(self, message: str) -> None:
+        self.display.line(message)
+
+    def phase(self, title: str) -> AbstractContextManager[Say]:
+        return self.display.phase(title)
+
+    def __enter__(self) -> Self:
+        self.display.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.display.__exit__()

@@ -1,0 +1,35 @@
+"""Mixed precision, and the optimiser that weights are trained with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from proxyless_hw.runs.settings import Autocast
+
+
+def autocast_of(kind: Autocast, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """The context of a forward pass; one that does nothing in float32."""
+    if kind == "none":
+        return contextlib.nullcontext()
+    dtype = torch.bfloat16 if kind == "bf16" else torch.float16
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def sgd(
+    parameters: Iterable[torch.nn.Parameter], *, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.SGD:
+    """SGD with Nesterov's momentum; BatchNorm and biases have no weight decay."""
+    weights = list(parameters)
+    return torch.optim.SGD(
+        [
+            {"params": [w for w in weights if w.ndim > 1], "weight_decay": weight_decay},
+            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=lr,
+        momentum=momentum,
+        nesterov=momentum > 0,
+    )

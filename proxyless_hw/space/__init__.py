@@ -1,0 +1,1 @@
+"""What a network is made of: ops, spaces and architectures; their counts."""

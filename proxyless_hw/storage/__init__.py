@@ -1,0 +1,1 @@
+"""What is stored and read: bounded documents, atomic files, locks, tensor files."""
