@@ -12,7 +12,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from proxyless_hw.data.base import DataSplit, DataSplits
 from proxyless_hw.errors import InterruptedRunError, ProxylessHwError
 from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.runs.distributed import World
@@ -24,6 +23,23 @@ Batch = tuple[Tensor, Tensor]
 
 class NotFiniteError(Exception):
     """A loss, a gradient or a weight became NaN or infinite; the loop adds the way on."""
+
+
+class BatchSource(Protocol):
+    """Images with labels, fed in batches: see `proxyless_hw.data.base.DataSplit`."""
+
+    def __len__(self) -> int: ...
+
+    def batches(
+        self,
+        epoch: int,
+        *,
+        shuffle: bool,
+        augment: bool,
+        drop_last: bool,
+        first: int = 0,
+        every: int = 1,
+    ) -> Iterator[Batch]: ...
 
 
 class Sums(Protocol):
@@ -84,17 +100,20 @@ class RunLoop(ABC, Generic[S]):
 
     Attributes:
         place: folder, device, processes.
-        data: the splits; `train` moves the weights.
         batch_size: images per step and process.
         epochs: epochs in all.
         checkpoint_minutes: a checkpoint is also written within an epoch after so many minutes.
     """
 
     place: RunPlace
-    data: DataSplits
     batch_size: int
     epochs: int
     checkpoint_minutes: float = float("inf")
+
+    @property
+    @abstractmethod
+    def training(self) -> BatchSource:
+        """The images that move the weights."""
 
     @abstractmethod
     def step(self, state: S, images: Tensor, labels: Tensor) -> float:
@@ -131,7 +150,7 @@ class RunLoop(ABC, Generic[S]):
         Raises:
             ProxylessHwError: the training split holds less than one batch per process.
         """
-        return self.batches_in(self.data.train)
+        return self.batches_in(self.training)
 
     def run(self, state: S) -> None:
         """Runs the remaining epochs; a checkpoint and a line of metrics after each.
@@ -151,7 +170,7 @@ class RunLoop(ABC, Generic[S]):
     def _epoch(self, state: S) -> None:
         started = time.perf_counter() - state.sums.seconds
         saved = time.perf_counter()
-        for images, labels in self.batches(self.data.train, state.epoch, state.step, augment=True):
+        for images, labels in self.batches(self.training, state.epoch, state.step, augment=True):
             loss = self.step(state, images, labels)
             state.step += 1
             state.sums.seconds = time.perf_counter() - started
@@ -201,7 +220,7 @@ class RunLoop(ABC, Generic[S]):
                     f"'{name}' became NaN or infinite in epoch {state.epoch + 1}. Lower --lr."
                 )
 
-    def batches_in(self, split: DataSplit) -> int:
+    def batches_in(self, split: BatchSource) -> int:
         """Full batches of a split for each process.
 
         Raises:
@@ -211,7 +230,7 @@ class RunLoop(ABC, Generic[S]):
         return full_batches(split, self.batch_size, place.world, place.folder.error)
 
     def batches(
-        self, split: DataSplit, epoch: int, first: int, *, augment: bool
+        self, split: BatchSource, epoch: int, first: int, *, augment: bool
     ) -> Iterator[Batch]:
         """This process's share of an epoch's batches, from its `first`-th on, on the device."""
         world, device = self.place.world, self.place.device
@@ -229,7 +248,7 @@ class RunLoop(ABC, Generic[S]):
 
 
 def full_batches(
-    split: DataSplit, batch_size: int, world: World, error: type[ProxylessHwError]
+    split: BatchSource, batch_size: int, world: World, error: type[ProxylessHwError]
 ) -> int:
     """Full batches of a split for each process.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from proxyless_hw.data.base import DataSplit, DataSplits
 from proxyless_hw.runs.loop import Batch, RunLoop
 from proxyless_hw.search.gates import path_probabilities, slot_entropy
 from proxyless_hw.search.objective import expectations_of
@@ -22,13 +23,19 @@ class SearchLoop(RunLoop[SearchState]):
     """Runs epochs from a state's position to the end.
 
     Attributes:
+        data: the splits; `train` moves the weights, `holdout` moves alpha.
         context: settings, constraints, device.
         observer: told of every step and epoch.
     """
 
+    data: DataSplits
     context: Context
     observer: SearchObserver
     _held_out: Iterator[Batch] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def training(self) -> DataSplit:
+        return self.data.train
 
     def step(self, state: SearchState, images: Tensor, labels: Tensor) -> float:
         config, steps = self.context.config, self.steps_per_epoch

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.data.base import DataSplit, stream
+from proxyless_hw.data.base import DataSplit, DataSplits, stream
 from proxyless_hw.runs.loop import NotFiniteError, RunLoop
 from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.train.config import TrainConfig
@@ -41,14 +41,20 @@ class TrainLoop(RunLoop[TrainState]):
     """Runs epochs from a state's position to the end.
 
     Attributes:
+        data: the splits.
         config: settings.
         observer: told of every step and epoch.
         best: where the weights of the best epoch go.
     """
 
+    data: DataSplits
     best: Path
     config: TrainConfig
     observer: TrainObserver
+
+    @property
+    def training(self) -> DataSplit:
+        return self.data.train
 
     def step(self, state: TrainState, images: Tensor, labels: Tensor) -> float:
         """One step of SGD.
