@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import standin_adb
+from fake_gpu import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 from small_ops import CONTRACT_OPS
-from test_gpu_profilers import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
 
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
