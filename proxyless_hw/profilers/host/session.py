@@ -154,10 +154,8 @@ class HostSession:
     def _visit(self, index: int) -> Visit:
         runner = self.runners[index]
         size = self.sizes[index]
-        calls = size.calls
-        for _ in range(size.warm_up):
-            self._call_as_in_a_network(runner)
-        taken = [self._undisturbed(runner, calls) for _ in range(size.samples)]
+        self._warm_up(runner, size)
+        taken = [self._undisturbed(runner, size) for _ in range(size.samples)]
         samples = [value for value, _ in taken]
         ordered = sorted(samples)
         middle = len(ordered) // 2
@@ -165,13 +163,25 @@ class HostSession:
             value=(ordered[middle] + ordered[-1 - middle]) / 2,
             min=ordered[0],
             p90=ordered[math.ceil(0.9 * len(ordered)) - 1],
-            calls=calls * len(samples),
+            calls=size.calls * len(samples),
             samples=tuple(samples),
             preempted=any(disturbed for _, disturbed in taken),
         )
 
-    def _undisturbed(self, runner: Runner, calls: int) -> tuple[float, bool]:
+    def _warm_up(self, runner: Runner, size: VisitSize) -> None:
+        """Makes a runner's calls steady; again where the processor was taken away meanwhile."""
+        for _ in range(PREEMPTION_RETRIES):
+            before = self.preempted()
+            for _ in range(size.warm_up):
+                self._call_as_in_a_network(runner)
+            if self.preempted() == before:
+                return
+
+    def _undisturbed(self, runner: Runner, size: VisitSize) -> tuple[float, bool]:
         """A sample during which the processor was not taken away, or else the smallest of four.
+
+        What ran meanwhile has used the caches, so the runner is made steady again before another
+        try.
 
         Returns:
             The sample, and whether the processor was taken away during it.
@@ -179,10 +189,11 @@ class HostSession:
         smallest = math.inf
         for _ in range(PREEMPTION_RETRIES + 1):
             before = self.preempted()
-            value = self._sample(runner, calls)
+            value = self._sample(runner, size.calls)
             if self.preempted() == before:
                 return value, False
             smallest = min(smallest, value)
+            self._warm_up(runner, size)
         return smallest, True
 
     def _sample(self, runner: Runner, calls: int) -> float:

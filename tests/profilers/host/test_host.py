@@ -104,44 +104,48 @@ def test_the_first_calls_of_a_visit_are_dear_and_not_timed(seconds: float, calls
     assert (visit.p90, visit.calls) == (pytest.approx(1e3 * seconds), calls)
 
 
+class Disturbed:
+    """A call of 5 ms; the processor is taken away during those whose numbers are given."""
+
+    def __init__(self, clock: FakeClock, at: dict[int, float]) -> None:
+        self.clock, self.at = clock, at
+        self.calls = self.away = 0
+
+    def __call__(self) -> None:
+        self.clock.now += self.at.get(self.calls, 0.005)
+        self.away += self.calls in self.at
+        self.calls += 1
+
+    def session(self) -> HostSession:
+        opened = session(self.clock, Work(self.clock, 0.005), blocks=1, preempted=lambda: self.away)
+        opened.runners[0] = Runner("work", self)
+        return opened
+
+
 def test_a_sample_is_taken_again_when_the_processor_was_taken_away() -> None:
-    clock = FakeClock()
-    counts = iter([0, 1, 1, 1, 1, 1, 1, 1, 1, 1])
-    slow_once = iter([0.050])
-    work = Work(clock, 0.005)
-    opened = session(clock, work, blocks=1, preempted=lambda: next(counts))
-    plain = opened.runners[0].call
-
-    def call() -> None:
-        plain()
-        clock.now += next(slow_once, 0.0)
-
-    opened.runners[0] = Runner("work", call)
-    opened.visit([0])
-    opened.runners[0] = Runner("work", plain)
-    (visit,) = opened.visit([0])
+    """An untimed call makes it steady again: something else has used the caches."""
+    work = Disturbed(FakeClock(), {1: 0.050})
+    (visit,) = work.session().visit([0])
     assert visit.value == pytest.approx(5.0)
+    assert not visit.preempted
+    assert work.calls == 1 + 1 + 1 + 1  # untimed, disturbed, untimed, the sample
+
+
+def test_untimed_calls_are_made_again_when_the_processor_was_taken_away() -> None:
+    work = Disturbed(FakeClock(), {0: 0.050})
+    (visit,) = work.session().visit([0])
+    assert visit.value == pytest.approx(5.0)
+    assert work.calls == 1 + 1 + 1
 
 
 def test_a_processor_that_is_always_taken_away_gives_the_smallest_sample() -> None:
     clock = FakeClock()
-    count = 0
-
-    def preempted() -> int:
-        nonlocal count
-        count += 1
-        return count
-
-    times = iter([0.0, 0.009, 0.008, 0.007, 0.009])
-
-    def call() -> None:
-        clock.now += next(times, 0.001)
-
-    opened = session(clock, Work(clock, 0.005), blocks=1, preempted=preempted)
-    opened.conditioning = Conditioning(np.ones(4, np.float32))
-    opened.runners[0] = Runner("work", call)
-    (visit,) = opened.visit([0])
-    assert visit.value == pytest.approx(7.0)
+    work = Disturbed(clock, {number: 0.009 - 0.0001 * (number % 7) for number in range(100)})
+    (visit,) = work.session().visit([0])
+    assert visit.preempted
+    # Three tries to become steady, then four samples with such tries after each.
+    sampled = [3, 7, 11, 15]
+    assert visit.value == pytest.approx(1e3 * min(work.at[number] for number in sampled))
 
 
 def test_the_garbage_collector_is_off_while_timing_and_on_again_after() -> None:
