@@ -52,6 +52,17 @@ def _number_or_share(
     return share
 
 
+def kind_option(function: Function) -> Function:
+    """Adds --kind, for every command that fits a predictor."""
+    return click.option(
+        "--kind",
+        type=click.Choice(["auto", "lookup", "regression"]),
+        default="auto",
+        show_default=True,
+        help="auto: look up what is there, regress the rest.",
+    )(function)
+
+
 def echo_json(document: dict[str, Any]) -> None:
     """Prints one object on one line of stdout; NaN and Infinity are refused by the encoder."""
     sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxyless_hw.commands._options import echo_json, output_options
+from proxyless_hw.commands._options import echo_json, kind_option, output_options
 from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("table")
-@click.option(
-    "--kind",
-    type=click.Choice(["auto", "lookup", "regression"]),
-    default="auto",
-    show_default=True,
-    help="auto: look up what is there, regress the rest.",
-)
+@kind_option
 @click.option("--seed", default=0, show_default=True, help="Of the regression.")
 @output_options
 def command(table: str, kind: Kind, seed: int, as_json: bool, quiet: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, kind_option, log, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.fit import Kind, Predictor
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("networks", metavar="ARCH...", nargs=-1, required=True)
 @click.option("--table", "tables", multiple=True, required=True, help="Path or shipped name.")
-@click.option(
-    "--kind",
-    type=click.Choice(["auto", "lookup", "regression"]),
-    default="auto",
-    show_default=True,
-    help="auto: look up what is there, regress the rest.",
-)
+@kind_option
 @click.option("--breakdown", is_flag=True, help="Every op with its price and where it is from.")
 @click.option("--compare", is_flag=True, help="Several networks on several tables, as a matrix.")
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Default: the network's own.")

@@ -6,9 +6,10 @@ so that a resumed run sees the very batches an uninterrupted one would have seen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
@@ -85,9 +86,38 @@ class DataConfig:
         return DEFAULT_RESOLUTION.get(self.name, 32) if self.resolution is None else self.resolution
 
 
-class DataSplit(Protocol):
-    """One part of the data: images with labels, fed in batches."""
+@dataclass(frozen=True, slots=True)
+class EpochPart:
+    """Batches of an epoch that are to be made.
 
+    Attributes:
+        chosen: number of each batch in its epoch to the indices of its images.
+        seed: of the epoch.
+        randomly: whether images are augmented.
+        full: whether every batch has to give something.
+        alone: whether no other process makes batches of this epoch.
+    """
+
+    chosen: Mapping[int, Tensor]
+    seed: tuple[int, ...]
+    randomly: bool
+    full: bool
+    alone: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSplit(ABC):
+    """One part of the data: images with labels, fed in batches.
+
+    Attributes:
+        config: the data settings.
+        stream_number: tells the random numbers of the parts apart.
+    """
+
+    config: DataConfig
+    stream_number: int
+
+    @abstractmethod
     def __len__(self) -> int:
         """Number of images."""
 
@@ -109,12 +139,32 @@ class DataSplit(Protocol):
             augment: random augmentation, where the data set has one.
             drop_last: leave out a last batch that is not full.
             first: number of batches to pass over without making them.
-            every: give only each so-manyth batch from `first` on (one share per process).
+            every: give every `every`-th batch only, from `first` on (one share per process).
 
         Returns:
             Pairs of images (N, 3, resolution, resolution), float32, normalised, channels-last in
             memory, and labels (N,), int64.
+
+        Raises:
+            DataError: images cannot be read, more than the settings pass over.
         """
+        seed = (self.config.seed, self.stream_number, epoch)
+        generator = seeded(*seed) if shuffle else None
+        order = torch.arange(len(self))
+        if generator is not None:
+            order = torch.randperm(len(self), generator=generator)
+        size = self.config.batch_size
+        total = len(self) // size if drop_last else -(-len(self) // size)
+        chosen = {
+            number: order[number * size : (number + 1) * size]
+            for number in range(first, total, every)
+        }
+        randomly = augment and self.config.augment
+        yield from self._load(EpochPart(chosen, seed, randomly, drop_last, every == 1))
+
+    @abstractmethod
+    def _load(self, part: EpochPart) -> Iterator[Batch]:
+        """Makes the batches of `batches`."""
 
 
 @dataclass(frozen=True)
@@ -179,19 +229,3 @@ def split_training(count: int, config: DataConfig) -> tuple[Tensor, Tensor]:
             f"{config.holdout:g}: raise --limit, or change the share."
         )
     return used[held:].sort().values, used[:held].sort().values
-
-
-def epoch_batches(
-    count: int,
-    batch_size: int,
-    generator: torch.Generator | None,
-    *,
-    drop_last: bool,
-    first: int,
-    every: int,
-) -> Iterator[tuple[int, Tensor]]:
-    """Number and indices of the batches of one epoch; the stored order without a generator."""
-    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    total = count // batch_size if drop_last else -(-count // batch_size)
-    for number in range(first, total, every):
-        yield number, order[number * batch_size : (number + 1) * batch_size]

@@ -19,8 +19,9 @@ from proxyless_hw.data.base import (
     TRAIN_STREAM,
     Batch,
     DataConfig,
+    DataSplit,
     DataSplits,
-    epoch_batches,
+    EpochPart,
     seeded,
     split_training,
     stream,
@@ -70,8 +71,8 @@ class _Images(Dataset[Any]):
             return self.transform(image), label, "", ""
 
 
-@dataclass(frozen=True)
-class FolderSplit:
+@dataclass(frozen=True, kw_only=True)
+class FolderSplit(DataSplit):
     """Image files of one split.
 
     Attributes:
@@ -80,52 +81,22 @@ class FolderSplit:
     """
 
     samples: Sequence[Sample]
-    config: DataConfig
-    stream_number: int
     broken: BrokenImages
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def batches(
-        self,
-        epoch: int,
-        *,
-        shuffle: bool,
-        augment: bool,
-        drop_last: bool,
-        first: int = 0,
-        every: int = 1,
-    ) -> Iterator[Batch]:
-        """The batches of one epoch; see `DataSplit.batches`. Unreadable images are left out.
-
-        Raises:
-            DataError: too many images are unreadable, or all of a batch that has to be full, or all
-                of the split.
-        """
-        seed = (self.config.seed, self.stream_number, epoch)
-        chosen = [
-            indices.tolist()
-            for _, indices in epoch_batches(
-                len(self),
-                self.config.batch_size,
-                seeded(*seed) if shuffle else None,
-                drop_last=drop_last,
-                first=first,
-                every=every,
-            )
-        ]
-        randomly = augment and self.config.augment
+    def _load(self, part: EpochPart) -> Iterator[Batch]:
         side = self.config.train_resolution
         prepared = preparation(side)
-        transform = training_transform(side) if randomly else evaluation_transform(prepared)
+        transform = training_transform(side) if part.randomly else evaluation_transform(prepared)
         loader = DataLoader(
-            _Images(self.samples, transform, prepared, seed),
-            batch_sampler=chosen,
+            _Images(self.samples, transform, prepared, part.seed),
+            batch_sampler=[indices.tolist() for indices in part.chosen.values()],
             num_workers=self.config.workers,
             collate_fn=list,
             # A private generator: the loader must not advance the global one.
-            generator=seeded(*seed),
+            generator=seeded(*part.seed),
         )
         readable = False
         for items in loader:
@@ -133,13 +104,13 @@ class FolderSplit:
             if batch is not None:
                 readable = True
                 yield batch
-            elif drop_last:
+            elif part.full:
                 # A step's place fixes its learning rate and its random draws: none is left out.
                 raise DataError(
                     f"no image of a batch of {len(items)} can be read, beginning with "
                     f"{items[0][2]}. Remove the unreadable ones, or raise --batch-size."
                 )
-        if chosen and not readable and every == 1:
+        if part.chosen and not readable and part.alone:
             raise DataError(
                 f"no image of {len(self)} can be read, beginning with {self.samples[0][0]}. "
                 "Repair or replace them."
@@ -232,7 +203,7 @@ def load_folder(config: DataConfig) -> DataSplits:
     broken = BrokenImages(broken_limit(config.max_broken, total), total)
 
     def split(samples: Sequence[Sample], number: int) -> FolderSplit:
-        return FolderSplit(samples, config, number, broken)
+        return FolderSplit(config=config, stream_number=number, samples=samples, broken=broken)
 
     return DataSplits(
         train=split([layout.train[index] for index in chosen.tolist()], TRAIN_STREAM),

@@ -16,8 +16,9 @@ from proxyless_hw.data.base import (
     TRAIN_STREAM,
     Batch,
     DataConfig,
+    DataSplit,
     DataSplits,
-    epoch_batches,
+    EpochPart,
     seeded,
     split_training,
 )
@@ -37,8 +38,8 @@ _MIRRORED: Final = frozenset(("fashion-mnist", "cifar10", "cifar100"))
 _CROP_SHARE: Final = 8  # random crops move by an eighth of the side (4 of 32 pixels)
 
 
-@dataclass(frozen=True)
-class MemorySplit:
+@dataclass(frozen=True, kw_only=True)
+class MemorySplit(DataSplit):
     """Images of one split as bytes.
 
     Attributes:
@@ -46,7 +47,6 @@ class MemorySplit:
         labels: (N,), int64.
         mean, std: (3,), in units of [0, 1].
         mirror: whether augmentation may flip images left to right.
-        stream_number: tells the random stream of this split from the others'.
     """
 
     images: Tensor
@@ -54,36 +54,16 @@ class MemorySplit:
     mean: Tensor
     std: Tensor
     mirror: bool
-    stream_number: int
-    config: DataConfig
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(
-        self,
-        epoch: int,
-        *,
-        shuffle: bool,
-        augment: bool,
-        drop_last: bool,
-        first: int = 0,
-        every: int = 1,
-    ) -> Iterator[Batch]:
-        """The batches of one epoch; see `DataSplit.batches`."""
-        seed = (self.config.seed, self.stream_number, epoch)
-        for number, chosen in epoch_batches(
-            len(self),
-            self.config.batch_size,
-            seeded(*seed) if shuffle else None,
-            drop_last=drop_last,
-            first=first,
-            every=every,
-        ):
-            images = self.images[chosen]
-            if augment and self.config.augment:
-                images = augmented(images, self.mirror, seeded(*seed, number))
-            yield self._normalised(images), self.labels[chosen]
+    def _load(self, part: EpochPart) -> Iterator[Batch]:
+        for number, indices in part.chosen.items():
+            images = self.images[indices]
+            if part.randomly:
+                images = augmented(images, self.mirror, seeded(*part.seed, number))
+            yield self._normalised(images), self.labels[indices]
 
     def _normalised(self, images: Tensor) -> Tensor:
         channels = images.shape[1]
@@ -135,8 +115,15 @@ def load_memory(config: DataConfig) -> DataSplits:
     side = config.train_resolution
 
     def split(images: Tensor, labels: Tensor, number: int) -> MemorySplit:
-        mirror = config.name in _MIRRORED
-        return MemorySplit(resized(images, side), labels, mean, std, mirror, number, config)
+        return MemorySplit(
+            config=config,
+            stream_number=number,
+            images=resized(images, side),
+            labels=labels,
+            mean=mean,
+            std=std,
+            mirror=config.name in _MIRRORED,
+        )
 
     return DataSplits(
         train=split(raw.train_images[train], raw.train_labels[train], TRAIN_STREAM),

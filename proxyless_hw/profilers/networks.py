@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.host.conditioning import cache_options
 from proxyless_hw.profilers.models.building import REFERENCE_OP
+from proxyless_hw.profilers.models.child_process import reply_of
 from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.protocol.estimates import disturbed_share
 from proxyless_hw.profilers.protocol.measurement import (
     ANCHOR_PREFIX,
     Anchors,
@@ -45,13 +47,16 @@ NETWORKS_PER_SESSION: Final = 40
 SAID_S: Final = 3.0
 """Seconds that nothing has to be said of."""
 
-BETWEEN_PROCESSES: Final = 0.008
-"""95% half-width of what one process cannot see of its own value at a table's speed.
+USUALLY_DISTURBED: Final = 0.05
+"""Share of visits that do not count on a machine that does nothing else."""
 
-A network's cost relative to the anchors' differs between processes, because each has its memory
-elsewhere and the machine treats memory and arithmetic differently from hour to hour
-(benchmarks/any_machine.py, ten_benchmarks: values of ten processes scattered by 0.8 to 0.9% where
-each process by itself claimed 0.5 to 0.7%).
+DISTURBANCE: Final = 0.1
+"""95% half-width of what one process cannot see of its own value at a table's speed, per share of
+its visits that were disturbed beyond that.
+
+Beside other work a network and the anchors are not slowed down alike, and differently in each
+process: values of ten processes scattered by 1.2% where each claimed 1.0%, and by what they claimed
+where nothing else ran (benchmarks/any_machine.py, ten_benchmarks).
 """
 
 LEAST_GRACE_S: Final = 10.0
@@ -178,7 +183,11 @@ def _measure_chunk(
     # Some devices tell more once they have measured.
     described.update(profiler.describe())
     found = estimates(rounds, job.targets, timing)
-    speed = None if how.anchors is None else _speed(found[len(chunk) :], how.anchors)
+    speed = None
+    if how.anchors is not None:
+        level, half_width = _speed(found[len(chunk) :], how.anchors)
+        beyond = max(0.0, disturbed_share(rounds, timing) - USUALLY_DISTURBED)
+        speed = level, float(np.hypot(half_width, DISTURBANCE * beyond))
     return [_measurement(item, described, speed) for item in found[: len(chunk)]]
 
 
@@ -197,7 +206,7 @@ def _measurement(
     at_table_speed = None
     if speed is not None:
         level, half_width = speed
-        whole = float(np.linalg.norm([item.own, half_width, BETWEEN_PROCESSES]))
+        whole = float(np.hypot(item.own, half_width))
         interval = interval_of(float(np.log(item.interval.estimate)) - level, whole)
         at_table_speed = TableSpeed(
             median=interval.estimate,
@@ -291,23 +300,7 @@ def measure_in_fresh_process(
         raise ProfilingError(
             f"measuring in a fresh process took more than {limit:g} s and was ended."
         ) from cause
-    reply = _reply(done.stdout)
-    if reply is None:
-        tail = done.stderr.strip().splitlines()[-1:] or ["no output"]
-        raise ProfilingError(
-            f"the measuring process ended with code {done.returncode}: {tail[0][:300]}"
-        )
-    if "error" in reply:
-        unavailable = reply.get("kind") == "BackendUnavailableError"
-        raise (BackendUnavailableError if unavailable else ProfilingError)(reply["error"])
+    reply = reply_of(
+        done.stdout, done.stderr, done.returncode, "the measuring process", ProfilingError
+    )
     return [Measurement.from_dict(item) for item in reply["measured"]]
-
-
-def _reply(stdout: str) -> dict[str, Any] | None:
-    """The last line of the process's output, when it is the JSON object it promises."""
-    lines = stdout.strip().splitlines()
-    try:
-        reply = json.loads(lines[-1]) if lines else None
-    except ValueError:
-        return None
-    return reply if isinstance(reply, dict) else None

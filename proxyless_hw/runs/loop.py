@@ -10,13 +10,14 @@ from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxyless_hw.errors import InterruptedRunError, ProxylessHwError
 from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.folder import RunFolder
 from proxyless_hw.runs.interrupt import StopRequest
+from proxyless_hw.runs.state import State
 
 Batch = tuple[Tensor, Tensor]
 
@@ -30,46 +31,8 @@ class BatchSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(
-        self,
-        epoch: int,
-        *,
-        shuffle: bool,
-        augment: bool,
-        drop_last: bool,
-        first: int = 0,
-        every: int = 1,
-    ) -> Iterator[Batch]: ...
-
-
-class Sums(Protocol):
-    """Running sums of the epoch in progress."""
-
-    seconds: float
-
-
-class State(Protocol):
-    """Where a run is.
-
-    Attributes:
-        epoch: epochs completed.
-        step: steps completed within the epoch in progress.
-        sums: of the epoch in progress.
-        seconds: time spent in completed epochs.
-    """
-
-    epoch: int
-    step: int
-    seconds: float
-
     @property
-    def sums(self) -> Sums: ...
-
-    def new_sums(self) -> None:
-        """Starts the sums of the next epoch."""
-
-    def weights(self) -> nn.Module:
-        """What must stay finite."""
+    def batches(self) -> Callable[..., Iterator[Batch]]: ...
 
 
 S = TypeVar("S", bound=State)

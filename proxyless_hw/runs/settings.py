@@ -114,6 +114,9 @@ class RunSettings:
     max_broken: int | float | None = setting(
         None, "Unreadable images of a folder that are passed over.", option=False, free=True
     )
+    holdout: float = setting(
+        0.0, "Share of the training images that is held out.", least=0, below=1
+    )
     device: str = setting("cpu", "Where torch computes: cpu, cuda, mps or auto.", metavar="DEVICE")
     autocast: Autocast = setting("none", "Mixed precision.")
     threads: int | None = setting(
@@ -186,6 +189,20 @@ class RunSettings:
         if not isinstance(document, dict):
             raise cls.error(f"{path} must hold a mapping of settings.")
         return {str(key): value for key, value in document.items()}
+
+    def data_settings(self) -> dict[str, Any]:
+        """What `proxyless_hw.data.base.DataConfig` is made from."""
+        return {
+            "name": self.data,
+            "root": self.data_root,
+            "limit": self.limit,
+            "resolution": self.train_resolution,
+            "batch_size": self.batch_size,
+            "holdout": self.holdout,
+            "seed": self.seed,
+            "workers": self.workers,
+            "max_broken": self.max_broken,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for config.json."""

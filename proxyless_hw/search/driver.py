@@ -162,17 +162,7 @@ def _search(
 
 def data_config(config: SearchConfig) -> DataConfig:
     """The data settings of a search."""
-    return DataConfig(
-        name=config.data,
-        root=config.data_root,
-        limit=config.limit,
-        resolution=config.train_resolution,
-        batch_size=config.batch_size,
-        holdout=config.holdout,
-        seed=config.seed,
-        workers=config.workers,
-        max_broken=config.max_broken,
-    )
+    return DataConfig(**config.data_settings())
 
 
 def make_context(

@@ -23,7 +23,6 @@ from proxyless_hw.storage.tensor_files import (
     finite,
     load_optimizer,
     plain_tensors,
-    read_sums,
     save_tensors,
     whole,
 )
@@ -149,12 +148,9 @@ def save_checkpoint(
             "updates": state.multipliers.updates,
         },
         "baseline": state.baseline,
-        "epoch": state.epoch,
-        "step": state.step,
         "alpha_batches": state.alpha_batches,
-        "sums": dict(vars(state.sums)),
-        "seconds": state.seconds,
     }
+    document |= checkpoint.position_of(state)
     save_tensors(path, document, SearchError, check)
 
 
@@ -196,11 +192,8 @@ def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
         state.multipliers = _multipliers(document["multipliers"], len(state.multipliers.values))
         baseline = document["baseline"]
         state.baseline = None if baseline is None else finite(baseline, "baseline")
-        state.epoch = whole(document["epoch"], "epoch")
-        state.step = whole(document["step"], "step")
+        checkpoint.restore_position(state, document)
         state.alpha_batches = whole(document["alpha_batches"], "alpha_batches")
-        state.sums = read_sums(document["sums"], EpochSums())
-        state.seconds = finite(document["seconds"], "seconds")
 
 
 def _multipliers(value: Any, count: int) -> Multipliers:

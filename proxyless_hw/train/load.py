@@ -140,15 +140,4 @@ def save_imported(network: Network, folder: str | Path, facts: dict[str, Any]) -
 
 def data_config(config: TrainConfig) -> DataConfig:
     """The data settings of a training."""
-    return DataConfig(
-        name=config.data,
-        root=config.data_root,
-        limit=config.limit,
-        resolution=config.train_resolution,
-        batch_size=config.batch_size,
-        holdout=config.holdout,
-        seed=config.seed,
-        workers=config.workers,
-        max_broken=config.max_broken,
-        augment=config.augment,
-    )
+    return DataConfig(**config.data_settings(), augment=config.augment)

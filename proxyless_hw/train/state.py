@@ -18,7 +18,6 @@ from proxyless_hw.storage.tensor_files import (
     finite,
     load_optimizer,
     plain_tensors,
-    read_sums,
     save_tensors,
     whole,
 )
@@ -130,13 +129,10 @@ def save_checkpoint(
         "scaler": state.scaler.state_dict(),
         "average": state.average,
         "updates": state.updates,
-        "epoch": state.epoch,
-        "step": state.step,
         "best_accuracy": state.best_accuracy,
         "best_epoch": state.best_epoch,
-        "sums": dict(vars(state.sums)),
-        "seconds": state.seconds,
     }
+    document |= checkpoint.position_of(state)
     save_tensors(path, document, TrainingError, check)
 
 
@@ -182,13 +178,10 @@ def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
         for name, tensor in average.items():
             state.average[name].copy_(tensor)
         state.updates = whole(document["updates"], "updates")
-        state.epoch = whole(document["epoch"], "epoch")
-        state.step = whole(document["step"], "step")
+        checkpoint.restore_position(state, document)
         accuracy, best = document["best_accuracy"], document["best_epoch"]
         state.best_accuracy = None if accuracy is None else finite(accuracy, "best_accuracy")
         state.best_epoch = None if best is None else whole(best, "best_epoch")
-        state.sums = read_sums(document["sums"], EpochSums())
-        state.seconds = finite(document["seconds"], "seconds")
 
 
 def load_tensors_into(network: nn.Module, tensors: Any, path: Path) -> None:

@@ -8,6 +8,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from proxyless_hw.profilers.base import ProfilerSettings
+
 _MODEL_FIELDS = ("model name", "Hardware", "Model", "cpu model", "cpu")
 
 
@@ -53,6 +55,26 @@ def fingerprint() -> str:
 def host_device() -> str:
     """Name of this machine as a device: processor and number of cores."""
     return f"{cpu_model()} ({os.cpu_count()} cores)"
+
+
+def cpu_header(
+    settings: ProfilerSettings, runtime: str, runtime_version: str, cache: str
+) -> dict[str, str]:
+    """Header fields of a table of latencies measured on this processor."""
+    return {
+        "device": host_device(),
+        "device_kind": "cpu",
+        "runtime": runtime,
+        "runtime_version": runtime_version,
+        "threads": str(settings.threads),
+        "batch_size": str(settings.batch_size),
+        "precision": settings.precision,
+        "metric": "latency",
+        "unit": "ms",
+        "statistic": "median",
+        "fingerprint": fingerprint(),
+        "cache": cache,
+    }
 
 
 def package_version(*names: str) -> str:

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingError
+from proxyless_hw.errors import ExportError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.host.environment import package_version
 from proxyless_hw.profilers.models.building import build_module, gives_output
+from proxyless_hw.profilers.models.child_process import reply_of
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.files import atomic_path
@@ -243,27 +244,10 @@ def _collect(
             raise
     done = 0
     for (process, _), (stdout, stderr) in zip(running, replies, strict=True):
-        reply = _reply(stdout)
-        if reply is None:
-            tail = stderr.strip().splitlines()[-1:] or ["no output"]
-            raise ProfilingError(
-                f"a converter process ended with code {process.returncode}: {tail[0][:300]}"
-            )
-        if "error" in reply:
-            unavailable = reply["kind"] == "BackendUnavailableError"
-            raise (BackendUnavailableError if unavailable else ExportError)(reply["error"])
+        reply = reply_of(stdout, stderr, process.returncode, "a converter process", ExportError)
         done += reply["converted"]
         if on_converted is not None:
             on_converted(done, total)
-
-
-def _reply(stdout: str) -> dict[str, Any] | None:
-    lines = stdout.strip().splitlines()
-    try:
-        reply = json.loads(lines[-1]) if lines else None
-    except ValueError:
-        return None
-    return reply if isinstance(reply, dict) else None
 
 
 def _make_folder(place: Path) -> None:

@@ -14,7 +14,7 @@ from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import LiteRtOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
-from proxyless_hw.profilers.host.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.scheduling import scheduled
 from proxyless_hw.profilers.host.session import HostSession, Runner
 from proxyless_hw.profilers.model_inputs import FileShape, Shape, shape_text
@@ -44,21 +44,10 @@ class LiteRtProfiler:
         """
         import_interpreter()
         delegate = check_settings(self.settings)
-        return {
-            "device": host_device(),
-            "device_kind": "cpu",
-            "runtime": "litert" if delegate == "xnnpack" else "litert without xnnpack",
-            "runtime_version": package_version("ai-edge-litert", "tflite-runtime"),
-            "threads": str(self.settings.threads),
-            "batch_size": str(self.settings.batch_size),
-            "precision": self.settings.precision,
-            "metric": "latency",
-            "unit": "ms",
-            "statistic": "median",
-            "fingerprint": fingerprint(),
-            "delegate": delegate,
-            "cache": cache_line(self.settings),
-        }
+        runtime = "litert" if delegate == "xnnpack" else "litert without xnnpack"
+        version = package_version("ai-edge-litert", "tflite-runtime")
+        header = cpu_header(self.settings, runtime, version, cache_line(self.settings))
+        return {**header, "delegate": delegate}
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
         """Converts what the cache lacks, then builds and warms up one interpreter per workload.

@@ -12,7 +12,7 @@ from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingE
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
-from proxyless_hw.profilers.host.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.scheduling import scheduled
 from proxyless_hw.profilers.host.session import HostSession, Runner
 from proxyless_hw.profilers.model_inputs import FileShape
@@ -62,20 +62,8 @@ class OnnxRuntimeProfiler:
         """
         import_onnxruntime()
         check_settings(self.settings)
-        return {
-            "device": host_device(),
-            "device_kind": "cpu",
-            "runtime": "onnxruntime",
-            "runtime_version": package_version("onnxruntime", "onnxruntime-gpu"),
-            "threads": str(self.settings.threads),
-            "batch_size": str(self.settings.batch_size),
-            "precision": self.settings.precision,
-            "metric": "latency",
-            "unit": "ms",
-            "statistic": "median",
-            "fingerprint": fingerprint(),
-            "cache": cache_line(self.settings),
-        }
+        version = package_version("onnxruntime", "onnxruntime-gpu")
+        return cpu_header(self.settings, "onnxruntime", version, cache_line(self.settings))
 
     def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
         """Writes the models of whole networks (see `PreparingProfiler`); ops are made with them."""

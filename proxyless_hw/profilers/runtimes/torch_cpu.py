@@ -10,7 +10,7 @@ from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
-from proxyless_hw.profilers.host.environment import fingerprint, host_device, package_version
+from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.scheduling import scheduled
 from proxyless_hw.profilers.host.session import HostSession, Runner
 from proxyless_hw.profilers.models.building import IDENTITY, build_module
@@ -33,20 +33,8 @@ class TorchCpuProfiler:
             BackendUnavailableError: torch has no kernels for the precision.
         """
         check_settings(self.settings)
-        description = {
-            "device": host_device(),
-            "device_kind": "cpu",
-            "runtime": "torch",
-            "runtime_version": package_version("torch"),
-            "threads": str(self.settings.threads),
-            "batch_size": str(self.settings.batch_size),
-            "precision": self.settings.precision,
-            "metric": "latency",
-            "unit": "ms",
-            "statistic": "median",
-            "fingerprint": fingerprint(),
-            "cache": cache_line(self.settings),
-        }
+        version = package_version("torch")
+        description = cpu_header(self.settings, "torch", version, cache_line(self.settings))
         if self.settings.threads > 1:
             description["waiting"] = WAITING
         return description
