@@ -286,11 +286,10 @@ def agreement(bench: Bench) -> Row:
             found["stop-watch"].append(float(out))
             tool = shutil.which("litert-benchmark", path=str(Path(sys.executable).parent))
             if file.suffix == ".tflite" and tool is not None:
-                words = [tool, f"--graph={file}", "--num_threads=1", "--num_runs=200"]
+                words = [tool, "--model", str(file), "--num_threads", "1", "--num_runs", "200"]
                 _, _, out, err = bench.run(words)
-                figures = re.findall(r"Inference \(avg\): ([0-9.e+]+)", out + err)
-                if figures:
-                    found.setdefault("litert-benchmark (mean)", []).append(float(figures[-1]) / 1e3)
+                (figure,) = re.findall(r"Inference \(median\): +([0-9.]+) ms", out + err)
+                found.setdefault("litert-benchmark", []).append(float(figure))
         rows[file.name] = {key: round(statistics.median(ms), 4) for key, ms in found.items()}
     return rows
 
