@@ -109,7 +109,7 @@ def prepare(root: Path) -> Workspace:
     _image_folder(root / "flowers", classes=3, images=10, parts=("train", "val"))
     _idx_files(root / "fashion")
     workspace.tool("profile --device cpu --goal 0.5 --sessions 1 --output tables/cpu.csv")
-    workspace.tool(f"search --table tables/cpu.csv {SEARCHED} --output runs/demo")
+    workspace.tool(f"search --table tables/cpu.csv {SEARCHED} --output runs/demo --force")
     for name in ("cpu", "pixel1", "search"):
         shutil.copytree(root / "runs/demo", root / "runs" / name)
     for name in ("model", "other"):

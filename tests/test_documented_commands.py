@@ -31,7 +31,8 @@ LEFT_OUT: Final = {
     r"^([A-Z_]+=\S+ )?make ": "makes an environment of its own; the quick start does as much",
     r"^python tests/": "writes a table of docs from a whole run of the slow suite",
 }
-# What makes a command short, or lets it run without a GPU and ImageNet; every fitting rule adds.
+# What makes a command short, or lets it run without a GPU, ImageNet or a table that took a minute;
+# every fitting rule adds.
 SHORTENED: Final = {
     r"profile ": "--goal 0.5 --sessions 1",
     r"profile .*(litert|tflite|--bundle)": "--resolution 32",
@@ -41,6 +42,7 @@ SHORTENED: Final = {
     r"benchmark": "--goal 0.5",
     r"benchmark proxyless|export ": "--resolution 64",
     r" search (?!.*--resume)": "--epochs 1 --warmup-epochs 0 --limit 128 --finalists 2",
+    r"proxyless-hw (search (?!.*--resume)|validate)": "--force",
     r"proxyless-hw search (?!.*--resume)": "--batch-size 16",
     r"torchrun .* search (?!.*--resume)": "--batch-size 8",
     r"search --preset published": "--epochs 3 --holdout 0.5",

@@ -162,14 +162,14 @@ def _measure_chunk(
     started: float,
 ) -> list[Measurement]:
     described = dict(profiler.describe())
-    reference = _reference(profiler)
+    reference = Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)
     anchors = [] if how.anchors is None else how.anchors.workloads()
     timing = replace(fine_timing(how.timing, described), segment=3 if anchors else 1)
     job = MeasurementJob(
         profiler=profiler,
-        workloads=[*chunk, *anchors, *reference],
+        workloads=[*chunk, *anchors, reference],
         targets=[workload.name for workload in (*chunk, *anchors)],
-        reference=len(chunk) + len(anchors) if reference else None,
+        reference=len(chunk) + len(anchors),
         timing=timing,
         sessions=how.sessions or (SESSIONS if described.get("device_kind") == "cpu" else 1),
         started=started,
@@ -228,13 +228,6 @@ def _measurement(
         cache=described.get("cache", "").partition(" ")[0],
         table_speed=at_table_speed,
     )
-
-
-def _reference(profiler: Profiler) -> list[Workload]:
-    """The reference op; empty where a profiler can only run files as they are."""
-    if not getattr(profiler, "builds_ops", True):
-        return []
-    return [Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]
 
 
 def settings_for_files(
