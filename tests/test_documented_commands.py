@@ -184,5 +184,5 @@ def reachable(table: str, words: list[str], workspace: Workspace) -> tuple[float
     path = workspace.root / table
     resolution = 192 if "sizes" in table else None
     name = str(path) if path.is_file() else table
-    problem = prepare_problem(SearchConfig(table=name, resolution=resolution))
+    problem = prepare_problem(SearchConfig(table=name, resolution=resolution, force=True))
     return problem.constraints[0].costs.range
