@@ -112,7 +112,7 @@ def prepare(root: Path) -> Workspace:
     workspace.tool(f"search --table tables/cpu.csv {SEARCHED} --output runs/demo --force")
     for name in ("cpu", "pixel1", "search"):
         shutil.copytree(root / "runs/demo", root / "runs" / name)
-    for name in ("model", "other"):
+    for name in ("model", "other", "net"):
         workspace.tool(
             f"export mobilenet-v2 --format onnx --resolution 64 --output {name}.onnx --no-verify"
         )
