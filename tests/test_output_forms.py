@@ -18,6 +18,7 @@ import click
 import numpy as np
 import pytest
 import torch
+from tiny_spaces import TO_PROFILE
 
 from proxyless_hw.cli import cli, main
 from proxyless_hw.formats.load import load_architecture
@@ -32,20 +33,6 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 3}
-  - {op: mbconv, kernel: 5, expand: 6}
-zero: true
-stages:
-  - {width: 16, depth: 3, stride: 2}
-head: [{op: conv, width: 32}, {op: classifier}]
-"""
 # Every command with --json but the demo, in an order in which each finds what it reads.
 COMMANDS = {
     "devices": "",
@@ -129,8 +116,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
 
 def write_inputs() -> None:
     """What the commands read and none of them writes."""
-    Path("tiny.yaml").write_text(SPACE)
-    tiny = SearchSpace.from_yaml(SPACE)
+    Path("tiny.yaml").write_text(TO_PROFILE)
+    tiny = SearchSpace.from_yaml(TO_PROFILE)
     Architecture.from_choices(tiny, [0] * len(tiny.slots)).save(Path("tiny.json"))
     pixel1 = LatencyTable.load("pixel1")
     rows = list(pixel1.entries.items())

@@ -170,7 +170,7 @@ def _print_matrix(
 
 
 def _star(cells: Sequence[Forecast]) -> str:
-    """What the stars of a matrix stand for; empty where there are none."""
+    """What the stars of a matrix stand for; empty for a matrix without stars."""
     reasons = []
     if any(cell.regressed_ops for cell in cells):
         reasons.append("ops that the table lacks, regressed")

@@ -74,7 +74,7 @@ class ExportData:
 
     Attributes:
         images: (N, 3, H, W) float32, normalised, at the exported resolution.
-        labels: (N,) classes; None where there are none.
+        labels: (N,) classes; None for images without labels.
         calibration: images as above that set the ranges of int8; not the ones it is judged by.
         mean, std: their normalisation, per channel of values from 0 to 1.
         class_names: in output order; None when unknown.

@@ -181,7 +181,7 @@ def mapping(value: object, where: str) -> Mapping[str, Any]:
     """The value as a mapping.
 
     Raises:
-        ArchitectureError: it is none.
+        ArchitectureError: it has another type.
     """
     if not isinstance(value, dict):
         raise ArchitectureError(f"{where} must be a mapping: received {str(value)[:80]!r}.")

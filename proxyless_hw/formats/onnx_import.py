@@ -178,7 +178,7 @@ class _Reader:
         )
 
     def squeeze_excite(self, depthwise: _Conv) -> tuple[str, int]:
-        """(tensor behind it, the layer's `se`): the tensor itself and 0 where there is none."""
+        """(tensor behind it, the layer's `se`); without a squeeze, the tensor itself and 0."""
         users = self.graph.users(depthwise.output)
         pools = [node for node in users if node.kind in ("GlobalAveragePool", "ReduceMean")]
         if len(pools) != 1:

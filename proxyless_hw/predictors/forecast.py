@@ -24,7 +24,7 @@ class Forecast:
         unit: that unit: ms for latency.
         value: the prediction.
         interval: its interval; None where nothing tells how far the ops are off.
-        no_interval: why there is none, then.
+        no_interval: why the interval is missing, then.
         coverage: of the interval.
         calibration: (a, b, c), or None for a plain sum.
         ops: every op with its price, in order.

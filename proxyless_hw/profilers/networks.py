@@ -55,8 +55,8 @@ DISTURBANCE: Final = 0.1
 its visits that were disturbed beyond that.
 
 Beside other work a network and the anchors are not slowed down alike, and differently in each
-process: values of ten processes scattered by 1.2% where each claimed 1.0%, and by what they claimed
-where nothing else ran (benchmarks/any_machine.py, ten_benchmarks).
+process: values of ten processes scatter by 1.2% (sd), and by 0.5% where nothing else runs
+(benchmarks/results/any_machine.json, ten_benchmarks).
 """
 
 LEAST_GRACE_S: Final = 10.0

@@ -125,8 +125,7 @@ class RunFolder:
                 f"{self.path} already holds a run. Go on with it: add --resume; or choose "
                 "another --output."
             )
-        if self.config.exists():
-            self.check_same_settings(settings)
+        self.check_same_settings(settings)
 
     def check_same_settings(self, settings: Mapping[str, Any]) -> None:
         """Checks that a resumption asks for what the run began with.

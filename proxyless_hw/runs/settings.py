@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, get_args, get_type_hints
 
@@ -27,7 +27,7 @@ class Declaration:
 
     Attributes:
         help: what it is; the help text of its option.
-        least, most: bounds that are allowed themselves; None where there is none.
+        least, most: bounds that are allowed themselves; None for no bound.
         above, below: bounds that are not.
         metavar: what its option calls the value.
         option: whether a command has an option of the same name for it.
@@ -93,7 +93,6 @@ class RunSettings:
     Attributes:
         error: what a value out of its range raises.
         presets: named settings; those of a preset take the place of defaults.
-        declared: name of each setting to its declaration.
     """
 
     error: ClassVar[type[ProxylessHwError]]
@@ -163,7 +162,8 @@ class RunSettings:
             source: where the settings come from, for messages.
 
         Raises:
-            ProxylessHwError: as `error`: an unknown preset or setting, or a value out of range.
+            ProxylessHwError: as `error`: an unknown preset or setting, a value out of range, or a
+                setting without a default that is left out.
         """
         if preset is not None and preset not in cls.presets:
             raise cls.error(f"no preset '{preset[:60]}'.{did_you_mean(preset, cls.presets)}")
@@ -176,6 +176,10 @@ class RunSettings:
                     f"{did_you_mean(str(key), known)}"
                 )
             values[key] = tuple(value) if isinstance(value, list) else value
+        for item in fields(cls):
+            if item.default is MISSING and item.name not in values:
+                help_text = item.metadata[DECLARATION].help
+                raise cls.error(f"{source} must name '{item.name}'. {help_text}")
         return cls(**values)
 
     @classmethod

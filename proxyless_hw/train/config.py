@@ -61,7 +61,7 @@ class TrainConfig(RunSettings):
     )
     holdout: float = setting(
         0.0,
-        "Share kept for validation, which chooses the best epoch; with none the last one counts.",
+        "Share kept for validation, which chooses the best epoch; at 0 the last epoch counts.",
         least=0,
         below=1,
     )
@@ -114,17 +114,5 @@ class TrainConfig(RunSettings):
             )
 
 
-def config_from(
-    settings: Mapping[str, Any], preset: str | None = None, source: str = "configuration"
-) -> TrainConfig:
-    """Builds a configuration from a preset and settings that override it (`TrainConfig.of`).
-
-    Raises:
-        TrainingError: an unknown preset or setting, a value out of range, or no network.
-    """
-    if "arch" not in settings and not set(settings) - set(TrainConfig.declarations()):
-        raise TrainingError(f"{source} must name the network to train: 'arch'.")
-    return TrainConfig.of(settings, preset, source)
-
-
+config_from = TrainConfig.of
 read_config = TrainConfig.read

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_spaces import TO_PROFILE
 
 from proxyless_hw.cli import main
 from proxyless_hw.export.onnx_file import onnx_bytes
@@ -21,26 +22,11 @@ from proxyless_hw.profilers import profile as profile_module
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 3}
-  - {op: mbconv, kernel: 5, expand: 6}
-zero: true
-stages:
-  - {width: 16, depth: 3, stride: 2}
-head: [{op: conv, width: 32}, {op: classifier}]
-"""
-
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("space") / "tiny.yaml"
-    path.write_text(SPACE)
+    path.write_text(TO_PROFILE)
     return path
 
 

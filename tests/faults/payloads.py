@@ -9,25 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from tiny_spaces import TO_SEARCH
+
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
 
-SPACE: Final = """\
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu6}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 2, act: relu6}
-  - {op: mbconv, kernel: 5, expand: 3, act: relu6}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-  - {width: 16, depth: 1, stride: 2}
-  - {width: 16, depth: 1, stride: 1}
-head: [{op: classifier}]
-"""
+SPACE: Final = TO_SEARCH
 TRACE: Final = "executed"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import onnx
 import torch
 from google.protobuf.message import DecodeError
+from tiny_spaces import TO_SEARCH
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.space.architecture import Architecture
@@ -24,23 +25,7 @@ from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.tables.table import Entry, LatencyTable
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu6}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 2, act: relu6}
-  - {op: mbconv, kernel: 5, expand: 3, act: relu6}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-  - {width: 16, depth: 1, stride: 2}
-  - {width: 16, depth: 1, stride: 1}
-head:
-  - {op: classifier}
-"""
+SPACE = TO_SEARCH
 HEADER = {
     "metric": "latency",
     "unit": "ms",

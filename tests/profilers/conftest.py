@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from small_ops import CONTRACT_OPS, SMALL_OPS, TINY_SPACE, small_workloads
-from tiny_profiles import TINY
+from tiny_spaces import TO_PROFILE
 
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models.building import IDENTITY, REFERENCE_OP
@@ -44,5 +44,5 @@ def tflite_workloads(converted: None, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(TINY)
+    path.write_text(TO_PROFILE)
     return path

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fake_host import FakeClock, FakeSession
+from tiny_spaces import TO_PROFILE
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.export.onnx_file import onnx_bytes
@@ -31,20 +32,7 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 3}
-  - {op: mbconv, kernel: 7, expand: 6}
-zero: true
-stages:
-  - {width: 16, depth: 3, stride: 2}
-head: [{op: conv, width: 32}, {op: classifier}]
-"""
+SPACE = TO_PROFILE.replace("kernel: 5", "kernel: 7")
 QUICK = Measuring(timing=TimingConfig(min_rounds=3, max_rounds=3, goal=0.5), sessions=1)
 
 

@@ -11,21 +11,6 @@ from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.tables.table import LatencyTable
 
-TINY = """
-schema: proxyless-hw-space/1
-id: tiny
-resolution: 32
-num_classes: 10
-stem: {op: conv, kernel: 3, stride: 2, width: 8}
-candidates:
-  - {op: mbconv, kernel: 3, expand: 3}
-  - {op: mbconv, kernel: 5, expand: 6}
-zero: true
-stages:
-  - {width: 16, depth: 3, stride: 2}
-head: [{op: conv, width: 32}, {op: classifier}]
-"""
-
 
 def config_for(tiny: Path, **changes: object) -> ProfileConfig:
     base = ProfileConfig(

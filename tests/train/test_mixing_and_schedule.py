@@ -124,7 +124,7 @@ def test_the_presets_are_the_published_lengths():
     ("settings", "text"),
     [
         ({"arch": "x", "epoch": 3}, "Did you mean 'epochs'"),
-        ({"epochs": 3}, "must name the network"),
+        ({"epochs": 3}, "must name 'arch'. What to train"),
         ({"arch": "x", "lr": -1.0}, "lr must be positive"),
         ({"arch": "x", "lr": float("nan")}, "lr must be a number"),
         ({"arch": "x", "batch_size": "8"}, "batch_size must be of type int"),
