@@ -83,7 +83,7 @@ class HostSession:
     """Times runners in this process; implements `Session`.
 
     With a conditioning each sample of an op is one call, in the cache state of a network. The first
-    calls after another workload was visited are not timed: they cost up to a fifth more, and how
+    calls after another workload was visited are not timed: they cost more, and how
     much depends on what was visited before, whereas an op of a network that runs again and again
     has been called a moment ago (benchmarks/first_calls.py). A whole network is called untimed
     likewise, then again and again, each call a sample. Without a conditioning a sample of an op is
