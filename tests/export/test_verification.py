@@ -12,7 +12,7 @@ import torch
 from small_networks import images, small_network
 
 from proxyless_hw.errors import ExportError
-from proxyless_hw.export import export
+from proxyless_hw.export import export, verify
 from proxyless_hw.export.export import (
     ExportConfig,
     ExportData,
@@ -142,7 +142,8 @@ def test_float_files_are_judged_by_their_largest_difference(
     assert result.max_difference == pytest.approx(noise, rel=0.05)
 
 
-@pytest.mark.parametrize(("wrong", "passes"), [(0, True), (2, True), (3, False)])
+# The one-sided 95% bound of the loss, by hand: of 5 of 200 images 0.7 points, of 6 of 200 1.02.
+@pytest.mark.parametrize(("wrong", "passes"), [(0, True), (2, True), (5, True), (6, False)])
 def test_int8_files_are_judged_by_accuracy_lost_of_200_images(wrong: int, passes: bool) -> None:
     x = images(200)
     true = torch_outputs(small_network(), x)
@@ -156,6 +157,17 @@ def test_int8_files_are_judged_by_accuracy_lost_of_200_images(wrong: int, passes
     assert result.accuracy_before == 1.0
     assert result.accuracy_after == pytest.approx(1 - wrong / 200)
     assert result.passed is passes
+
+
+def test_images_that_change_sides_both_ways_are_chance() -> None:
+    """9.75% after 11.1% on 359 images where 20 were lost and 15 gained: no shown loss."""
+    before = np.zeros(359, bool)
+    before[:40] = True
+    after = before.copy()
+    after[:20], after[40:55] = False, True
+    assert verify._keeps_accuracy(before, after)
+    after[40:55] = False
+    assert not verify._keeps_accuracy(before, after)
 
 
 def test_int8_without_labels_catches_gross_faults_only() -> None:
