@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -23,6 +22,7 @@ from proxyless_hw.errors import TableError
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, OpSpec
 from proxyless_hw.storage.documents import BoundedLoader, parse_yaml, read_text
+from proxyless_hw.storage.fields import Fields
 from proxyless_hw.tables.csv_format import MAX_VALUE
 from proxyless_hw.tables.table import Entry, LatencyTable
 
@@ -109,7 +109,7 @@ def _op(key: str, where: str, once_for_all: bool) -> OpSpec:
     )
 
 
-def _block(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
+def _block(groups: tuple[str, ...], where: str, once_for_all: bool) -> OpSpec:
     height, width, in_c, out_h, out_w, out_c = _sizes(groups[:6], where)
     expand, kernel, stride, skip = (int(group) for group in groups[6:10])
     has_flags = groups[10] is not None
@@ -143,7 +143,7 @@ def _block(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
     return _checked(layer, (height, width), (out_h, out_w), where)
 
 
-def _layer(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
+def _layer(groups: tuple[str, ...], where: str, once_for_all: bool) -> OpSpec:
     height, width, in_c, out_h, out_w, out_c = _sizes(groups[1:], where)
     act = "hswish" if once_for_all else "relu6"
     layers = {
@@ -155,7 +155,7 @@ def _layer(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
     return _checked(layers[groups[0]], (height, width), (out_h, out_w), where)
 
 
-def _logits(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
+def _logits(groups: tuple[str, ...], where: str, once_for_all: bool) -> OpSpec:
     height, width, in_c = _sizes(groups[:3], where)
     (classes,) = _sizes(groups[3:], where)
     return LayerSpec("classifier", in_c, classes).at(height, width)
@@ -183,42 +183,20 @@ def _checked(
 
 
 def _entry(fields: object, where: str) -> Entry:
-    if not isinstance(fields, dict):
-        raise TableError(f"{where} must map to count, mean and var or std.")
-    for name in fields:
-        if name not in _FIELDS:
-            raise TableError(
-                f"{where} has an unknown field {str(name)[:60]!r}; known: {', '.join(_FIELDS)}."
-            )
-    mean = _number(fields, "mean", where)
-    if mean == 0:
-        raise TableError(f"{where}: mean must be positive: received 0.")
-    count = fields.get("count")
-    if type(count) is not int or not 1 <= count <= MAX_COUNT:
-        raise TableError(
-            f"{where}: count must be a whole number from 1: received {str(count)[:60]!r}."
-        )
-    if ("var" in fields) == ("std" in fields):
+    row = Fields(fields, where, TableError)
+    row.only(_FIELDS)
+    mean = row.number("mean", 0, MAX_VALUE, above=True)
+    count = row.whole("count", 1, MAX_COUNT)
+    if ("var" in row) == ("std" in row):
         raise TableError(f"{where} must give var or std, one of the two.")
-    deviation = (
-        math.sqrt(_number(fields, "var", where))
-        if "var" in fields
-        else _number(fields, "std", where)
-    )
+    if "var" in row:
+        deviation = math.sqrt(row.number("var", 0, MAX_VALUE))
+    else:
+        deviation = row.number("std", 0, MAX_VALUE)
     if count < 2:
         return Entry(mean, samples=count)
     half = _t_quantile(count - 1) * deviation / math.sqrt(count)
     return Entry(mean, ci_low=max(0.0, mean - half), ci_high=mean + half, samples=count)
-
-
-def _number(fields: Mapping[Any, Any], name: str, where: str) -> float:
-    value: Any = fields.get(name)
-    if type(value) not in (int, float) or not 0 <= value <= MAX_VALUE:
-        raise TableError(
-            f"{where}: {name} must be a finite number, not negative and at most {MAX_VALUE:g}: "
-            f"received {str(value)[:60]!r}."
-        )
-    return float(value)
 
 
 def _t_quantile(freedom: int) -> float:
