@@ -110,12 +110,24 @@ def test_an_imported_table_reads_back_the_same(text: str, tmp_path: Path) -> Non
     ("old", "new", "message"),
     [
         ("Conv-input:224", "Convolution-input:224", "line 1: no known op has the key"),
-        ("mean: 0.3096415478615071", "mean: .nan", r"line 5 .*mean must be a finite .*received nan"),
-        ("mean: 0.3096415478615071", "mean: -1", "mean must be a finite number above 0 .*received -1"),
-        ("mean: 0.3096415478615071", "mean: 0", "mean must be a finite number above 0 .*received 0"),
+        (
+            "mean: 0.3096415478615071",
+            "mean: .nan",
+            r"line 5 .*mean must be a finite.*nan",
+        ),
+        (
+            "mean: 0.3096415478615071",
+            "mean: -1",
+            "mean must be a finite number above 0.* -1",
+        ),
+        (
+            "mean: 0.3096415478615071",
+            "mean: 0",
+            "mean must be a finite number above 0.* 0",
+        ),
         ("mean: 0.3096415478615071", "mean: yes", "mean must be a finite number.*received True"),
         ("count: 407", "count: 4.5", "line 9 .*count must be a whole number.*received 4.5"),
-        ("count: 407", "count: 0", "count must be a whole number from 1: received 0"),
+        ("count: 407", "count: 0", "count must be a whole number from 1 to .*received 0"),
         ("  var: 0.05583766681628091\n", "", "must give var or std"),
         ("var: 0.0558", "variance: 0.0558", "unknown field 'variance'"),
         ("-output:14x14x80", "-output:7x7x80", "the output does not follow from the input"),
