@@ -1,4 +1,4 @@
-"""The published YAML look-up tables of ProxylessNAS and Once-for-All.
+"""The published look-up tables of ProxylessNAS and Once-for-All, as YAML or JSON.
 
 One mapping an op, under a key that spells the op out:
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,10 @@ import yaml
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, OpSpec
-from proxyless_hw.storage.documents import BoundedLoader, parse_yaml, read_text
+from proxyless_hw.storage.documents import BoundedLoader, parse_yaml
 from proxyless_hw.storage.fields import Fields
 from proxyless_hw.tables.csv_format import MAX_VALUE
+from proxyless_hw.tables.intervals import t_quantile
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 _SHAPE = r"(\d{1,5})x(\d{1,5})x(\d{1,5})"
@@ -37,35 +39,40 @@ _FIELDS: Final = ("count", "mean", "var", "std")
 MAX_COUNT: Final = 10**12
 
 
-def read_published_yaml(path: Path) -> LatencyTable:
-    """Reads a published look-up table; values and counts are kept exactly.
-
-    The 95% interval is that of the mean, from the spread and the count (Student's t).
+def parse_published_yaml(text: str, source: str) -> LatencyTable:
+    """As `published_table`, from YAML.
 
     Raises:
         TableError: a rule is broken; file, line, key and value are named.
     """
-    text = read_text(path, TableError, "table")
-    return parse_published_yaml(text, str(path))
+    document = parse_yaml(text, TableError, source)
+    return published_table(document, source, _key_lines(text, source))
 
 
-def parse_published_yaml(text: str, source: str) -> LatencyTable:
-    """As `read_published_yaml`, from text.
+def published_table(
+    document: object, source: str, lines: Mapping[str, int] | None = None
+) -> LatencyTable:
+    """Turns a parsed look-up table into ours; values and counts are kept exactly.
+
+    The 95% interval is that of the mean, from the spread and the count (Student's t).
+
+    Args:
+        document: ops, each a key that spells it out, to measurements.
+        source: the file, for messages.
+        lines: key to line, where the file has lines that mean something.
 
     Raises:
-        TableError: a rule is broken.
+        TableError: a rule is broken; file, line, key and value are named.
     """
-    document = parse_yaml(text, TableError, source)
     if not isinstance(document, dict) or not document:
         raise TableError(
             f"{source}: a published table maps ops to measurements: received "
             f"{type(document).__name__}. Example of a key: Conv-input:224x224x3-output:112x112x32"
         )
-    lines = _key_lines(text, source)
     once_for_all = any("-hs:" in str(key) for key in document)
     entries: dict[OpSpec, Entry] = {}
     for key, fields in document.items():
-        where = f"{source}, line {lines[key]}"
+        where = f"{source}, line {lines[key]}" if lines else source
         op = _op(key, where, once_for_all)
         if op in entries:
             raise TableError(f"{where} repeats an op ({op}); each op stands once.")
@@ -96,6 +103,11 @@ def _key_lines(text: str, source: str) -> dict[str, int]:
             )
         lines[key.value] = line
     return lines
+
+
+def spells_an_op(key: object) -> bool:
+    """Whether a key has the form of a published look-up table."""
+    return isinstance(key, str) and "-input:" in key
 
 
 def _op(key: str, where: str, once_for_all: bool) -> OpSpec:
@@ -195,12 +207,5 @@ def _entry(fields: object, where: str) -> Entry:
         deviation = row.number("std", 0, MAX_VALUE)
     if count < 2:
         return Entry(mean, samples=count)
-    half = _t_quantile(count - 1) * deviation / math.sqrt(count)
+    half = t_quantile(count - 1) * deviation / math.sqrt(count)
     return Entry(mean, ci_low=max(0.0, mean - half), ci_high=mean + half, samples=count)
-
-
-def _t_quantile(freedom: int) -> float:
-    """97.5% quantile of Student's t."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
