@@ -1,8 +1,9 @@
 """Published ``net.config`` files as architectures, and back, exactly.
 
 Three networks write them: ProxylessNASNets and PyramidTreeNet of the ProxylessNAS repository, and
-MobileNetV3 of Once-for-All. What a file holds beyond the network itself (a dropout rate, a width
-given twice) is kept in the provenance as differences from the plain form, so that it comes back.
+MobileNetV3 of Once-for-All, in the form of 2020 and in that of today's package. What a file holds
+beyond the network itself (a dropout rate, a width given twice) is kept in the provenance as
+differences from the plain form, so that it comes back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from proxyless_hw.formats.net_config_layers import (
 )
 from proxyless_hw.formats.net_config_tree import tree_from, tree_to
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.limits import MAX_POSITIONS
+from proxyless_hw.space.limits import MAX_POSITIONS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, op_variant
 from proxyless_hw.storage.fields import Fields
 
@@ -42,7 +43,9 @@ _KEYS: Final = {PROXYLESS: _CHAIN_KEYS, MOBILENET: (*_CHAIN_KEYS, "final_expand_
 
 
 def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> Architecture:
-    """Reads a published configuration; its deployment shape is 224 pixels (32 for trees).
+    """Reads a published configuration.
+
+    Its deployment shape is 224 pixels (32 for trees), or what MCUNet's field ``resolution`` says.
 
     Args:
         document: the parsed JSON.
@@ -54,10 +57,14 @@ def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> 
     root = Fields(document, source, ArchitectureError)
     name = root.choice("name", (PROXYLESS, MOBILENET, PYRAMID))
     arch = tree_from(root) if name == PYRAMID else _chain_from(root, name)
+    stated: dict[str, object] = {}
+    if "resolution" in root and name != PYRAMID:
+        arch = arch.with_shape(resolution=root.whole("resolution", 1, MAX_RESOLUTION))
+        stated = {"stated_resolution": "its field resolution"}
     plain = replace(arch, provenance={PROVENANCE: {"name": name}})
     found = differences(to_net_config(plain), document)
     extra = {"differences": found} if found else {}
-    return replace(arch, provenance={PROVENANCE: {"name": name, **extra}})
+    return replace(arch, provenance={PROVENANCE: {"name": name, **extra}, **stated})
 
 
 def to_net_config(arch: Architecture) -> dict[str, Any]:
@@ -78,7 +85,7 @@ def to_net_config(arch: Architecture) -> dict[str, Any]:
 
 
 def _chain_from(root: Fields, name: str) -> Architecture:
-    root.exactly(_KEYS[name])
+    root.exactly((*_KEYS[name], *(key for key in ("resolution",) if key in root)))
     before, classifier = linear_from(*root.at("classifier"))
     head: list[LayerSpec] = []
     if name == MOBILENET:
@@ -99,9 +106,11 @@ def _chain_from(root: Fields, name: str) -> Architecture:
 
 
 def _block_from(block: Fields) -> LayerSpec:
-    block.choice("name", ("MobileInvertedResidualBlock",))
-    block.exactly(("name", "mobile_inverted_conv", "shortcut"))
-    return mbconv_from(block)
+    # The 2020 names of Once-for-All and ProxylessNAS, and those of Once-for-All since 2021.
+    name = block.choice("name", ("MobileInvertedResidualBlock", "ResidualBlock"))
+    inner = "conv" if name == "ResidualBlock" else "mobile_inverted_conv"
+    block.exactly(("name", inner, "shortcut"))
+    return mbconv_from(block, inner)
 
 
 def _chain_to(arch: Architecture) -> dict[str, Any]:

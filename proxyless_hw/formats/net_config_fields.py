@@ -30,6 +30,17 @@ _CONV: Final = {
     "has_shuffle": False,
     "use_bn": True,
     "act_func": "relu",
+    "use_se": False,
+}
+_MBCONV: Final = {
+    "in_channels": None,
+    "out_channels": None,
+    "kernel_size": 3,
+    "stride": 1,
+    "expand_ratio": 6,
+    "mid_channels": None,
+    "act_func": "relu6",
+    "use_se": False,
 }
 # Fields of each layer with the published code's defaults; None must be given.
 FIELDS: Final[dict[str, dict[str, object]]] = {
@@ -53,16 +64,8 @@ FIELDS: Final[dict[str, dict[str, object]]] = {
         "dropout_rate": 0,
         "ops_order": WEIGHT_FIRST,
     },
-    "MBInvertedConvLayer": {
-        "in_channels": None,
-        "out_channels": None,
-        "kernel_size": 3,
-        "stride": 1,
-        "expand_ratio": 6,
-        "mid_channels": None,
-        "act_func": "relu6",
-        "use_se": False,
-    },
+    "MBInvertedConvLayer": _MBCONV,
+    "MBConvLayer": {**_MBCONV, "groups": None},
     "ZeroLayer": {"stride": 1},
 }
 _REQUIRED: Final = frozenset(
@@ -77,7 +80,9 @@ def batch_norm_from(root: Fields) -> BatchNormSpec:
         ArchitectureError: a rule is broken.
     """
     given = root.inner("bn")
-    given.only(("momentum", "eps"))
+    given.only(("momentum", "eps", "ws_eps"))
+    if given.values.get("ws_eps") is not None:
+        given.fail("ws_eps", "must be null: weight standardisation is not known here")
     return BatchNormSpec(
         momentum=given.number("momentum", 0, 1, above=True),
         eps=given.number("eps", 0, 1, above=True),

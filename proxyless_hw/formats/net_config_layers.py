@@ -37,6 +37,8 @@ def layer_from(value: object, where: str) -> LayerSpec:
         _same_channels(layer, in_c, out_c)
         # Nothing lies between the two orders here: BatchNorm, then activation.
         return LayerSpec("identity_pre" if use_bn else "identity", in_c, out_c, act=act)
+    if layer.flag("use_se", default=False):
+        layer.fail("use_se", "must be false outside a block")
     groups = layer.whole("groups", 1, MAX_CHANNELS)
     if in_c % groups or out_c % groups:
         layer.fail("groups", f"must divide {in_c} and {out_c} channels", groups)
@@ -173,22 +175,28 @@ def linear_to(layers: list[LayerSpec], order: str) -> dict[str, Any]:
     }
 
 
-def mbconv_from(block: Fields) -> LayerSpec:
+def mbconv_from(block: Fields, key: str) -> LayerSpec:
     """A mobile inverted bottleneck with or without its shortcut, or a removed block.
+
+    Args:
+        block: the block.
+        key: its field that holds the convolution.
 
     Raises:
         ArchitectureError: a rule is broken.
     """
     has_shortcut = block.get("shortcut") is not None
-    layer = LayerFields(*block.at("mobile_inverted_conv"), "MBInvertedConvLayer", "ZeroLayer")
+    layer = LayerFields(*block.at(key), "MBInvertedConvLayer", "MBConvLayer", "ZeroLayer")
     if has_shortcut:
         link = layer_from(*block.at("shortcut"))
         if not (link.op == "identity" and link.act == "none"):
             block.fail("shortcut", "must be a plain IdentityLayer or null")
     if layer.name == "ZeroLayer":
         if layer.whole("stride", 1, 2) != 1 or not has_shortcut:
-            block.fail("mobile_inverted_conv", "of a removed block needs stride 1 and a shortcut")
+            block.fail(key, "of a removed block needs stride 1 and a shortcut")
         return LayerSpec(ZERO, link.in_c, link.out_c, skip=True)
+    if layer.values.get("groups") is not None:
+        layer.fail("groups", "must be null: depthwise")
     in_c, out_c = layer.channels("in_channels"), layer.channels("out_channels")
     stride = layer.whole("stride", 1, 2)
     if has_shortcut and (stride != 1 or in_c != out_c or link.in_c != in_c):
