@@ -35,15 +35,15 @@ def command(run: RunOptions, as_json: bool, quiet: bool) -> None:
 
     config = _configuration(run)
     result = run_training(config, TrainObserver if quiet else TerminalObserver)
-    if not result.document:
+    if result is None:
         return  # a torchrun process other than the first: the first one prints
-    document = result.document
     if as_json:
-        echo_json({**document, "run": str(result.folder)})
+        echo_json({**result.to_json(), "run": str(result.folder)})
+    top5 = "" if result.top5 is None else f" (top-5 {result.top5:.2%})"
     log(
-        f"test accuracy {document['top1']:.2%} (top-5 {document['top5']:.2%}) on "
-        f"{document['test_images']} images; {format_count(document['parameters'])} parameters, "
-        f"{format_duration(document['seconds'])} of training. Run folder: {result.folder}",
+        f"test accuracy {result.top1:.2%}{top5} on "
+        f"{result.test_images} images; {format_count(result.parameters or 0)} parameters, "
+        f"{format_duration(result.seconds or 0)} of training. Run folder: {result.folder}",
         quiet,
     )
 

@@ -7,11 +7,14 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
 from proxyless_hw.errors import ProxylessHwError
+
+JsonObject: TypeAlias = dict[str, object]
+"""A JSON object in memory: to be written, or read and not yet checked."""
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64

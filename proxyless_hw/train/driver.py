@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,31 +22,20 @@ from proxyless_hw.runs.loop import RunPlace
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.space.architecture import Architecture, TrainingShape
 from proxyless_hw.space.counting import count_macs, count_parameters
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.load import data_config, initialise_from, load
 from proxyless_hw.train.loop import TrainLoop
 from proxyless_hw.train.observer import TrainObserver
+from proxyless_hw.train.result import TrainResult
 from proxyless_hw.train.run_folder import KIND, TrainFolder
 from proxyless_hw.train.state import TrainState, new_state, read_checkpoint, restore
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training gave.
-
-    Attributes:
-        folder: the run folder; `train.load.load` reads it.
-        document: result.json: top1, top5, best_epoch, epochs, parameters, macs, seconds, ...
-    """
-
-    folder: Path
-    document: dict[str, Any]
-
-
 def run_training(
     config: TrainConfig, observer_factory: Callable[[], TrainObserver] = TrainObserver
-) -> TrainResult:
+) -> TrainResult | None:
     """Trains one architecture and evaluates it on the test set.
 
     Args:
@@ -55,7 +43,7 @@ def run_training(
         observer_factory: makes what is told of the progress.
 
     Returns:
-        The result; on processes other than the first its document is empty.
+        The result; None on torchrun's processes other than the first, which writes it.
 
     Raises:
         TrainingError: an existing output, other settings on resumption, a NaN loss.
@@ -67,12 +55,12 @@ def run_training(
     with joined(device, config.threads) as world:
         if not world.is_main:
             if config.resume and folder.result.exists():  # the first has nothing to do either
-                return TrainResult(folder.path, {})
+                return None
             return _train(config, folder, device, world, TrainObserver(), lambda: None)
         with held(folder) as check_held:
             folder.check_may_run(config.to_dict(), config.resume)
             if config.resume and folder.result.exists():
-                return TrainResult(folder.path, folder.read_json(folder.result))
+                return TrainResult.from_json(folder.read_json(folder.result), folder.path)
             with observer_factory() as observer:
                 return _train(config, folder, device, world, observer, check_held)
 
@@ -89,7 +77,7 @@ def _train(
     world: World,
     observer: TrainObserver,
     check_held: Callable[[], None],
-) -> TrainResult:
+) -> TrainResult | None:
     with observer.phase("loading the data"):
         data = load_data(data_config(config))
     shape = TrainingShape(data.resolution, data.num_classes, data.name)
@@ -125,12 +113,12 @@ def _train(
         loop.run(state)
     world.barrier()
     if not world.is_main:
-        return TrainResult(folder.path, {})
+        return None
     with observer.phase("testing the network"):
-        document = _result(arch, config, data, state, folder, device)
+        result = _result(arch, config, data, state, folder, device)
     check_held()
-    folder.write_json(folder.result, document)
-    return TrainResult(folder.path, document)
+    folder.write_json(folder.result, result.to_json())
+    return result
 
 
 def _network(
@@ -148,7 +136,7 @@ def _network(
     return network
 
 
-def _config_document(config: TrainConfig, data: DataSplits) -> dict[str, Any]:
+def _config_document(config: TrainConfig, data: DataSplits) -> JsonObject:
     return {
         "kind": KIND,
         "settings": {**config.to_dict(), "resume": False},
@@ -182,23 +170,24 @@ def _result(
     state: TrainState,
     folder: TrainFolder,
     device: torch.device,
-) -> dict[str, Any]:
+) -> TrainResult:
     score = test_score(load(folder.path).to(device), data, device)
     at_training = arch.with_shape(num_classes=data.num_classes)
-    return {
-        "top1": score.top1,
-        "top5": score.top5,
-        "loss": score.loss,
-        "test_images": score.images,
-        "best_epoch": state.best_epoch,
-        "validation_top1": state.best_accuracy,
-        "epochs": config.epochs,
-        "parameters": count_parameters(at_training),
-        "macs": count_macs(at_training, data.resolution),
-        "resolution": data.resolution,
-        "seconds": round(state.seconds, 2),
-        "seconds_per_epoch": round(state.seconds / config.epochs, 2),
-    }
+    return TrainResult(
+        folder=folder.path,
+        top1=score.top1,
+        top5=score.top5,
+        loss=score.loss,
+        test_images=score.images,
+        best_epoch=state.best_epoch,
+        validation_top1=state.best_accuracy,
+        epochs=config.epochs,
+        parameters=count_parameters(at_training),
+        macs=count_macs(at_training, data.resolution),
+        resolution=data.resolution,
+        seconds=round(state.seconds, 2),
+        seconds_per_epoch=round(state.seconds / config.epochs, 2),
+    )
 
 
 def test_score(network: torch.nn.Module, data: DataSplits, device: torch.device) -> Score:

@@ -133,7 +133,7 @@ def test_resuming_a_finished_training_ends_on_the_other_processes_too(
     run.write_json(run.result, {})
     monkeypatch.setattr(lifecycle, "join_world", lambda _: World(1, 2))
     monkeypatch.setattr(train_driver, "_train", no_peers)
-    assert train_driver.run_training(config).document == {}
+    assert train_driver.run_training(config) is None
 
 
 def no_peers(*_: object) -> None:

@@ -26,6 +26,7 @@ from proxyless_hw.train.config import config_from
 from proxyless_hw.train.driver import run_training, test_score
 from proxyless_hw.train.load import data_config, load, load_data_config, save_imported
 from proxyless_hw.train.observer import TrainObserver
+from proxyless_hw.train.result import TrainResult
 from proxyless_hw.train.state import new_state
 
 test_score.__test__ = False  # a function of the package, not a test
@@ -96,11 +97,11 @@ def assert_same(left, right):
 def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, action, error, step):
     whole = tiny_config(tmp_path, "whole", **RANDOM)
     parts = tiny_config(tmp_path, "parts", **RANDOM)
-    expected = run_training(whole).document
+    expected = run_training(whole).to_json()
     with pytest.raises(error):
         run_training(parts, lambda: At(step, action))
     torch.manual_seed(99)  # what other code drew in between must not matter
-    resumed = run_training(replace(parts, resume=True)).document
+    resumed = run_training(replace(parts, resume=True)).to_json()
     for found, wanted in zip(
         files_of(tmp_path / "parts"), files_of(tmp_path / "whole"), strict=True
     ):
@@ -147,7 +148,7 @@ def test_the_loss_falls_and_the_files_are_there(tmp_path):
     result = run_training(tiny_config(tmp_path, limit=None, epochs=5, lr=0.1))
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["train_loss"] < lines[0]["train_loss"] - 0.5
-    assert result.document["top1"] > 0.5
+    assert result.top1 > 0.5
     assert {"config.json", "architecture.json", "best.pt", "checkpoint.pt", "result.json"} <= {
         path.name for path in (tmp_path / "run").iterdir()
     }
@@ -157,12 +158,12 @@ def test_the_loss_falls_and_the_files_are_there(tmp_path):
 
 def test_load_gives_the_trained_network_in_eval_mode(tmp_path):
     config = tiny_config(tmp_path)
-    document = run_training(config).document
+    result = run_training(config)
     network = ph.load(tmp_path / "run")
     assert not network.training
     assert load_data_config(tmp_path / "run") == data_config(config)
     score = test_score(network, load_data(data_config(config)), torch.device("cpu"))
-    assert score.top1 == document["top1"]
+    assert score.top1 == result.top1
     assert score.top5 >= score.top1
 
 
@@ -188,10 +189,10 @@ def test_batch_norm_and_biases_have_no_weight_decay(tmp_path):
 
 def test_an_existing_run_is_refused_and_a_finished_one_is_not_trained_again(tmp_path):
     config = tiny_config(tmp_path, epochs=1)
-    first = run_training(config).document
+    first = run_training(config)
     with pytest.raises(TrainingError, match="already holds a run"):
         run_training(config)
-    assert run_training(replace(config, resume=True), lambda: At(1, crash)).document == first
+    assert run_training(replace(config, resume=True), lambda: At(1, crash)) == first
 
 
 def test_resuming_with_other_settings_is_refused(tmp_path):
@@ -219,7 +220,7 @@ def test_fine_tuning_starts_from_a_run(tmp_path):
         tiny_config(tmp_path, "tuned", epochs=1, lr=1e-6, weights=str(tmp_path / "run"))
     )
     fresh = run_training(tiny_config(tmp_path, "fresh", epochs=1, lr=1e-6))
-    assert tuned.document["loss"] < fresh.document["loss"] - 0.3
+    assert tuned.loss < fresh.loss - 0.3
 
 
 def test_fine_tuning_from_published_weights_keeps_all_but_the_classifier(tmp_path):
@@ -310,3 +311,25 @@ def test_given_weights_are_kept_whatever_the_start(tmp_path):
 @pytest.mark.parametrize("preset", ["imagenet", "cifar10"])
 def test_published_recipes_leave_every_op_as_drawn(preset):
     assert config_from({"arch": "x"}, preset).start == "independent"
+
+
+def test_a_result_reads_back_what_it_wrote(tmp_path):
+    result = TrainResult(folder=tmp_path, top1=0.75, top5=0.9, best_epoch=0, seconds=61.5)
+    assert TrainResult.from_json(json.loads(json.dumps(result.to_json())), tmp_path) == result
+    assert result.metric == 0.75
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "lacks top1"),
+        ({"top1": "high"}, "top1 must be a number: received 'high'"),
+        ({"top1": True}, "top1 must be a number"),
+        ({"top1": 0.5, "epochs": -1}, "epochs must be a count"),
+        ([], "must be a mapping"),
+    ],
+)
+def test_a_malformed_result_is_an_error_that_names_file_and_field(tmp_path, document, message):
+    with pytest.raises(TrainingError, match=message) as caught:
+        TrainResult.from_json(document, tmp_path)
+    assert str(tmp_path / "result.json") in str(caught.value)

@@ -1,0 +1,116 @@
+"""What a training gave, and its file form, result.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxyless_hw.errors import ProxylessHwError, TrainingError
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.storage.documents import JsonObject
+
+if TYPE_CHECKING:
+    from proxyless_hw.network.network import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training gave. `top1` is always known; the rest is None where a file lacks it.
+
+    Attributes:
+        folder: the run folder.
+        top1, top5: accuracy on the test images, in [0, 1].
+        loss: cross-entropy on the test images.
+        test_images: number of test images.
+        best_epoch: the epoch whose weights count, from 0.
+        validation_top1: accuracy on the validation images after it.
+        epochs: epochs in all.
+        parameters: of the network with the data's classes.
+        macs: multiply-accumulates for one image at `resolution`.
+        resolution: of the training images, in pixels.
+        seconds: time spent on training.
+        seconds_per_epoch: the same for one epoch.
+    """
+
+    folder: Path
+    top1: float
+    top5: float | None = None
+    loss: float | None = None
+    test_images: int | None = None
+    best_epoch: int | None = None
+    validation_top1: float | None = None
+    epochs: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    resolution: int | None = None
+    seconds: float | None = None
+    seconds_per_epoch: float | None = None
+
+    @property
+    def metric(self) -> float:
+        """The figure that training is for, on the test images; higher is better."""
+        return self.top1
+
+    @cached_property
+    def network(self) -> Network:
+        """The trained network in eval mode, read from the run folder.
+
+        Raises:
+            TrainingError: the folder is not there any more.
+        """
+        from proxyless_hw.train.load import load
+
+        return load(self.folder)
+
+    def to_json(self) -> JsonObject:
+        """The object that result.json holds."""
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "test_images": self.test_images,
+            "best_epoch": self.best_epoch,
+            "validation_top1": self.validation_top1,
+            "epochs": self.epochs,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "resolution": self.resolution,
+            "seconds": self.seconds,
+            "seconds_per_epoch": self.seconds_per_epoch,
+        }
+
+    @classmethod
+    def from_json(
+        cls,
+        document: object,
+        folder: Path,
+        error: type[ProxylessHwError] = TrainingError,
+    ) -> TrainResult:
+        """Reads what `to_json` gave.
+
+        Args:
+            document: the parsed file.
+            folder: the run folder.
+            error: what is raised.
+
+        Raises:
+            ProxylessHwError: (as `error`) a field is malformed, or `top1` is missing.
+        """
+        read = ResultFields(document, str(folder / "result.json"), error)
+        return cls(
+            folder=folder,
+            top5=read.optional("top5"),
+            loss=read.optional("loss"),
+            test_images=read.count("test_images"),
+            best_epoch=read.count("best_epoch"),
+            validation_top1=read.optional("validation_top1"),
+            epochs=read.count("epochs"),
+            parameters=read.count("parameters"),
+            macs=read.count("macs"),
+            resolution=read.count("resolution"),
+            seconds=read.optional("seconds"),
+            seconds_per_epoch=read.optional("seconds_per_epoch"),
+            top1=read.required("top1"),
+        )
