@@ -50,7 +50,7 @@ def main() -> None:
             output = str(options.folder / f"{share:.0%}-{seed}")
             changes = {"target_ms": low + share * (high - low), "seed": seed, "output": output}
             config = config_from({**settings, **changes})
-            searched = run_search(config).document
+            searched = run_search(config).to_json()
             print(f"{output}: {searched['seconds']:.0f} s", file=sys.stderr, flush=True)
             kept = Path(output) / "before_verify.json"
             if not kept.exists():
@@ -72,7 +72,7 @@ def main() -> None:
             "seconds": document["seconds"],
         }
         if options.verify:
-            verified = run_search(replace(config, verify=True)).document
+            verified = run_search(replace(config, verify=True)).to_json()
             row["corrected_over_target"] = verified["predicted_ms"] / target
             row["measured_over_target"] = verified["measured_ms"] / target
         rows.append(row)

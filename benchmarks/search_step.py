@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from proxyless_hw.search.derived import extract_network
+from proxyless_hw.search.extract import extract_network
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace

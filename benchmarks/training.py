@@ -160,7 +160,7 @@ def main() -> None:
                 resume=output.exists(),
             ),
             TerminalObserver,
-        ).document
+        ).to_json()
 
     result = {
         "network": options.arch or "cifar-mbconv, all MB3 3x3",

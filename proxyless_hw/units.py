@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 
 def ms_from_us(microseconds: float) -> float:
@@ -35,13 +34,13 @@ def format_value(value: float, unit: str) -> str:
     return format_ms(value) if unit == "ms" else f"{value:.4g} {unit}"
 
 
-def in_unit(figures: Mapping[str, Any], unit: str) -> dict[str, Any]:
+def in_unit(figures: Mapping[str, object], unit: str) -> dict[str, object]:
     """Figures of one unit for JSON, with the unit; in milliseconds also under ``NAME_ms``."""
     in_ms = {f"{name}_ms": value for name, value in figures.items()} if unit == "ms" else {}
     return {"unit": unit, **figures, **in_ms}
 
 
-def figure_key(document: Mapping[str, Any], name: str) -> str:
+def figure_key(document: Mapping[str, object], name: str) -> str:
     """The key of a figure that `in_unit` wrote; older files have ``NAME_ms`` alone."""
     return f"{name}_ms" if document.get(name) is None and f"{name}_ms" in document else name
 

@@ -194,7 +194,9 @@ def test_the_demo_ends_well_whatever_it_finds(
         rounds=10, samples=90, converged=True, table_speed=speed,
     )  # fmt: skip
     arch = load_architecture("mobilenet-v2")
-    found = SearchResult(Path("run"), arch, {"target_ms": target, "predicted_ms": 6.2}, None)
+    found = SearchResult(
+        folder=Path("run"), architecture=arch, target=target, predicted=6.2, accuracy=0.9
+    )
     onnx = verification_of(target, 6.2, measured)
     result = demo.DemoResult(Path("run"), found, onnx, replace(measured, table_speed=None), 1.0)
     monkeypatch.setattr(demo, "run_demo", lambda *_: result)

@@ -256,7 +256,7 @@ def _result(
     workload: Workload, item: Measurement, settings: ProfilerSettings, device: str, per_op: bool
 ) -> dict[str, Any]:
     """The figures of one target; size, memory and nodes where they can be had on this host."""
-    result: dict[str, Any] = item.to_dict()
+    result: dict[str, Any] = item.to_json()
     result.update(device=device, threads=settings.threads, interval_of="this run")
     if device != "cpu":
         return result

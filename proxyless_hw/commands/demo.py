@@ -50,10 +50,10 @@ def _document(result: DemoResult) -> dict[str, Any]:
     return {
         "run": str(result.folder),
         "report": str(result.folder / "report.html"),
-        **result.onnx.to_dict(),
+        **result.onnx.to_json(),
         "files": [
-            {"runtime": "ONNX Runtime", **result.onnx.measured.to_dict()},
-            {"runtime": "LiteRT", **result.tflite.to_dict()},
+            {"runtime": "ONNX Runtime", **result.onnx.measured.to_json()},
+            {"runtime": "LiteRT", **result.tflite.to_json()},
         ],
         "seconds": round(result.seconds, 1),
     }
@@ -92,9 +92,9 @@ def _show(result: DemoResult) -> None:
     console = Console()
     console.print(table)
     console.print(result.onnx.sentence(), highlight=False)
-    failure = (result.search.document.get("verify") or {}).get("failure")
-    if failure:
-        console.print(f"In the search: {failure}", highlight=False)
+    verification = result.search.verification
+    if verification is not None and verification.failure:
+        console.print(f"In the search: {verification.failure}", highlight=False)
     console.print(
         f"report: {result.folder / 'report.html'}   ({format_duration(result.seconds)} in all)",
         highlight=False,

@@ -44,10 +44,8 @@ def command(
       proxyless-hw derive runs/demo --target-ms 6 --target-ms 9
       proxyless-hw derive runs/demo --table tables/pixel1.csv --target-ms 80
     """  # fmt: skip
-    import json
-
+    from proxyless_hw.search.other_targets import derive_for, load_search_data, open_search
     from proxyless_hw.search.prepare import asked_target
-    from proxyless_hw.search.rederive import load_search_data, open_search, rederive, save_derived
 
     if not (targets or targets_ms):
         raise click.UsageError("name a target: --target-ms, or --target in the table's unit.")
@@ -63,16 +61,14 @@ def command(
     for target in wanted:
         begun = time.perf_counter()
         with phase(f"deriving for {target:g} {unit}", quiet):
-            derived = rederive(searched, target, data)
+            derived = derive_for(searched, target, data)
         folder = root / f"{searched.problem.constraints[0].name}-{target:g}{unit}"
-        save_derived(folder, derived)
-        derived.pop("network")
-        document = json.loads(derived["architecture"].to_json())
+        derived.save(folder)
         seconds = round(time.perf_counter() - begun, 2)
-        networks.append({**derived, "architecture": document, "seconds": seconds})
+        networks.append({**derived.to_json(), "seconds": seconds})
         log(
-            f"target {target:g} {unit}: predicted {derived['predicted']:.4g} {unit}, accuracy with "
-            f"the supernet's weights {derived['accuracy']:.1%}: {folder / 'architecture.json'}",
+            f"target {target:g} {unit}: predicted {derived.predicted:.4g} {unit}, accuracy with "
+            f"the supernet's weights {derived.accuracy:.1%}: {folder / 'architecture.json'}",
             quiet,
         )
     if as_json:

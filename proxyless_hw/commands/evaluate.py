@@ -88,7 +88,7 @@ def command(
 def _data_of(run: str, read: Callable[[str], DataConfig | None]) -> DataConfig | None:
     """The data of a training, or of a search."""
     from proxyless_hw.search.config import config_from
-    from proxyless_hw.search.driver import data_config
+    from proxyless_hw.search.context import data_config
     from proxyless_hw.search.run_folder import SearchFolder
 
     folder = SearchFolder(Path(run))

@@ -213,7 +213,7 @@ def _export_all(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from proxyless_hw.pipeline.deploy import EXPORT_FOLDER, export_all, int8_ratio
+    from proxyless_hw.pipeline.deploy import EXPORT_FOLDER, export_all, int8_over_fp32
 
     if folder is None:
         folder = (Path() if source.folder is None else source.folder) / EXPORT_FOLDER
@@ -226,7 +226,7 @@ def _export_all(
             measure=measure,
             report=lambda message: log(message, quiet),
         )
-    ratio = int8_ratio(manifest)
+    ratio = int8_over_fp32(manifest)
     if as_json:
         echo_json({"folder": str(folder), **manifest, "int8_over_fp32": ratio})
     if not quiet:

@@ -22,25 +22,25 @@ def command(run: Path, points: int, table: str | None, as_json: bool, quiet: boo
     Example:
       proxyless-hw pareto runs/demo
     """  # fmt: skip
-    from proxyless_hw.search.rederive import front, open_search
+    from proxyless_hw.search.other_targets import open_search, pareto_front
 
     with phase(f"deriving at {points} budgets", quiet):
         searched = open_search(run, table)
-        found = front(searched, points)
+        found = pareto_front(searched, points)
+    costs = searched.problem.constraints[0].costs
     if as_json:
-        echo_json({"points": found})
+        echo_json({"points": [point.to_json(costs.unit) for point in found]})
         return
     from rich.console import Console
     from rich.table import Table
 
-    costs = searched.problem.constraints[0].costs
     shown = Table(title=f"{searched.problem.space.id} on {costs.name}")
     for heading in (f"budget {costs.unit}", f"predicted {costs.unit}", "log p"):
         shown.add_column(heading, justify="right")
     for point in found:
         shown.add_row(
-            f"{point['budget']:.3f}",
-            f"{point['value']:.3f}",
-            f"{point['log_probability']:.2f}",
+            f"{point.budget:.3f}",
+            f"{point.cost:.3f}",
+            f"{point.derived.log_probability:.2f}",
         )
     Console().print(shown)

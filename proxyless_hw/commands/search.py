@@ -11,10 +11,10 @@ from proxyless_hw.commands._measuring_options import resolution_option
 from proxyless_hw.commands._options import echo_json, log, output_options
 from proxyless_hw.commands._setting_options import RunOptions, run_options
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.units import figure_key
 
 if TYPE_CHECKING:
     from proxyless_hw.search.result import SearchResult
+    from proxyless_hw.search.result_rows import ResolutionResult
 
 
 @click.command()
@@ -62,25 +62,23 @@ def command(
     config = _configuration(run, constraints, resolutions)
     observer = None if quiet else TerminalObserver
     if all_resolutions or len(set(resolutions)) > 1:
-        from proxyless_hw.search.outer import search_resolutions
+        from proxyless_hw.search.resolutions import search_resolutions
 
-        result = search_resolutions(config, resolutions, observer)
+        result: SearchResult | None = search_resolutions(config, resolutions, observer)
     else:
         result = run_search(config, observer)
-    if not result.document:
+    if result is None:
         return  # a torchrun process other than the first: the first one prints
     if report:
         from proxyless_hw.report.report import write_report
 
         write_report([result.folder], None)
     if as_json:
-        echo_json({**result.document, "run": str(result.folder)})
+        echo_json({**result.to_json(), "run": str(result.folder)})
     log(summary(result), quiet)
-    if result.verdict not in (None, "agrees"):
-        from proxyless_hw.search.verify import disagreement
-
+    if result.verification is not None and result.verdict in ("undecided", "missed"):
         word = "error" if result.verdict == "missed" else "warning"
-        click.echo(f"{word}: {disagreement(result.document['verify'])}", err=True)
+        click.echo(f"{word}: {result.verification.explanation}", err=True)
         sys.exit(1 if result.verdict == "missed" else 0)
 
 
@@ -108,36 +106,33 @@ def _check_device(table: str) -> None:
 
 def summary(result: SearchResult) -> str:
     """The result in a few lines for people."""
-    document = result.document
-    unit = document.get("unit", "ms")
-    target, predicted, expected = (
-        document[figure_key(document, name)] for name in ("target", "predicted", "expected")
-    )
-    low, high = document[figure_key(document, "predicted_interval")]
+    unit = result.unit
+    interval = ""
+    if result.predicted_interval is not None:
+        interval = " ({:.4g} to {:.4g})".format(*result.predicted_interval)
+    expected = "unknown" if result.expected is None else f"{result.expected:.4g} {unit}"
     lines = [
         f"found: {result.folder / 'architecture.json'}",
-        f"target {target:.4g} {unit}, predicted {predicted:.4g} {unit} "
-        f"({low:.4g} to {high:.4g}), expectation at the end {expected:.4g} {unit}",
+        f"target {result.target:.4g} {unit}, predicted {result.predicted:.4g} {unit}"
+        f"{interval}, expectation at the end {expected}",
     ]
-    lines += [_resolution_line(row) for row in document.get("resolutions", ())]
-    measured = document[figure_key(document, "measured")]
-    if measured is not None:
-        low, high = document[figure_key(document, "measured_interval")]
-        lines.append(f"measured {measured:.4g} {unit} ({low:.4g} to {high:.4g})")
+    lines += [_resolution_line(row) for row in result.resolutions]
+    if result.measured is not None and result.measured_interval is not None:
+        low, high = result.measured_interval
+        lines.append(f"measured {result.measured:.4g} {unit} ({low:.4g} to {high:.4g})")
     lines += [
-        f"accuracy with the supernet's weights {document['accuracy']:.1%} (test), not yet trained",
+        f"accuracy with the supernet's weights {result.accuracy:.1%} (test), not yet trained",
         f"Next: proxyless-hw train {result.folder} --output {result.folder}/train, or "
         f"proxyless-hw export {result.folder} --format onnx --output net.onnx",
     ]
     return "\n".join(lines)
 
 
-def _resolution_line(row: dict[str, Any]) -> str:
-    """One resolution of an outer choice."""
-    if "infeasible" in row:
-        return f"  at {row['resolution']} px: {row['infeasible']}"
+def _resolution_line(row: ResolutionResult) -> str:
+    """One of the resolutions that competed."""
+    if row.infeasible is not None:
+        return f"  at {row.resolution} px: {row.infeasible}"
     return (
-        f"  at {row['resolution']} px: predicted {row[figure_key(row, 'predicted')]:.4g} "
-        f"{row.get('unit', 'ms')}, held-out accuracy "
-        f"{row['supernet_accuracy']:.1%} at {row['train_resolution']} px"
+        f"  at {row.resolution} px: predicted {row.predicted:.4g} {row.unit}, held-out accuracy "
+        f"{row.supernet_accuracy:.1%} at {row.train_resolution} px"
     )

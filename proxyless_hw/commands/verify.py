@@ -66,7 +66,7 @@ def command(
     if found.measured.table_speed is None:
         log(NO_ANCHORS, quiet)
     if as_json:
-        echo_json(found.to_dict())
+        echo_json(found.to_json())
     elif found.verdict == "agrees":
         log(found.sentence(), quiet)
     if found.verdict == "undecided":

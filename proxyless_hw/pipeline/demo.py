@@ -25,8 +25,6 @@ from proxyless_hw.report.report import write_report
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.units import in_unit
 
 PROFILE_SECONDS = 32.0
 SEARCH_SECONDS = 45.0
@@ -99,11 +97,11 @@ def run_demo(folder: Path, seed: int, talk: Talk) -> DemoResult:
     )
     onnx, tflite = export_stage(folder, "demo", talk)
     talk.say(f"4/5  measuring both files in a fresh process, up to {FILE_SECONDS:.0f} s each")
-    verified = verify_stage(onnx, table, search.document, FILE_SECONDS, talk)
+    verified = verify_stage(onnx, table, search, FILE_SECONDS, talk)
     measured = measure_stage([tflite], FILE_SECONDS, talk)[0]
     talk.say("5/5  writing the report")
+    search = _record(search, verified)
     result = DemoResult(folder, search, verified, measured, time.perf_counter() - started)
-    _record(folder, verified)
     write_report([folder], None)
     return replace(result, seconds=time.perf_counter() - started)
 
@@ -121,11 +119,11 @@ def _profile_config(path: Path, seed: int) -> ProfileConfig:
     )
 
 
-def _record(folder: Path, verified: Verification) -> None:
+def _record(search: SearchResult, verified: Verification) -> SearchResult:
     """Adds the measured file to the run: the exported file, not only the network, was timed."""
     value, low, high = verified.decisive
-    facts = in_unit({"measured": value, "measured_interval": [low, high]}, verified.unit)
-    run = SearchFolder(folder)
-    arch = Architecture.load(run.architecture)
-    replace(arch, provenance={**arch.provenance, **facts}).save(run.architecture)
-    run.write_json(run.result, {**run.read_json(run.result), **facts, "file": verified.to_dict()})
+    result = search.with_measured(value, (low, high), verified.to_json())
+    run = SearchFolder(search.folder)
+    result.architecture.save(run.architecture)
+    run.write_json(run.result, result.to_json())
+    return result

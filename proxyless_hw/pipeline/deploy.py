@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.export import (
@@ -24,7 +25,8 @@ from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.preparation import as_given
 from proxyless_hw.network.network import Network
 from proxyless_hw.pipeline.source import Source
-from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.report.exports import exported_rows, int8_ratio
+from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def export_all(
     *,
     measure: bool = True,
     report: Callable[[str], None] = lambda message: None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes the whole set with its manifest, and measures each file on this CPU.
 
     Args:
@@ -100,11 +102,11 @@ def export_all(
             _table_of(source, report),
         )
         latencies = {
-            Path(name).name: {**item.to_dict(), "name": Path(name).name}
+            Path(name).name: {**item.to_json(), "name": Path(name).name}
             for name, item in measured.items()
         }
         write_manifest(path, files, source.network, config, latencies)
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest: JsonObject = json.loads(path.read_text(encoding="utf-8"))
     return manifest
 
 
@@ -168,16 +170,9 @@ def _table_of(source: Source, report: Callable[[str], None]) -> LatencyTable | N
     return table if here and header.get("threads") == header.get("batch_size") == "1" else None
 
 
-def int8_ratio(manifest: dict[str, Any]) -> float | None:
+def int8_over_fp32(manifest: JsonObject) -> float | None:
     """Latency of the int8 TFLite file over the fp32 one's; None where either is unmeasured."""
-    medians = {
-        file["precision"]: file["latency"]["median_ms"]
-        for file in manifest["files"]
-        if file["format"] == "tflite" and file.get("latency")
-    }
-    if "fp32" not in medians or "int8" not in medians:
-        return None
-    return float(medians["int8"] / medians["fp32"])
+    return int8_ratio(exported_rows(manifest, MANIFEST))
 
 
 def default_data(source: Source) -> ExportData:
@@ -187,7 +182,7 @@ def default_data(source: Source) -> ExportData:
     return random_data(source.network.arch.resolution)
 
 
-def _take(split: DataSplit, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _take(split: DataSplit, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The first images of a shuffled pass: a fair sample where the split is larger."""
     batches = split.batches(0, shuffle=True, augment=False, drop_last=False)
     pairs = list(islice(batches, -(-count // 32)))

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from proxyless_hw.errors import ProfilingError
+from proxyless_hw.errors import ProfilingError, SearchError
 from proxyless_hw.export.export import ExportConfig, Target, export_network
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.pipeline.deploy import load_images
@@ -25,14 +24,14 @@ from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import data_config, make_context, run_search
+from proxyless_hw.search.context import data_config, make_context
+from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.progress import phase
-from proxyless_hw.units import figure_key
 
 ShowProgress = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
 
@@ -99,7 +98,13 @@ def search_stage(config: SearchConfig, length: SearchLength, talk: Talk) -> Sear
         return read_result(folder.path)
     warm_up, epochs = _epochs(config, length, folder, talk)
     chosen = config.with_epochs(warm_up, epochs)
-    return run_search(chosen, _silent if talk.quiet else TerminalObserver)
+    result = run_search(chosen, _silent if talk.quiet else TerminalObserver)
+    if result is None:
+        raise SearchError(
+            "the stages run in one process: this is one of several that torchrun started. Start "
+            "the command without torchrun."
+        )
+    return result
 
 
 def _silent(constraints: object) -> SearchObserver:
@@ -131,7 +136,6 @@ def seconds_per_epoch(config: SearchConfig) -> float:
     import torch
 
     from proxyless_hw.data.load import load_data
-    from proxyless_hw.errors import SearchError
     from proxyless_hw.runs.loop import full_batches
     from proxyless_hw.search.state import new_state
     from proxyless_hw.search.steps import update_alpha, update_weights
@@ -185,7 +189,7 @@ def export_stage(folder: Path, name: str, talk: Talk) -> tuple[Path, Path]:
 
 
 def verify_stage(
-    file: Path, table: LatencyTable, result: dict[str, Any], budget_s: float, talk: Talk
+    file: Path, table: LatencyTable, result: SearchResult, budget_s: float, talk: Talk
 ) -> Verification:
     """Measures an exported file beside the table's anchors, in a process of its own.
 
@@ -202,8 +206,7 @@ def verify_stage(
     how = measuring_for(table, budget_s=budget_s, goal=0.006)
     with phase(f"measuring {file.name}", talk.quiet):
         measured = measure_for(table, how, files=[file], fresh=True)[0]
-    target, predicted = (result[figure_key(result, name)] for name in ("target", "predicted"))
-    return verification_of(float(target), float(predicted), measured)
+    return verification_of(result.target, result.predicted, measured)
 
 
 def measure_stage(files: Sequence[Path], budget_s: float, talk: Talk) -> list[Measurement]:

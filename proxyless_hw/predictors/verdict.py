@@ -7,14 +7,15 @@ undecided: the machine is too noisy for the time spent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal, get_args
 
 from proxyless_hw.profilers.protocol.measurement import Measurement
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import format_value, in_unit
 
 Verdict = Literal["agrees", "undecided", "missed"]
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 TOLERANCE: Final = 0.03
 """How far a measurement may exceed its target."""
@@ -63,7 +64,7 @@ class Verification:
             return self.measured.median, self.measured.ci_low, self.measured.ci_high
         return speed.median, speed.ci_low, speed.ci_high
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The JSON form; in milliseconds every figure also as ``NAME_ms``."""
         speed = self.measured.table_speed
         figures = {
@@ -152,13 +153,3 @@ def verification_of(target: float, predicted: float | None, measured: Measuremen
         measured=measured,
         verdict=verdict_of(target, *value),
     )
-
-
-def verdict_from(document: Mapping[str, Any]) -> Verdict | None:
-    """The verdict of a result file; older ones say only whether it agrees."""
-    if document.get("verdict") in ("agrees", "undecided", "missed"):
-        found: Verdict = document["verdict"]
-        return found
-    if "agrees" in document:
-        return "agrees" if document["agrees"] else "missed"
-    return None

@@ -38,7 +38,7 @@ def main() -> None:
     except ProxylessHwError as error:
         json.dump({"error": str(error), "kind": type(error).__name__}, sys.stdout)
         sys.exit(error.exit_code)
-    json.dump({"measured": [item.to_dict() for item in measured]}, sys.stdout, allow_nan=False)
+    json.dump({"measured": [item.to_json() for item in measured]}, sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
 
 

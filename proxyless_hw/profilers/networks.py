@@ -296,4 +296,4 @@ def measure_in_fresh_process(
     reply = reply_of(
         done.stdout, done.stderr, done.returncode, "the measuring process", ProfilingError
     )
-    return [Measurement.from_dict(item) for item in reply["measured"]]
+    return [Measurement.from_json(item) for item in reply["measured"]]

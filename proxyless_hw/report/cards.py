@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxyless_hw.report.agreement import trained_accuracy
 from proxyless_hw.report.page import Card, amount, percent
-from proxyless_hw.report.run_data import RunData
+from proxyless_hw.report.run_data import RunData, trained_here
 from proxyless_hw.space.counting import count_macs, count_parameters
-from proxyless_hw.units import figure_key, format_count, format_duration
+from proxyless_hw.units import format_count, format_duration
 
 
 def cards(run: RunData) -> Iterator[Card]:
     """What was asked and what came out, as far as the run says it."""
-    unit, result = run.cost_unit, run.result or {}
-    target, predicted, measured = (run.figure(name) for name in ("target", "predicted", "measured"))
-    interval = run.interval(figure_key(result, "measured_interval"))
-    if target is not None:
-        yield Card(name="target", value=amount(target, unit), note="asked for")
-    if predicted is not None:
-        bounds = run.interval(figure_key(result, "predicted_interval"))
+    unit, found = run.cost_unit, run.search
+    if found is not None:
+        yield Card(name="target", value=amount(found.target, unit), note="asked for")
+        bounds = found.predicted_interval
         note = "" if bounds is None else f"90% interval {_between(bounds)}"
-        yield Card(name="predicted", value=amount(predicted, unit), note=note)
-    if measured is not None:
-        note = "" if interval is None else f"95% interval {_between(interval)}"
-        yield Card(name="measured", value=amount(measured, unit), note=note, badge=run.verdict)
+        yield Card(name="predicted", value=amount(found.predicted, unit), note=note)
+    if found is not None and found.measured is not None:
+        bounds = found.measured_interval
+        note = "" if bounds is None else f"95% interval {_between(bounds)}"
+        yield Card(
+            name="measured", value=amount(found.measured, unit), note=note, badge=run.verdict
+        )
     accuracy = run.accuracy
     if accuracy is not None:
         data = run.settings.get("data", "the data")
@@ -36,10 +35,11 @@ def cards(run: RunData) -> Iterator[Card]:
         note = f"at {run.arch.resolution} px, per image"
         value = format_count(count_macs(run.arch))
         yield Card(name="MACs", value=value, note=note)
-    trained = trained_accuracy(run)
+    trained = trained_here(run)
     if trained is not None:
-        yield Card(name="trained", value=percent(trained), note="test images, weights of its own")
-    seconds = run.number("seconds")
+        note = "test images, weights of its own"
+        yield Card(name="trained", value=percent(trained.top1), note=note)
+    seconds = run.seconds
     if seconds is not None:
         note = "training" if run.kind == "train" else "search, in all"
         yield Card(name="time", value=format_duration(seconds), note=note)

@@ -82,8 +82,8 @@ def _results(runs: Sequence[RunData]) -> Table:
                 run.name,
                 _device(run.table) if run.table else str(run.settings.get("table", DASH)),
                 *(
-                    amount(run.figure(name), run.cost_unit)
-                    for name in ("target", "predicted", "measured")
+                    amount(value, run.cost_unit)
+                    for value in (run.target, run.predicted, run.measured)
                 ),
                 run.verdict or DASH,
                 percent(run.accuracy),

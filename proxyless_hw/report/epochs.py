@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from proxyless_hw.errors import ReportError
 from proxyless_hw.storage.documents import parse_json, read_text
@@ -90,14 +90,14 @@ def _is_probabilities(row: object) -> bool:
     )
 
 
-def _numbers(row: dict[str, Any], key: str, where: str) -> dict[str, float]:
+def _numbers(row: Mapping[str, object], key: str, where: str) -> dict[str, float]:
     values = row.get(key) or {}
     if not isinstance(values, dict) or not all(map(is_number, values.values())):
         raise ReportError(f"{where}: {key} must map names to numbers.")
     return {str(name): float(value) for name, value in values.items()}
 
 
-def number_of(row: Mapping[str, Any], key: str, where: str) -> float | None:
+def number_of(row: Mapping[str, object], key: str, where: str) -> float | None:
     """A number of a JSON object; None where it is absent or null.
 
     Raises:
@@ -111,6 +111,6 @@ def number_of(row: Mapping[str, Any], key: str, where: str) -> float | None:
     return float(value)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a finite number (and no truth value)."""
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]

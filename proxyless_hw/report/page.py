@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from markupsafe import Markup
 
-from proxyless_hw.report.run_data import Verdict
+from proxyless_hw.predictors.verdict import Verdict
+from proxyless_hw.storage.documents import JsonObject
 
 DASH: Final = "–"
 
@@ -42,6 +43,18 @@ class Table:
     best: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A moment of a heat map: its name and path probabilities, slots by candidates."""
+
+    name: str
+    alpha: Sequence[Sequence[float | None]]
+
+    def to_json(self) -> JsonObject:
+        """The object that the page's script reads."""
+        return {"name": self.name, "alpha": self.alpha}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """One part of the page. `wide` figures scroll sideways; `frames` feed the scrubber."""
@@ -54,7 +67,11 @@ class Section:
     code: str = ""
     note: str = ""
     wide: bool = False
-    frames: list[dict[str, Any]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+
+    def frame_data(self) -> list[JsonObject]:
+        """The frames as the page's script reads them."""
+        return [frame.to_json() for frame in self.frames]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,9 +95,8 @@ def write_figures(runs: Sequence[RunData], folder: Path) -> list[Path]:
 
 
 def _subtitle(run: RunData) -> str:
-    config = run.config or {}
     parts = []
-    space = config.get("space", run.arch.space if run.arch else None)
+    space = run.config.space or (run.arch.space if run.arch else None)
     if space is not None:
         parts.append(f"space {space}")
     if run.arch is not None:

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
 
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.runs.settings import RunSettings
@@ -30,25 +29,25 @@ def reproduce(run: RunData) -> str:
     return "\n".join(text)
 
 
-def _search(run: RunData) -> tuple[list[str], dict[str, Any]]:
+def _search(run: RunData) -> tuple[list[str], dict[str, object]]:
     from proxyless_hw.search.config import SearchConfig
 
     changed = _changed(run.settings, SearchConfig, always="table")
     words = ["proxyless-hw", "search"]
-    for entry in changed.pop("constraints", []):
+    constraints = changed.pop("constraints", None)
+    for entry in constraints if isinstance(constraints, list) else ():
         words += ["--constraint", str(entry)]
-    rows = run.rows("resolutions", ["resolution"])
-    if rows:
+    if run.resolutions:
         # The settings are those of the resolution that won; what was asked for is all of them.
         changed.pop("resolution", None)
-        largest = max(rows, key=lambda row: row["resolution"])
-        changed["train_resolution"] = largest.get("train_resolution")
-        for row in rows:
-            words += ["--resolution", str(row["resolution"])]
+        largest = max(run.resolutions, key=lambda row: row.resolution)
+        changed["train_resolution"] = largest.train_resolution
+        for row in run.resolutions:
+            words += ["--resolution", str(row.resolution)]
     return _options(words, changed, SearchConfig)
 
 
-def _train(run: RunData) -> tuple[list[str], dict[str, Any]]:
+def _train(run: RunData) -> tuple[list[str], dict[str, object]]:
     from proxyless_hw.train.config import TrainConfig
 
     changed = _changed(run.settings, TrainConfig, always="arch")
@@ -57,12 +56,12 @@ def _train(run: RunData) -> tuple[list[str], dict[str, Any]]:
 
 
 def _options(
-    words: list[str], changed: Mapping[str, Any], config: type[RunSettings]
-) -> tuple[list[str], dict[str, Any]]:
+    words: list[str], changed: Mapping[str, object], config: type[RunSettings]
+) -> tuple[list[str], dict[str, object]]:
     """The words with an option for every known setting, and the settings that have none."""
     known = {name for name, said in config.declarations().items() if said.option}
     known.add("max_broken")  # its option also takes shares
-    rest: dict[str, Any] = {}
+    rest: dict[str, object] = {}
     for name, value in changed.items():
         # None, where it is not the default, has no form on the command line.
         if name in known and value is not None:
@@ -72,7 +71,7 @@ def _options(
     return words, rest
 
 
-def _yaml(settings: Mapping[str, Any]) -> str:
+def _yaml(settings: Mapping[str, object]) -> str:
     import yaml
 
     text: str = yaml.safe_dump(
@@ -81,14 +80,14 @@ def _yaml(settings: Mapping[str, Any]) -> str:
     return text.strip()
 
 
-def _option(name: str, value: Any) -> list[str]:
+def _option(name: str, value: object) -> list[str]:
     flag = name.replace("_", "-")
     if value is True:
         return [f"--{flag}"]
     return [f"--no-{flag}"] if value is False else [f"--{flag}", str(value)]
 
 
-def _changed(settings: Mapping[str, Any], config: type, always: str) -> dict[str, Any]:
+def _changed(settings: Mapping[str, object], config: type, always: str) -> dict[str, object]:
     """Settings that are not the defaults of a config class, in its order; `always` in any case."""
     changed = {}
     for item in fields(config):

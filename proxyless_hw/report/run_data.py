@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
 
 from proxyless_hw.errors import ReportError, SpaceError, TableError
-from proxyless_hw.report.epochs import Epoch, is_number, number_of, read_epochs
+from proxyless_hw.predictors.verdict import Verdict
+from proxyless_hw.report.epochs import Epoch, read_epochs
+from proxyless_hw.report.exports import ExportedRow, read_exports
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.search.result import SearchResult
+from proxyless_hw.search.result_rows import ParetoPoint, RankedNetwork, ResolutionResult
+from proxyless_hw.search.verification import Interval
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.architecture_reader import architecture_from
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
-from proxyless_hw.units import figure_key
+from proxyless_hw.train.result import TrainResult
 
-MANIFEST = Path("exports") / "manifest.json"
 
-Verdict = Literal["agrees", "undecided", "missed"]
-VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What config.json says; its defaults hold where it is absent.
+
+    Attributes:
+        kind: ``search``, ``train`` or ``import``.
+        settings: the settings of the run.
+        space: id of the search space; None where it does not say.
+        metric, unit: what the target limits and its unit; None likewise.
+        table_header: header of the latency table.
+        units: unit by constraint.
+    """
+
+    kind: str = "search"
+    settings: Mapping[str, object] = field(default_factory=dict)
+    space: str | None = None
+    metric: str | None = None
+    unit: str | None = None
+    table_header: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +52,25 @@ class RunData:
         path: the folder.
         arch: the network that was found or trained, at its deployment shape.
         config: config.json.
-        settings: its settings.
         epochs: metrics.jsonl, in order; empty when absent.
-        result: result.json.
+        search: result.json of a search.
+        training: result.json of a training.
         table: the latency table, when it can still be read.
         table_problem: why it cannot.
         space: the search space, when it can still be read.
-        manifest: what was exported.
+        exports: the exported files; None when nothing was exported.
     """
 
     path: Path
     arch: Architecture | None
-    config: dict[str, Any] | None
-    settings: dict[str, Any]
+    config: RunConfig
     epochs: tuple[Epoch, ...]
-    result: dict[str, Any] | None
+    search: SearchResult | None
+    training: TrainResult | None
     table: LatencyTable | None
     table_problem: str | None
     space: SearchSpace | None
-    manifest: dict[str, Any] | None
+    exports: tuple[ExportedRow, ...] | None
 
     @property
     def name(self) -> str:
@@ -57,148 +80,95 @@ class RunData:
     @property
     def kind(self) -> str:
         """``search``, ``train`` or ``import``."""
-        return str((self.config or {}).get("kind", "search"))
+        return self.config.kind
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """The settings of the run."""
+        return self.config.settings
 
     @property
     def accuracy(self) -> float | None:
-        """Top-1 on the test images; None where it is not known.
-
-        Raises:
-            ReportError: it is no number.
-        """
-        return self.number("top1" if self.kind == "train" else "accuracy")
+        """Top-1 on the test images; None where it is not known."""
+        if self.training is not None:
+            return self.training.top1
+        return None if self.search is None else self.search.accuracy
 
     @property
-    def verify(self) -> dict[str, Any]:
-        """What `--verify` found; empty where the network was not measured.
-
-        Raises:
-            ReportError: it is no object.
-        """
-        found = (self.result or {}).get("verify") or {}
-        if not isinstance(found, dict):
-            raise ReportError(
-                f"{self.path / 'result.json'}: verify must be an object with a list of rounds: "
-                f"received {str(found)[:60]!r}."
-            )
-        return found
+    def seconds(self) -> float | None:
+        """Duration of the run; None where it is not known."""
+        result = self.search or self.training
+        return None if result is None else result.seconds
 
     @property
     def correction(self) -> float:
-        """What `--verify` multiplies sums of the table by to predict; 1 without it.
-
-        Raises:
-            ReportError: it is no number.
-        """
-        where = f"{self.path / 'result.json'}: verify"
-        found = number_of(self.verify, "correction", where)
-        return 1.0 if found is None else found
+        """What `--verify` multiplies sums of the table by to predict; 1 without it."""
+        return 1.0 if self.search is None else self.search.correction
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the measurement agrees with the target; None where nothing was verified.
-
-        Older runs only say whether it agrees.
-
-        Raises:
-            ReportError: it is none of the known words.
-        """
-        where = f"{self.path / 'result.json'}: verify"
-        word, agrees = self.verify.get("verdict"), self.verify.get("agrees")
-        if word is None:
-            if agrees is not None and not isinstance(agrees, bool):
-                raise ReportError(
-                    f"{where}.agrees must be true or false: received {str(agrees)[:60]!r}."
-                )
-            return None if agrees is None else "agrees" if agrees else "missed"
-        for known in VERDICTS:
-            if word == known:
-                return known
-        raise ReportError(
-            f"{where}.verdict must be one of {', '.join(VERDICTS)}: received {str(word)[:60]!r}."
-        )
+        """Whether the measurement agrees with the target; None where nothing was verified."""
+        return None if self.search is None else self.search.verdict
 
     @property
     def cost_unit(self) -> str:
         """Unit of the target and of what is held against it; ms where the run says nothing."""
-        for document in (self.result, self.config):
-            if document is not None and isinstance(document.get("unit"), str):
-                return str(document["unit"])[:20]
-        return "ms"
+        said = self.config.unit if self.search is None else self.search.unit
+        return (said or "ms")[:20]
 
     @property
     def metric(self) -> str:
         """What the target limits: ``latency`` where the run says nothing."""
-        for document in (self.result, self.config):
-            if document is not None and isinstance(document.get("metric"), str):
-                return str(document["metric"])[:20]
-        return "latency"
+        said = self.config.metric if self.search is None else self.search.metric
+        return (said or "latency")[:20]
 
-    def figure(self, name: str) -> float | None:
-        """A number of result.json in `cost_unit`, as ``target``; None where there is none.
+    @property
+    def target(self) -> float | None:
+        """The target in `cost_unit`; None where it is not known."""
+        return None if self.search is None else self.search.target
 
-        Raises:
-            ReportError: it is something else.
-        """
-        return self.number(figure_key(self.result or {}, name))
+    @property
+    def predicted(self) -> float | None:
+        """The prediction in `cost_unit`; None where it is not known."""
+        return None if self.search is None else self.search.predicted
+
+    @property
+    def measured(self) -> float | None:
+        """The measurement in `cost_unit`; None where nothing was measured."""
+        return None if self.search is None else self.search.measured
+
+    @property
+    def figures(self) -> list[tuple[str, float, Interval | None]]:
+        """Name, value and interval of target, expectation, prediction and measurement."""
+        if self.search is None:
+            return []
+        found = self.search
+        rows = (
+            ("target", found.target, None),
+            ("expected", found.expected, None),
+            ("predicted", found.predicted, found.predicted_interval),
+            ("measured", found.measured, found.measured_interval),
+        )
+        return [(name, value, interval) for name, value, interval in rows if value is not None]
 
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""
-        rows = (self.config or {}).get("constraints")
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict) and row.get("name") == constraint:
-                return str(row.get("unit", "ms"))
-        return "ms"
+        return self.config.units.get(constraint, "ms")
 
     @property
-    def finalists(self) -> list[dict[str, Any]]:
-        """The finalists, each with what was predicted.
+    def finalists(self) -> tuple[RankedNetwork, ...]:
+        """The finalists; empty where they are not known."""
+        return () if self.search is None else self.search.finalists
 
-        Raises:
-            ReportError: result.json holds something else.
-        """
-        first = next(iter(self.rows("finalists", [])), {})
-        return self.rows("finalists", [figure_key(first, "predicted")])
+    @property
+    def pareto(self) -> tuple[ParetoPoint, ...]:
+        """The optima at budgets over the feasible range; empty where they are not known."""
+        return () if self.search is None else self.search.pareto
 
-    def number(self, key: str) -> float | None:
-        """A number of result.json; None where it is absent or null.
-
-        Raises:
-            ReportError: it is something else.
-        """
-        return number_of(self.result or {}, key, f"{self.path / 'result.json'}")
-
-    def interval(self, key: str) -> tuple[float, float] | None:
-        """A pair of numbers of result.json; None where it is absent or null.
-
-        Raises:
-            ReportError: it is something else.
-        """
-        value = (self.result or {}).get(key)
-        if value is None:
-            return None
-        if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
-            raise ReportError(
-                f"{self.path / 'result.json'}: {key} must be two numbers: received "
-                f"{str(value)[:60]!r}."
-            )
-        return float(value[0]), float(value[1])
-
-    def rows(self, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
-        """A list of objects of result.json, each with numbers under `names`.
-
-        Raises:
-            ReportError: it is something else.
-        """
-        where = str(self.path / "result.json")
-        rows = (self.result or {}).get(key) or []
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ReportError(f"{where}: {key} must be a list of objects.")
-        for index, row in enumerate(rows):
-            for name in names:
-                if number_of(row, name, f"{where}: {key}[{index}]") is None:
-                    raise ReportError(f"{where}: {key}[{index}] lacks {name}.")
-        return rows
+    @property
+    def resolutions(self) -> tuple[ResolutionResult, ...]:
+        """The deployment resolutions that competed; empty for a search at one."""
+        return () if self.search is None else self.search.resolutions
 
 
 def read_run(folder: str | Path) -> RunData:
@@ -214,27 +184,46 @@ def read_run(folder: str | Path) -> RunData:
     known = ("config.json", "metrics.jsonl", "result.json", "architecture.json")
     if not any((path / name).is_file() for name in known):
         raise ReportError(f"{path} holds nothing of a run ({', '.join(known)}).")
-    config = _document(path / "config.json")
-    settings = (config or {}).get("settings", config or {})
-    if not isinstance(settings, dict):
-        raise ReportError(f"{path / 'config.json'}: settings must be an object.")
-    table, problem = _table(settings)
-    has_arch = (path / "architecture.json").is_file()
+    config = _config(path / "config.json")
+    table, problem = _table(config.settings)
+    arch = Architecture.load(path) if (path / "architecture.json").is_file() else None
+    result = _document(path / "result.json")
+    trained = config.kind == "train"
     return RunData(
         path=path,
-        arch=Architecture.load(path) if has_arch else None,
+        arch=arch,
         config=config,
-        settings=settings,
         epochs=read_epochs(path / "metrics.jsonl"),
-        result=_document(path / "result.json"),
+        search=None if result is None or trained else _search(result, path, arch),
+        training=TrainResult.from_json(result, path, ReportError)
+        if result is not None and trained
+        else None,
         table=table,
         table_problem=problem,
-        space=_space(settings),
-        manifest=_document(path / MANIFEST),
+        space=_space(config.settings),
+        exports=read_exports(path),
     )
 
 
-def _document(path: Path) -> dict[str, Any] | None:
+def trained_here(run: RunData) -> TrainResult | None:
+    """The training in the folder ``train`` of a search's run; None where none is done.
+
+    Raises:
+        ReportError: its result.json is malformed.
+    """
+    folder = run.path / "train"
+    document = _document(folder / "result.json") if run.kind == "search" else None
+    return None if document is None else TrainResult.from_json(document, folder, ReportError)
+
+
+def _search(result: JsonObject, path: Path, arch: Architecture | None) -> SearchResult:
+    """The result of a search; it holds the architecture too, for a folder without its file."""
+    if arch is None:
+        arch = architecture_from(result.get("architecture"), str(path / "result.json"))
+    return SearchResult.from_json(result, path, arch, ReportError)
+
+
+def _document(path: Path) -> JsonObject | None:
     if not path.is_file():
         return None
     document = parse_json(read_text(path, ReportError, path.name), ReportError, str(path))
@@ -243,7 +232,32 @@ def _document(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def _table(settings: dict[str, Any]) -> tuple[LatencyTable | None, str | None]:
+def _config(path: Path) -> RunConfig:
+    document = _document(path)
+    if document is None:
+        return RunConfig()
+    settings = document.get("settings", document)
+    if not isinstance(settings, dict):
+        raise ReportError(f"{path}: settings must be an object.")
+    read = ResultFields(document, str(path), ReportError)
+    header = read.object("table_header")
+    return RunConfig(
+        kind=read.words("kind") or "search",
+        settings=settings,
+        space=read.words("space"),
+        metric=read.words("metric"),
+        unit=read.words("unit"),
+        table_header={}
+        if header is None
+        else {key: str(value) for key, value in header.values.items()},
+        units={
+            row.text("name"): row.words("unit") or "ms"
+            for row in (read.objects("constraints") if "settings" in document else ())
+        },
+    )
+
+
+def _table(settings: Mapping[str, object]) -> tuple[LatencyTable | None, str | None]:
     name = settings.get("table")
     if not isinstance(name, str):
         return None, None
@@ -253,7 +267,7 @@ def _table(settings: dict[str, Any]) -> tuple[LatencyTable | None, str | None]:
         return None, str(error)
 
 
-def _space(settings: dict[str, Any]) -> SearchSpace | None:
+def _space(settings: Mapping[str, object]) -> SearchSpace | None:
     name = settings.get("space")
     if not isinstance(name, str):
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from proxyless_hw.drawing.canvas import Canvas
 from proxyless_hw.drawing.charts import (
@@ -15,13 +15,12 @@ from proxyless_hw.drawing.charts import (
     line_chart,
 )
 from proxyless_hw.drawing.figures import architecture_canvas
-from proxyless_hw.errors import ArchitectureError, MissingEntryError, ReportError, TableError
+from proxyless_hw.errors import ArchitectureError, MissingEntryError, TableError
 from proxyless_hw.report.agreement import agreement_figure
-from proxyless_hw.report.epochs import is_number
+from proxyless_hw.report.page import Frame
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import describe
-from proxyless_hw.units import figure_key
 
 MAX_FRAMES: Final = 120
 """Moments of the heat map that are kept; longer runs are thinned evenly."""
@@ -47,10 +46,10 @@ def run_figures(run: RunData) -> dict[str, Canvas]:
     return {name: canvas for name, canvas in drawn.items() if canvas is not None}
 
 
-def alpha_frames(run: RunData) -> list[dict[str, Any]]:
-    """The moments of the heat map: a name and the probabilities."""
+def alpha_frames(run: RunData) -> list[Frame]:
+    """The moments of the heat map, evenly thinned."""
     frames = [
-        {"name": _moment(run, index), "alpha": epoch.alpha}
+        Frame(_moment(run, index), epoch.alpha)
         for index, epoch in enumerate(run.epochs)
         if epoch.alpha is not None
     ]
@@ -61,10 +60,7 @@ def alpha_frames(run: RunData) -> list[dict[str, Any]]:
 
 
 def block_breakdown(run: RunData) -> list[tuple[str, float]]:
-    """Cost by block: the run's own, else the table's exact entries; [] without either."""
-    rows = run.rows("breakdown", ["ms"])
-    if rows:
-        return [(str(row.get("name", "")), float(row["ms"])) for row in rows]
+    """Cost by block from the table's exact entries; empty without the table or its entries."""
     if run.table is None or run.arch is None:
         return []
     try:
@@ -95,7 +91,10 @@ def _axis(run: RunData) -> tuple[list[float], list[tuple[float, str]]]:
 
 
 def _curves(
-    run: RunData, title: str, curves: list[tuple[str, list[float | None]]], **options: Any
+    run: RunData,
+    title: str,
+    curves: list[tuple[str, list[float | None]]],
+    levels: Sequence[Level] = (),
 ) -> Canvas | None:
     xs, marks = _axis(run)
     present = [
@@ -105,7 +104,7 @@ def _curves(
     ]
     if not present:
         return None
-    return line_chart(title, present, x_label="epoch", marks=marks, **options)
+    return line_chart(title, present, x_label="epoch", marks=marks, levels=levels)
 
 
 def _expected(run: RunData) -> dict[str, Canvas | None]:
@@ -167,7 +166,7 @@ def _alpha(run: RunData) -> Canvas | None:
     frames = alpha_frames(run)
     if not frames:
         return None
-    rows = frames[-1]["alpha"]
+    rows = frames[-1].alpha
     columns = max(len(row) for row in rows)
     candidates = [f"option {index + 1}" for index in range(columns)]
     names = [f"slot {index + 1}" for index in range(len(rows))]
@@ -199,7 +198,7 @@ def chosen_against_the_odds(run: RunData) -> list[int]:
     frames = alpha_frames(run)
     if not frames:
         return []
-    rows = frames[-1]["alpha"]
+    rows = frames[-1].alpha
     return [
         slot
         for slot, (row, choice) in enumerate(zip(rows, _chosen(run, len(rows)), strict=True))
@@ -211,23 +210,15 @@ def chosen_against_the_odds(run: RunData) -> list[int]:
 
 def _margins(run: RunData) -> Canvas | None:
     """How far the best candidate of each slot is ahead of the second."""
-    margins = (run.result or {}).get("margins")
+    margins = () if run.search is None else run.search.margins
     if not margins:
         return None
-    if not isinstance(margins, list) or not all(is_number(value) for value in margins):
-        raise ReportError(f"{run.path / 'result.json'}: margins must be a list of numbers.")
     bars = [(f"slot {index + 1}", 100 * value) for index, value in enumerate(margins)]
     return bar_chart("Lead of the best candidate over the second", bars, "points")
 
 
 def _latency(run: RunData) -> Canvas | None:
-    rows: list[tuple[str, float, float | None, float | None]] = []
-    for name in ("target", "expected", "predicted", "measured"):
-        value = run.figure(name)
-        if value is not None:
-            interval = run.interval(figure_key(run.result or {}, f"{name}_interval"))
-            low, high = interval if interval is not None else (None, None)
-            rows.append((name, value, low, high))
+    rows = [(name, value, *(interval or (None, None))) for name, value, interval in run.figures]
     if not rows:
         return None
     return interval_chart("Target, prediction and measurement", rows, run.cost_unit)
@@ -240,18 +231,14 @@ def _breakdown(run: RunData) -> Canvas | None:
 
 
 def _pareto(run: RunData) -> Canvas | None:
-    first = next(iter(run.rows("pareto", [])), {})
-    cost = "value" if "value" in first else "latency_ms"
-    points = run.rows("pareto", [cost, "log_probability"])
-    if not points:
+    if not run.pareto:
         return None
-    ordered = sorted(points, key=lambda row: row[cost])
-    target = run.figure("target")
-    marks = [] if target is None else [(target, "target")]
+    ordered = sorted(run.pareto, key=lambda point: point.cost)
+    marks = [] if run.target is None else [(run.target, "target")]
     curve = Series(
         name="optimum",
-        x=[row[cost] * run.correction for row in ordered],
-        y=[row["log_probability"] for row in ordered],
+        x=[point.cost * run.correction for point in ordered],
+        y=[point.derived.log_probability for point in ordered],
         dots=True,
     )
     return line_chart(

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from markupsafe import Markup
 
 from proxyless_hw.drawing.canvas import Canvas
 from proxyless_hw.report.agreement import gap_sentence
 from proxyless_hw.report.cards import cards
-from proxyless_hw.report.exports import export_rows, int8_ratio
+from proxyless_hw.report.exports import int8_ratio
 from proxyless_hw.report.page import DASH, Figure, Page, Section, Table, amount, percent
 from proxyless_hw.report.preferences import Preferences, preferences
 from proxyless_hw.report.reproduce import reproduce
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import alpha_frames, chosen_against_the_odds, run_figures
+from proxyless_hw.search.result_rows import ResolutionResult
 from proxyless_hw.tables.summary import summarise
-from proxyless_hw.units import figure_key
 
 
 def run_page(run: RunData, prefix: str = "run") -> Page:
@@ -181,8 +180,8 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     rows = [
         (
             str(index + 1),
-            amount(row[figure_key(row, "predicted")] * run.correction, unit),
-            percent(row.get("accuracy")),
+            amount(row.derived.costs[0] * run.correction, unit),
+            percent(row.accuracy),
         )
         for index, row in enumerate(finalists)
     ]
@@ -190,7 +189,7 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         Table(
             title="Input resolutions",
             head=("", "training images", "predicted", "held-out accuracy"),
-            rows=[_resolution(row, unit) for row in run.rows("resolutions", ["resolution"])],
+            rows=[_resolution(row, unit) for row in run.resolutions],
             numeric=frozenset((0, 1, 2, 3)),
         )
     ]
@@ -211,18 +210,18 @@ def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
     )
 
 
-def _resolution(row: Mapping[str, Any], unit: str) -> tuple[str, ...]:
-    """A row of the outer choice; a dash where the target could not be reached."""
-    pixels = f"{row['resolution']} px", f"{row.get('train_resolution', DASH)} px"
-    predicted = amount(row.get(figure_key(row, "predicted")), unit)
-    return (*pixels, predicted, percent(row.get("supernet_accuracy")))
+def _resolution(row: ResolutionResult, unit: str) -> tuple[str, ...]:
+    """One of the resolutions that competed; a dash where the target could not be reached."""
+    training = DASH if row.train_resolution is None else row.train_resolution
+    pixels = f"{row.resolution} px", f"{training} px"
+    return (*pixels, amount(row.predicted, unit), percent(row.supernet_accuracy))
 
 
 def _exports(run: RunData, prefix: str) -> Section | None:
-    rows = export_rows(run)
+    rows = [file.cells() for file in run.exports or ()]
     if not rows:
         return None
-    ratio = int8_ratio(run)
+    ratio = int8_ratio(run.exports or ())
     return Section(
         id=f"{prefix}-exports",
         title="Exported files",
@@ -243,7 +242,7 @@ def _exports(run: RunData, prefix: str) -> Section | None:
 
 
 def _table(run: RunData, prefix: str) -> Section | None:
-    header = dict((run.config or {}).get("table_header") or {})
+    header = dict(run.config.table_header)
     rows = []
     if run.table is not None:
         header = dict(run.table.metadata)
@@ -255,9 +254,6 @@ def _table(run: RunData, prefix: str) -> Section | None:
         ]
         if summary.least_rounds is not None:
             rows.append(("rounds", f"{summary.least_rounds} to {summary.most_rounds}"))
-    quality = (run.result or {}).get("table")
-    if isinstance(quality, dict):
-        rows += [(str(key), str(value)) for key, value in quality.items()]
     rows += [(key, value) for key, value in header.items() if key != "schema"]
     if not rows:
         return None
@@ -294,13 +290,13 @@ def _expected_parts(
     folder = shlex.quote(str(run.path))
     finish = f"finish the search: proxyless-hw search --output {folder} --resume"
     yield "Architecture", run.arch is not None, finish
-    exported = run.manifest is not None
+    exported = run.exports is not None
     yield "Exported files", exported, f"proxyless-hw export {folder} --all"
     if run.kind != "search":
         return
     yield "Search curves", "expected" in canvases, "the run has no metrics.jsonl; search with it"
     yield "Choices over time", "alpha" in canvases, "metrics.jsonl holds no path probabilities"
-    measured = run.figure("measured") is not None
+    measured = run.measured is not None
     yield f"Measured {run.metric}", measured, "search with --verify on the table's device"
     problem = run.table_problem or "the table lacks ops of this network"
     yield f"{run.metric.capitalize()} by block", "breakdown" in canvases, problem

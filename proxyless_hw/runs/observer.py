@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from proxyless_hw.terminal.progress import Say, StepDisplay
 
@@ -14,9 +14,6 @@ class RunObserver:
 
     def start(self, total_steps: int, done_steps: int, message: str) -> None:
         """The run begins (or goes on) with so many weight steps in all."""
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """An epoch is done; `metrics` is its line of metrics.jsonl."""
 
     def note(self, message: str) -> None:
         """A line for people."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.runs.settings import Autocast, RunSettings, setting
@@ -18,8 +18,8 @@ PredictorKind = Literal["lookup", "regression", "auto"]
 
 __all__ = ["PRESETS", "Autocast", "SearchConfig", "config_from", "read_config", "with_output"]
 
-SHORT: Final[Mapping[str, Any]] = {}
-PUBLISHED: Final[Mapping[str, Any]] = {
+SHORT: Final[Mapping[str, object]] = {}
+PUBLISHED: Final[Mapping[str, object]] = {
     "batch_size": 256,
     "warmup_epochs": 40,
     "epochs": 120,
@@ -40,7 +40,7 @@ PUBLISHED: Final[Mapping[str, Any]] = {
     "ramp": 0.0,
     "finalists": 1,
 }
-PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {"short": SHORT, "published": PUBLISHED}
+PRESETS: Final[Mapping[str, Mapping[str, object]]] = {"short": SHORT, "published": PUBLISHED}
 """Named settings. `published`: the paper's ImageNet schedule (Cai et al. 2019, section 4.2)."""
 
 
@@ -53,7 +53,7 @@ class SearchConfig(RunSettings):
     """
 
     error: ClassVar[type[ProxylessHwError]] = SearchError
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
 
     table: str = setting(
         "tables/pixel1.csv", "Latency table: a path or a shipped name.", metavar="CSV"

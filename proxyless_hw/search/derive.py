@@ -17,6 +17,8 @@ from scipy import optimize, sparse
 
 from proxyless_hw.errors import InfeasibleTargetError
 from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.storage.documents import JsonObject
 
 WINDOW = 0.99
 """The lower edge of the accepted window, as a fraction of the target."""
@@ -43,6 +45,32 @@ class Derived:
     choices: tuple[int, ...]
     log_probability: float
     costs: tuple[float, ...]
+
+    def to_json(self) -> JsonObject:
+        """The object that result.json holds."""
+        return {
+            "choices": list(self.choices),
+            "log_probability": self.log_probability,
+            "costs": list(self.costs),
+        }
+
+    @classmethod
+    def from_json(cls, read: ResultFields, cost: str) -> Derived:
+        """Reads what `to_json` gave.
+
+        Args:
+            read: the mapping.
+            cost: the name of the first cost in files of version 0.1, which hold no `costs`.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+        """
+        costs = read.numbers("costs")
+        return cls(
+            choices=read.counts("choices"),
+            costs=costs or (read.figure_required(cost),),
+            log_probability=read.required("log_probability"),
+        )
 
 
 def feasible_target(costs: CostTable, target: float) -> float:

@@ -7,7 +7,7 @@ output, alive until the end: a third of the memory of a space with hundreds of s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,20 +15,28 @@ from torch import Tensor
 GateGradient = Callable[[Tensor], Tensor]
 
 
+class _Backward(Protocol):
+    """What the forward pass leaves for the backward pass."""
+
+    measure: GateGradient | None
+    autocast: tuple[str, bool, torch.dtype]
+
+
 class _Probe(torch.autograd.Function):
     """The identity; in the backward pass the gates receive what `measure` makes of the slope."""
 
     @staticmethod
-    def forward(ctx: Any, outputs: Tensor, gates: Tensor, measure: GateGradient) -> Tensor:
+    def forward(ctx: _Backward, outputs: Tensor, gates: Tensor, measure: GateGradient) -> Tensor:
         ctx.measure = measure
         kind = outputs.device.type
         ctx.autocast = (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
         return outputs.view_as(outputs)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: _Backward, slope: Tensor) -> tuple[Tensor, Tensor, None]:
         kind, enabled, dtype = ctx.autocast
         with torch.no_grad(), torch.autocast(kind, dtype=dtype, enabled=enabled):
+            assert ctx.measure is not None, "the backward pass runs once"
             gradient = ctx.measure(slope)
         ctx.measure = None  # what it holds is no longer needed
         return slope, gradient, None

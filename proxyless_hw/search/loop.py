@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from torch import Tensor
 
-from proxyless_hw.data.base import DataSplit, DataSplits
+from proxyless_hw.data.base import DataSplit
 from proxyless_hw.runs.loop import Batch, RunLoop
+from proxyless_hw.search.context import Context
 from proxyless_hw.search.gates import path_probabilities, slot_entropy
 from proxyless_hw.search.objective import expectations_of
-from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.search.observer import SearchMetrics, SearchObserver
 from proxyless_hw.search.schedule import is_alpha_step, weight_lr
 from proxyless_hw.search.state import SearchState, save_checkpoint
-from proxyless_hw.search.steps import Context, update_alpha, update_weights
+from proxyless_hw.search.steps import update_alpha, update_weights
 
 
 @dataclass(kw_only=True)
@@ -23,19 +24,18 @@ class SearchLoop(RunLoop[SearchState]):
     """Runs epochs from a state's position to the end.
 
     Attributes:
-        data: the splits; `train` moves the weights, `holdout` moves alpha.
-        context: settings, constraints, device.
+        context: settings, constraints, data; its split `train` moves the weights, `holdout`
+            moves alpha.
         observer: told of every step and epoch.
     """
 
-    data: DataSplits
     context: Context
     observer: SearchObserver
     _held_out: Iterator[Batch] | None = field(default=None, init=False, repr=False)
 
     @property
     def training(self) -> DataSplit:
-        return self.data.train
+        return self.context.data.train
 
     def step(self, state: SearchState, images: Tensor, labels: Tensor) -> float:
         config, steps = self.context.config, self.steps_per_epoch
@@ -63,7 +63,7 @@ class SearchLoop(RunLoop[SearchState]):
         entropy = float(slot_entropy(path_probabilities(alpha, mask)).mean())
         self.observer.step(loss, expectations, entropy)
 
-    def finish_epoch(self, state: SearchState) -> dict[str, Any]:
+    def finish_epoch(self, state: SearchState) -> SearchMetrics:
         config, sums, constraints = self.context.config, state.sums, self.context.constraints
         warmup = state.epoch < config.warmup_epochs
         alpha, mask = state.supernet.alpha.detach().cpu(), state.supernet.mask.cpu()
@@ -97,12 +97,12 @@ class SearchLoop(RunLoop[SearchState]):
         place = self.place
         save_checkpoint(place.folder.checkpoint, state, self.context.config, place.check_held)
 
-    def tell_epoch(self, metrics: Mapping[str, Any]) -> None:
-        self.observer.epoch(dict(metrics))
+    def tell_epoch(self, metrics: Mapping[str, object]) -> None:
+        self.observer.epoch(cast(SearchMetrics, metrics))
 
     def _endless(self, first: int) -> Iterator[Batch]:
         """Held-out batches from the `first`-th on, without end, in an order of their own."""
-        split = self.data.holdout
+        split = self.context.data.holdout
         epoch, skip = divmod(first, self.batches_in(split))
         while True:
             yield from self.batches(split, epoch, skip, augment=False)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.runs import checkpoint
@@ -154,7 +153,7 @@ def save_checkpoint(
     save_tensors(path, document, SearchError, check)
 
 
-def read_checkpoint(path: Path, space: SearchSpace | None = None) -> dict[str, Any]:
+def read_checkpoint(path: Path, space: SearchSpace | None = None) -> Mapping[str, object]:
     """Reads a checkpoint with ``weights_only=True``.
 
     Args:
@@ -174,7 +173,7 @@ def read_checkpoint(path: Path, space: SearchSpace | None = None) -> dict[str, A
     return document
 
 
-def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
+def restore(state: SearchState, document: Mapping[str, object], path: Path) -> None:
     """Puts a checkpoint's contents into a freshly built state.
 
     Raises:
@@ -187,8 +186,11 @@ def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
             state.alpha_optimizer, document["alpha_optimizer"], ("step", "exp_avg", "exp_avg_sq")
         )
         if "scaler" in document:  # not in checkpoints of version 0.1
-            state.scaler.load_state_dict(document["scaler"])
-        state.generator.set_state(document["generator"])
+            state.scaler.load_state_dict(_mapping(document["scaler"], "scaler"))
+        generator = document["generator"]
+        if not isinstance(generator, Tensor):
+            raise ValueError("the state of the generator is a tensor")
+        state.generator.set_state(generator)
         state.multipliers = _multipliers(document["multipliers"], len(state.multipliers.values))
         baseline = document["baseline"]
         state.baseline = None if baseline is None else finite(baseline, "baseline")
@@ -196,13 +198,20 @@ def restore(state: SearchState, document: dict[str, Any], path: Path) -> None:
         state.alpha_batches = whole(document["alpha_batches"], "alpha_batches")
 
 
-def _multipliers(value: Any, count: int) -> Multipliers:
-    first = value["first"]
-    if not isinstance(value["values"], list) or not isinstance(first, list | None):
+def _mapping(value: object, name: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be a mapping")
+    return value
+
+
+def _multipliers(value: object, count: int) -> Multipliers:
+    kept = _mapping(value, "multipliers")
+    first, numbers = kept["first"], kept["values"]
+    if not isinstance(numbers, list) or not isinstance(first, list | None):
         raise ValueError("multipliers are lists of numbers")
-    values = [finite(number, "multiplier") for number in value["values"]]
+    values = [finite(number, "multiplier") for number in numbers]
     starts = [finite(number, "first expectation") for number in first or []]
     if len(values) != count or len(starts) not in (0, count) or any(x <= 0 for x in starts):
         raise ValueError("the multipliers are of other constraints")
-    updates = whole(value["updates"], "updates")
+    updates = whole(kept["updates"], "updates")
     return Multipliers(values, None if first is None else starts, updates)

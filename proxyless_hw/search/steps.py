@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.loop import NotFiniteError
-from proxyless_hw.runs.precision import autocast_of
-from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.context import Context
 from proxyless_hw.search.gates import (
     keep_pair_mass,
     path_probabilities,
     sample_others,
 )
-from proxyless_hw.search.objective import (
-    Constraint,
-    Penalty,
-    expectations_of,
-    pair_expectation_slopes,
-)
+from proxyless_hw.search.objective import expectations_of, pair_expectation_slopes
 from proxyless_hw.search.state import SearchState
 from proxyless_hw.search.supernet import still_statistics
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every step needs besides the state.
-
-    Attributes:
-        config: the search's settings.
-        constraints: costs and targets.
-        penalty: the objective.
-        device: where tensors live.
-        world: this process among its peers.
-    """
-
-    config: SearchConfig
-    constraints: Sequence[Constraint]
-    penalty: Penalty
-    device: torch.device
-    world: World
-
-    def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Mixed precision as configured; one that does nothing in float32."""
-        return autocast_of(self.config.autocast, self.device)
 
 
 def update_weights(

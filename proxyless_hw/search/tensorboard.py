@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from proxyless_hw.errors import BackendUnavailableError
-from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.search.observer import SearchMetrics, SearchObserver
 from proxyless_hw.terminal.progress import Say
 
 FOLDER = "tensorboard"
+
+
+class _Writer(Protocol):
+    """TensorBoard's writer of event files."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class TensorBoardObserver(SearchObserver):
@@ -33,7 +43,7 @@ class TensorBoardObserver(SearchObserver):
                 "--tensorboard needs TensorBoard: pip install 'proxyless-hw[tensorboard]'."
             ) from cause
         self.inner = inner
-        self.writer: Any = SummaryWriter(str(run / FOLDER))
+        self.writer: _Writer = SummaryWriter(str(run / FOLDER))
 
     def start(self, total_steps: int, done_steps: int, message: str) -> None:
         self.inner.start(total_steps, done_steps, message)
@@ -41,14 +51,19 @@ class TensorBoardObserver(SearchObserver):
     def step(self, loss: float, expectations: Sequence[float], entropy: float | None) -> None:
         self.inner.step(loss, expectations, entropy)
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
+    def epoch(self, metrics: SearchMetrics) -> None:
         prefix, number = metrics["phase"], metrics["epoch"]
-        for name in ("train_loss", "train_accuracy", "holdout_loss", "entropy"):
-            if metrics[name] is not None:
-                self.writer.add_scalar(f"{prefix}/{name}", metrics[name], number)
-        for group in ("expected", "multiplier"):
-            for name, value in metrics[group].items():
-                self.writer.add_scalar(f"{prefix}/{group}/{name}", value, number)
+        scalars = {
+            "train_loss": metrics["train_loss"],
+            "train_accuracy": metrics["train_accuracy"],
+            "holdout_loss": metrics["holdout_loss"],
+            "entropy": metrics["entropy"],
+            **{f"expected/{name}": value for name, value in metrics["expected"].items()},
+            **{f"multiplier/{name}": value for name, value in metrics["multiplier"].items()},
+        }
+        for name, value in scalars.items():
+            if value is not None:
+                self.writer.add_scalar(f"{prefix}/{name}", value, number)
         self.writer.flush()
         self.inner.epoch(metrics)
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
 from proxyless_hw.predictors.fit import fit_predictor
@@ -25,20 +24,24 @@ from proxyless_hw.predictors.measured import (
     measure_for,
     measuring_for,
 )
-from proxyless_hw.predictors.verdict import TOLERANCE, Verification, verification_of
+from proxyless_hw.predictors.verdict import Verification, verification_of
 from proxyless_hw.predictors.verify import VERIFY_GOAL
 from proxyless_hw.profilers.protocol.measurement import Measurement
 from proxyless_hw.profilers.protocol.statistics import middle_of
 from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.context import Context
 from proxyless_hw.search.derive import Derived
-from proxyless_hw.search.finish import Finalist, derive_finalists, log_p, rank
+from proxyless_hw.search.finalists import Finalist, derive_finalists, log_p, rank
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.state import SearchState
-from proxyless_hw.search.steps import Context
+from proxyless_hw.search.verification import (
+    MeasuredNetwork,
+    SearchVerification,
+    VerificationRound,
+)
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
-from proxyless_hw.units import in_unit
 
 CLOSE_ENOUGH: Final = 0.01
 """A correction smaller than this is not worth deriving again for."""
@@ -125,84 +128,94 @@ class _Round:
         low, high = middle - half_width, middle + half_width
         return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
-    def to_dict(self) -> dict[str, Any]:
-        rows = []
+    def record(self) -> VerificationRound:
+        """What result.json keeps of it."""
+        networks = []
         for predicted, item in zip(self.predicted, self.measured, strict=True):
-            measured, *interval = at_table_speed(item)
-            figures = {"predicted": predicted, "measured": measured, "interval": interval}
-            rows.append(in_unit(figures, item.unit))
-        return {"correction": self.correction, "networks": rows}
+            value, low, high = at_table_speed(item)
+            networks.append(
+                MeasuredNetwork(
+                    predicted=predicted, measured=value, interval=(low, high), unit=item.unit
+                )
+            )
+        return VerificationRound(correction=self.correction, networks=tuple(networks))
 
 
 def verify_search(
     state: SearchState,
     finalists: list[Finalist],
-    problem: Problem,
     context: Context,
-    data: DataSplits,
     observer: SearchObserver,
-) -> tuple[list[Finalist], dict[str, Any]]:
+) -> tuple[list[Finalist], SearchVerification]:
     """Measures finalists, corrects the prediction by what they show, derives again, measures.
 
     Returns:
-        The finalists of the last derivation, the winner first, and the verification for
-        result.json.
+        The finalists of the last derivation, the winner first, and the verification.
 
     Raises:
         ProfilingError, BackendUnavailableError: the device cannot be measured.
     """
-    table, target, whole_s = problem.table, problem.target, context.config.verify_budget
-    some = _several(state, finalists, problem, context, data)
-    title = f"measuring {len(some)} derived networks, up to {whole_s * FINALISTS_SHARE:.0f} s"
-    observer.note(title)
-    # A process that holds a supernet and torch's threads measures a percent or two slower.
-    with observer.phase(title):
-        measured = measure_for(
-            table,
-            measuring_for(table, budget_s=whole_s * FINALISTS_SHARE, goal=VERIFY_GOAL),
-            archs=[item.arch for item in some],
-            fresh=True,
-        )
+    problem = context.problem
+    some = _several(state, finalists, context)
+    title = f"measuring {len(some)} derived networks"
+    measured = _measure(some, FINALISTS_SHARE, title, context, observer)
     first = _Round(1.0, [item.derived.costs[0] for item in some], measured)
     correction, low, high = first.ratio
     certain = len(some) >= LEAST_FINALISTS and (low > 1 or high < 1)
     failure = _failure(correction, low, high, problem) if certain else None
     if failure is None and certain and abs(correction - 1) > CLOSE_ENOUGH:
         observer.note(f"whole networks cost {correction:.3f} of the table's sum: deriving again")
-        again, failure = _derive_again(state, finalists, problem, context, data, correction)
+        again, failure = _derive_again(state, finalists, context, correction)
         finalists = finalists if failure else again
     if failure is not None or not certain:
         correction = 1.0
-    title = f"measuring the winner, up to {whole_s * WINNER_SHARE:.0f} s"
+    final = _measure(finalists[:1], WINNER_SHARE, "measuring the winner", context, observer)[0]
+    table_sum = finalists[0].derived.costs[0]
+    verification = verification_of(problem.target, table_sum * correction, final)
+    return finalists, _found(
+        verification,
+        problem,
+        table_sum=table_sum,
+        correction=correction,
+        failure=failure,
+        rounds=(first.record(),),
+    )
+
+
+def _measure(
+    networks: Sequence[Finalist],
+    share: float,
+    title: str,
+    context: Context,
+    observer: SearchObserver,
+) -> list[Measurement]:
+    """Measures networks within a share of the budget.
+
+    It does so in a fresh process: one that holds a supernet and torch's threads measures a percent
+    or two slower.
+    """
+    table, budget_s = context.problem.table, share * context.config.verify_budget
+    title = f"{title}, up to {budget_s:.0f} s"
     observer.note(title)
     with observer.phase(title):
-        final = measure_for(
+        return measure_for(
             table,
-            measuring_for(table, budget_s=whole_s * WINNER_SHARE, goal=VERIFY_GOAL),
-            archs=[finalists[0].arch],
+            measuring_for(table, budget_s=budget_s, goal=VERIFY_GOAL),
+            archs=[item.arch for item in networks],
             fresh=True,
-        )[0]
-    table_sum = finalists[0].derived.costs[0]
-    verification = verification_of(target, table_sum * correction, final)
-    return finalists, _document(verification, table_sum, [first], correction, failure, problem)
+        )
 
 
-def _several(
-    state: SearchState,
-    finalists: list[Finalist],
-    problem: Problem,
-    context: Context,
-    data: DataSplits,
-) -> list[Finalist]:
+def _several(state: SearchState, finalists: list[Finalist], context: Context) -> list[Finalist]:
     """The finalists to measure; more are derived where the search asked for fewer than three."""
     if len(finalists) >= LEAST_FINALISTS:
         return finalists[:MEASURED_FINALISTS]
-    costs = [constraint.costs for constraint in problem.constraints]
-    targets = [constraint.target for constraint in problem.constraints]
+    costs = [constraint.costs for constraint in context.constraints]
+    targets = [constraint.target for constraint in context.constraints]
     found = derive_finalists(
         state.supernet, costs, targets, LEAST_FINALISTS, context.config.objective != "none"
     )
-    return rank(state.supernet, found, problem, context.config, data, context.device)
+    return rank(state.supernet, found, context.problem, context.data, context.device)
 
 
 def _failure(ratio: float, at_least: float, at_most: float, problem: Problem) -> str | None:
@@ -246,76 +259,67 @@ def _forgets(state: SearchState, before: Derived, after: Derived) -> str | None:
 
 
 def _derive_again(
-    state: SearchState,
-    finalists: list[Finalist],
-    problem: Problem,
-    context: Context,
-    data: DataSplits,
-    correction: float,
+    state: SearchState, finalists: list[Finalist], context: Context, correction: float
 ) -> tuple[list[Finalist], str | None]:
     """Finalists for the corrected target, and why they are not taken; None where they are."""
     try:
-        again = _derive_corrected(state, problem, context, data, correction)
+        again = _derive_corrected(state, context, correction)
     except SearchError as error:  # the run is trained and keeps what it has found
         return [], f"corrected by the measured factor {correction:.3f}, {error}"
     return again, _forgets(state, finalists[0].derived, again[0].derived)
 
 
-def _derive_corrected(
-    state: SearchState, problem: Problem, context: Context, data: DataSplits, correction: float
-) -> list[Finalist]:
+def _derive_corrected(state: SearchState, context: Context, correction: float) -> list[Finalist]:
     """Derives with every cost multiplied by the correction: the target divided by it.
 
     Raises:
         SearchError: the corrected window is empty.
     """
+    problem = context.problem
     costs = [constraint.costs for constraint in problem.constraints]
     targets = [problem.target / correction]
     targets += [constraint.target for constraint in problem.constraints[1:]]
     low, high = costs[0].range
     targets[0] = min(max(targets[0], low), high / AIM)
-    config = context.config
-    found = derive_finalists(state.supernet, costs, targets, config.finalists)
-    return rank(state.supernet, found, problem, config, data, context.device)
+    found = derive_finalists(state.supernet, costs, targets, context.config.finalists)
+    return rank(state.supernet, found, problem, context.data, context.device)
 
 
-def _document(
+def _found(
     verification: Verification,
+    problem: Problem,
+    *,
     table_sum: float,
-    rounds: Sequence[_Round],
     correction: float,
     failure: str | None,
-    problem: Problem,
-) -> dict[str, Any]:
+    rounds: tuple[VerificationRound, ...],
+) -> SearchVerification:
+    """The verification of the winner with what led to it."""
+    measured = verification.measured
+    speed = measured.table_speed
     value, low, high = verification.decisive
-    raw = verification.measured.median
-    figures = {"measured": value, "interval": [low, high], "raw_measured": raw}
-    document = verification.to_dict() | in_unit(figures, verification.unit)
-    document |= {
-        "table_sum": table_sum,
-        **({"table_ms": table_sum} if verification.unit == "ms" else {}),
-        "correction": correction,
-        "verdict": "missed" if failure else verification.verdict,
-        "agrees": verification.verdict == "agrees" and failure is None,
-        "sentence": verification.sentence(),
-        "failure": failure,
-        "tolerance": TOLERANCE,
-        "rounds": [item.to_dict() for item in rounds],
-        "device": problem.table.metadata.get("device", ""),
-        "resolution": problem.resolution,
-        "num_classes": problem.num_classes,
-    }
-    return document
+    return SearchVerification(
+        name=verification.name,
+        unit=verification.unit,
+        target=verification.target,
+        predicted=verification.predicted,
+        measured=value,
+        interval=(low, high),
+        raw_measured=measured.median,
+        raw_interval=(measured.ci_low, measured.ci_high),
+        table_speed=None if speed is None else speed.median,
+        table_speed_interval=None if speed is None else (speed.ci_low, speed.ci_high),
+        machine_speed=None if speed is None else speed.machine_speed,
+        table_sum=table_sum,
+        correction=correction,
+        verdict="missed" if failure else verification.verdict,
+        sentence=verification.sentence(),
+        failure=failure,
+        rounds=rounds,
+        device=problem.table.metadata.get("device", ""),
+        resolution=problem.resolution,
+        num_classes=problem.num_classes,
+    )
 
 
-def disagreement(document: dict[str, Any]) -> str:
-    """The message for a search whose measurement misses its target, or decides nothing."""
-    return str(document.get("failure") or document["sentence"])
-
-
-__all__ = [
-    "SearchError",
-    "calibrate_first",
-    "disagreement",
-    "verify_search",
-]
+__all__ = ["SearchError", "calibrate_first", "verify_search"]

@@ -179,10 +179,10 @@ class Architecture:
 
         return architecture_from(document, source)
 
-    def to_json(self) -> str:
-        """The JSON form (schema ``proxyless-hw-architecture/1``)."""
+    def to_dict(self) -> dict[str, object]:
+        """The JSON form as an object (schema ``proxyless-hw-architecture/1``)."""
         training = self.training
-        document = {
+        return {
             "schema": SCHEMA,
             "space": self.space,
             "resolution": self.resolution,
@@ -197,7 +197,10 @@ class Architecture:
             "head": [layer.to_dict() for layer in self.head],
             "provenance": dict(self.provenance),
         }
-        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+    def to_json(self) -> str:
+        """The JSON form as text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Writes the JSON form atomically.

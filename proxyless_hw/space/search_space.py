@@ -27,7 +27,7 @@ class SearchSpace:
     Attributes:
         id: name of the space, kept with every run and checkpoint.
         resolution: default deployment resolution in pixels.
-        resolutions: input resolutions that an outer search may choose from.
+        resolutions: input resolutions among which a search may choose.
         num_classes: default number of classes.
         batch_norm: settings of every BatchNorm layer.
         stem: fixed first layers.

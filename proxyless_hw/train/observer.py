@@ -14,6 +14,9 @@ class TrainObserver(RunObserver):
     def step(self, loss: float, lr: float) -> None:
         """A step is done."""
 
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """An epoch is done; `metrics` is its line of metrics.jsonl."""
+
 
 class TerminalObserver(TerminalRun, TrainObserver):
     """One line per epoch and the progress of the steps with time left, on stderr."""

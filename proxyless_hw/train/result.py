@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,20 +66,8 @@ class TrainResult:
 
     def to_json(self) -> JsonObject:
         """The object that result.json holds."""
-        return {
-            "top1": self.top1,
-            "top5": self.top5,
-            "loss": self.loss,
-            "test_images": self.test_images,
-            "best_epoch": self.best_epoch,
-            "validation_top1": self.validation_top1,
-            "epochs": self.epochs,
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "resolution": self.resolution,
-            "seconds": self.seconds,
-            "seconds_per_epoch": self.seconds_per_epoch,
-        }
+        names = (item.name for item in fields(self) if item.name != "folder")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_json(

@@ -27,7 +27,7 @@ from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import load_published_weights
 from proxyless_hw.runs.derived_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig, read_config
-from proxyless_hw.search.rederive import open_search
+from proxyless_hw.search.other_targets import open_search
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.space.search_space import SearchSpace

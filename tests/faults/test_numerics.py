@@ -204,7 +204,7 @@ def test_a_search_with_batches_of_one_runs_where_maps_have_more_than_one_pixel(
 ) -> None:
     small = {"batch_size": 1, "limit": 8, "epochs": 1, **ALGORITHMS[name]}
     result = run_search(search_config(tmp_path, train_resolution=16, **small))
-    assert 0.99 * 7.2 <= result.document["predicted_ms"] <= 7.2
+    assert 0.99 * 7.2 <= result.predicted_ms <= 7.2
 
 
 def deep_space(text: str) -> str:
@@ -248,7 +248,7 @@ def test_an_alpha_that_saturates_goes_on_to_a_network_within_its_target(
 
     monkeypatch.setattr(search_driver, "new_state", saturated)
     result = run_search(search_config(tmp_path, **ALGORITHMS[name]))
-    assert 0.99 * 7.2 <= result.document["predicted_ms"] <= 7.2
+    assert 0.99 * 7.2 <= result.predicted_ms <= 7.2
     kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert bool(kept["supernet"]["alpha"].isfinite().all())
 
@@ -295,11 +295,11 @@ def test_a_target_at_the_end_of_the_range_gives_the_network_there(
     bound = reachable(tmp_path)[end]
     target = bound * (1 - miss if end == 0 else 1 + miss)
     result = run_search(search_config(tmp_path, target_ms=target, epochs=1))
-    assert result.document["target_ms"] == bound
+    assert result.target == bound
     # The cheapest network is unique here; below the dearest one others lie in the window.
-    assert 0.99 * bound <= result.document["predicted_ms"] <= bound * (1 + 1e-12)
+    assert 0.99 * bound <= result.predicted_ms <= bound * (1 + 1e-12)
     if end == 0:
-        assert result.document["predicted_ms"] == pytest.approx(bound, rel=1e-12)
+        assert result.predicted_ms == pytest.approx(bound, rel=1e-12)
 
 
 @pytest.mark.parametrize("end", [0, 1])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyless_hw.errors import ExportError
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.pipeline import demo, stages
 from proxyless_hw.pipeline.stages import SearchLength, Talk
 from proxyless_hw.predictors.verdict import verification_of
@@ -21,6 +22,7 @@ from proxyless_hw.profilers import registry
 from proxyless_hw.profilers.profile import ProfileConfig
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.result import SearchResult
 from proxyless_hw.tables.table import LatencyTable
 
 LENGTH = SearchLength(seconds=45.0)
@@ -147,7 +149,13 @@ def test_an_exported_file_is_judged_at_the_tables_speed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(stages, "measuring_for", lambda table, **more: asked.update(more))
     monkeypatch.setattr(stages, "measure_for", measure)
-    result = {"target_ms": 6.0, "predicted_ms": 6.1}
+    result = SearchResult(
+        folder=Path("run"),
+        architecture=load_architecture("mobilenet-v2"),
+        target=6.0,
+        predicted=6.1,
+        accuracy=0.9,
+    )
     table = LatencyTable.load("pixel1")
     found = stages.verify_stage(Path("demo.onnx"), table, result, 10.0, Heard().talk)
     assert (found.verdict, found.predicted) == ("agrees", 6.1)
@@ -185,7 +193,7 @@ class Loop:
             "export_stage": (Path("demo.onnx"), Path("demo.tflite")),
             "verify_stage": verification_of(6.0, 6.1, MEASURED),
             "measure_stage": [MEASURED],
-            "_record": None,
+            "_record": self.found,
             "write_report": None,
         }
         for name, answer in answers.items():

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from proxyless_hw.predictors.verdict import (
     TOLERANCE,
     Verification,
-    verdict_from,
     verdict_of,
     verification_of,
 )
@@ -126,7 +125,7 @@ def test_the_value_at_the_tables_speed_decides() -> None:
     assert found.decisive == (10.0, pytest.approx(9.9), pytest.approx(10.1))
     assert "50% slower" in found.sentence()
     assert "at the table's speed" in found.sentence()
-    document = found.to_dict()
+    document = found.to_json()
     assert document["measured_ms"] == 20.0
     assert document["table_speed_ms"] == 10.0
     assert document["machine_speed"] == 0.5
@@ -143,7 +142,7 @@ def test_a_faster_machine_hides_no_miss() -> None:
 def test_without_anchors_the_raw_value_decides() -> None:
     found = verification_of(10.0, None, measured(20.0))
     assert found.verdict == "missed"
-    assert found.to_dict()["table_speed_ms"] is None
+    assert found.to_json()["table_speed_ms"] is None
     assert "table's speed" not in found.sentence()
 
 
@@ -170,7 +169,7 @@ def test_energy_is_judged_in_its_own_unit() -> None:
     assert " ms" not in sentence
     assert "-ms" not in sentence
     assert "calibrate" not in sentence
-    document = found.to_dict()
+    document = found.to_json()
     assert [document[key] for key in ("target", "predicted", "measured", "table_speed")] == [
         *(10.0, 10.1, 24.0, 12.0)
     ]
@@ -179,7 +178,7 @@ def test_energy_is_judged_in_its_own_unit() -> None:
 
 
 def test_latency_has_its_figures_under_both_names() -> None:
-    document = verification_of(10.0, 10.1, measured(20.0, at(10.0, 0.5))).to_dict()
+    document = verification_of(10.0, 10.1, measured(20.0, at(10.0, 0.5))).to_json()
     assert document["unit"] == "ms"
     for name in ("target", "predicted", "measured", "table_speed", "table_speed_interval"):
         assert document[name] == document[f"{name}_ms"]
@@ -195,22 +194,6 @@ def test_latency_has_its_figures_under_both_names() -> None:
 )
 def test_a_changed_machine_is_told_in_the_words_of_the_unit(item: Measurement, words: str) -> None:
     assert words in verification_of(10.0, None, item).sentence()
-
-
-@pytest.mark.parametrize(
-    ("document", "verdict"),
-    [
-        ({"verdict": "undecided", "agrees": False}, "undecided"),
-        ({"agrees": True}, "agrees"),
-        ({"agrees": False}, "missed"),
-        ({"verdict": "perhaps"}, None),
-        ({}, None),
-    ],
-)
-def test_results_of_older_versions_are_read(
-    document: dict[str, object], verdict: str | None
-) -> None:
-    assert verdict_from(document) == verdict
 
 
 def test_a_verification_is_made_from_what_it_says() -> None:

@@ -17,8 +17,8 @@ from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.measured import settings_of
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.outer import search_resolutions
 from proxyless_hw.search.prepare import prepare_problem
+from proxyless_hw.search.resolutions import search_resolutions
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable

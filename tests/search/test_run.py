@@ -196,7 +196,7 @@ def test_an_existing_run_is_refused_without_resume(tiny_files: Files, tmp_path: 
 def test_resuming_a_finished_run_gives_its_result(tiny_files: Files, tmp_path: Path) -> None:
     first = run_search(tiny(tiny_files, tmp_path / "run"))
     again = run_search(tiny(tiny_files, tmp_path / "run", resume=True))
-    assert again.document == first.document
+    assert again.to_json() == first.to_json()
 
 
 def test_a_finished_run_is_measured_when_verify_is_asked_for_later(
@@ -214,12 +214,12 @@ def test_a_finished_run_is_measured_when_verify_is_asked_for_later(
     # The table is made up, milliseconds where microseconds are true: the loop has to say so. Two
     # networks lie in the window, too few for a verdict on the table.
     assert measured.verdict == "agrees"
-    assert "a larger network would fit too" in measured.document["verify"]["sentence"]
-    assert measured.document["verify"]["correction"] == 1.0
-    assert measured.document["measured_ms"] < 0.5 * measured.document["target_ms"]
+    assert "a larger network would fit too" in measured.verification.sentence
+    assert measured.verification.correction == 1.0
+    assert measured.measured < 0.5 * measured.target
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == trained
     again = run_search(later)
-    assert again.document == measured.document
+    assert again.to_json() == measured.to_json()
 
 
 def test_resuming_with_another_setting_is_refused(tiny_files: Files, tmp_path: Path) -> None:

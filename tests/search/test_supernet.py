@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from proxyless_hw.errors import SpaceError
-from proxyless_hw.search.derived import extract_network
+from proxyless_hw.search.extract import extract_network
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet, still_statistics
 from proxyless_hw.space.architecture import Architecture

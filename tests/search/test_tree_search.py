@@ -16,8 +16,8 @@ from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import build_network
 from proxyless_hw.runs.derived_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derived import extract_network
 from proxyless_hw.search.driver import run_search
+from proxyless_hw.search.extract import extract_network
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
@@ -131,8 +131,8 @@ def test_a_tree_search_ends_in_a_network_that_exports_to_onnx(
     )
     arch = result.architecture
     assert len(arch.choices_in(space)) == len(space.slots)
-    target = result.document["target_ms"]
-    assert 0.99 * target <= result.document["predicted_ms"] <= target
+    target = result.target
+    assert 0.99 * target <= result.predicted <= target
     network = load_derived_network(tmp_path / "run")
     session = onnxruntime.InferenceSession(onnx_bytes(network, (1, 3, 32, 32)))
     images = torch.randn(1, 3, 32, 32)

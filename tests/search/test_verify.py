@@ -122,11 +122,11 @@ def test_networks_that_cost_what_the_table_says_agree_without_deriving_again(
     verified: Callable[..., tuple[SearchResult, Device]],
 ) -> None:
     result, device = verified(lambda _: 1.002)
-    found = result.document["verify"]
-    assert (result.verdict, found["agrees"], found["failure"]) == ("agrees", True, None)
+    found = result.verification
+    assert (result.verdict, found.to_json()["agrees"], found.failure) == ("agrees", True, None)
     assert [len(archs) for archs in device.asked] == [3, 1]
-    assert found["correction"] == 1.0  # chance explains it
-    assert result.document["measured_ms"] == pytest.approx(found["table_ms"] * 1.002)
+    assert found.correction == 1.0  # chance explains it
+    assert result.measured == pytest.approx(found.table_sum * 1.002)
 
 
 def test_a_slower_machine_is_no_miss(
@@ -134,21 +134,21 @@ def test_a_slower_machine_is_no_miss(
 ) -> None:
     """Everything takes twice as long as when the table was made, the anchors too."""
     result, _ = verified(lambda _: 1.0, speed=0.5)
-    found = result.document["verify"]
+    found = result.verification
     assert result.verdict == "agrees"
-    assert found["raw_measured_ms"] == pytest.approx(2 * found["measured_ms"])
-    assert "50% slower" in found["sentence"]
+    assert found.raw_measured == pytest.approx(2 * found.measured)
+    assert "50% slower" in found.sentence
 
 
 def test_what_several_finalists_show_together_corrects_the_prediction(
     verified: Callable[..., tuple[SearchResult, Device]],
 ) -> None:
     result, device = verified(lambda _: 1.05)
-    found = result.document["verify"]
-    assert found["failure"] is None, found["failure"]
-    assert found["correction"] == pytest.approx(1.05)
-    assert result.document["predicted_ms"] == pytest.approx(1.05 * found["table_ms"])
-    assert result.document["predicted_ms"] <= 1.03 * result.document["target_ms"]
+    found = result.verification
+    assert found.failure is None, found.failure
+    assert found.correction == pytest.approx(1.05)
+    assert result.predicted == pytest.approx(1.05 * found.table_sum)
+    assert result.predicted <= 1.03 * result.target
     assert result.verdict == "agrees"
     assert len(device.asked) == 2
 
@@ -157,9 +157,9 @@ def test_one_disturbed_measurement_corrects_nothing(
     verified: Callable[..., tuple[SearchResult, Device]],
 ) -> None:
     result, _ = verified(lambda place: 1.6 if place == 1 else 1.0)
-    found = result.document["verify"]
-    assert found["correction"] == 1.0
-    assert found["failure"] is None
+    found = result.verification
+    assert found.correction == 1.0
+    assert found.failure is None
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,15 @@ def test_a_large_correction_is_a_failure_that_says_so(
     verified: Callable[..., tuple[SearchResult, Device]], factor: float, words: str
 ) -> None:
     result, device = verified(lambda _: factor)
-    found = result.document["verify"]
-    assert words in found["failure"]
-    assert "--calibrate" in found["failure"]
-    assert (result.verdict, found["verdict"], found["agrees"]) == ("missed", "missed", False)
-    assert found["correction"] == 1.0
-    assert verify.disagreement(found) == found["failure"]
+    found = result.verification
+    assert words in found.failure
+    assert "--calibrate" in found.failure
+    assert (result.verdict, found.verdict, found.to_json()["agrees"]) == (
+        *("missed", "missed"),
+        False,
+    )
+    assert found.correction == 1.0
+    assert found.explanation == found.failure
     assert device.asked[0][0] == device.asked[1][0]  # the winner is the one that was found
 
 
@@ -192,9 +195,9 @@ def test_fewer_than_three_networks_never_decide(
     several = verify._several
     monkeypatch.setattr(verify, "_several", lambda *arguments: several(*arguments)[:2])
     result, device = verified(lambda _: 1.06)
-    found = result.document["verify"]
-    assert found["failure"] is None
-    assert found["correction"] == 1.0
+    found = result.verification
+    assert found.failure is None
+    assert found.correction == 1.0
     assert len(device.asked[0]) == 2
 
 
@@ -282,8 +285,8 @@ def test_a_corrected_window_without_a_network_does_not_lose_the_run(
 
     monkeypatch.setattr(verify, "_derive_corrected", empty)
     result, _ = verified(lambda _: 1.06)
-    found = result.document["verify"]
-    assert "corrected by the measured factor 1.060, no network costs between" in found["failure"]
+    found = result.verification
+    assert "corrected by the measured factor 1.060, no network costs between" in found.failure
     assert result.verdict == "missed"
     assert (result.folder / "result.json").exists()
 

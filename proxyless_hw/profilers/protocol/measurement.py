@@ -10,6 +10,7 @@ from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.tables.anchors import anchors_of
 from proxyless_hw.tables.table import LatencyTable
 
@@ -72,9 +73,9 @@ class Measurement:
         """Half the interval's width as a fraction of the median."""
         return (self.ci_high - self.ci_low) / 2 / self.median
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form: flat, with the ``*_ms`` keys as well where the unit is ms."""
-        document = asdict(self)
+    def to_json(self) -> JsonObject:
+        """The JSON object: flat, with the ``*_ms`` keys as well where the unit is ms."""
+        document: JsonObject = asdict(self)
         del document["table_speed"]
         if self.unit == "ms":
             keys = ("median", "ci_low", "ci_high", "p90", "min")
@@ -87,8 +88,8 @@ class Measurement:
         return document
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Measurement:
-        """Reads what `to_dict` gave."""
+    def from_json(cls, document: Mapping[str, Any]) -> Measurement:
+        """Reads what `to_json` gave."""
         names = {field.name for field in fields(cls)} - {"table_speed"}
         known = {key: value for key, value in document.items() if key in names}
         if "machine_speed" not in document:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.network.network import Network
 from proxyless_hw.predictors.costs import CostTable
-from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import Derived, derive, most_probable, pareto
-from proxyless_hw.search.derived import accuracy, derived_network
+from proxyless_hw.search.extract import accuracy, derived_network
 from proxyless_hw.search.gates import log_probabilities
 from proxyless_hw.search.objective import Constraint
 from proxyless_hw.search.prepare import Problem
+from proxyless_hw.search.result_rows import ConstraintCost, ParetoPoint, RankedNetwork
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture, TrainingShape
-from proxyless_hw.units import in_unit
+
+FloatArray: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,16 @@ class Finalist:
     network: Network
     accuracy: float
 
+    @property
+    def row(self) -> RankedNetwork:
+        """What result.json keeps of it."""
+        return RankedNetwork(derived=self.derived, accuracy=self.accuracy)
 
-def log_p(supernet: SuperNet) -> np.ndarray[Any, np.dtype[np.float64]]:
+
+def log_p(supernet: SuperNet) -> FloatArray:
     """log p of every candidate, (slots, max_candidates), float64."""
     alpha = supernet.alpha.detach().double().cpu()
-    values: np.ndarray[Any, np.dtype[np.float64]] = log_probabilities(
-        alpha, supernet.mask.cpu()
-    ).numpy()
+    values: FloatArray = log_probabilities(alpha, supernet.mask.cpu()).numpy()
     return values
 
 
@@ -70,12 +75,11 @@ def rank(
     supernet: SuperNet,
     found: Sequence[Derived],
     problem: Problem,
-    config: SearchConfig,
     data: DataSplits,
     device: torch.device,
 ) -> list[Finalist]:
     """Finalists by held-out accuracy of the supernet's weights, then by log probability."""
-    training = TrainingShape(data.resolution, data.num_classes, config.data)
+    training = TrainingShape(data.resolution, data.num_classes, data.name)
     finalists = []
     for derived in found:
         arch = Architecture.from_choices(
@@ -91,38 +95,32 @@ def rank(
     return sorted(finalists, key=lambda item: (-item.accuracy, -item.derived.log_probability))
 
 
-def slot_margins(supernet: SuperNet) -> list[float]:
+def slot_margins(supernet: SuperNet) -> tuple[float, ...]:
     """Per slot the probability of the best candidate minus that of the second."""
     p = np.sort(np.exp(log_p(supernet)), axis=1)
-    return [float(value) for value in p[:, -1] - p[:, -2]]
+    return tuple(float(value) for value in p[:, -1] - p[:, -2])
 
 
-def pareto_points(supernet: SuperNet, costs: CostTable, points: int = 50) -> list[dict[str, Any]]:
-    """The exact optimum at `points` budgets over the feasible range, for result.json.
-
-    ``budget`` and ``value`` are in ``unit``; in milliseconds also under ``budget_ms`` and
-    ``latency_ms``.
-    """
-    return [
-        {
-            **in_unit({"budget": budget}, costs.unit),
-            "value": item.costs[0],
-            **({"latency_ms": item.costs[0]} if costs.unit == "ms" else {}),
-            "log_probability": item.log_probability,
-            "choices": list(item.choices),
-        }
-        for budget, item in pareto(log_p(supernet), costs, points)
-    ]
+def pareto_points(
+    supernet: SuperNet, costs: CostTable, points: int = 50
+) -> tuple[ParetoPoint, ...]:
+    """The exact optimum at `points` budgets over the feasible range."""
+    return tuple(
+        ParetoPoint(budget=budget, derived=derived)
+        for budget, derived in pareto(log_p(supernet), costs, points)
+    )
 
 
-def constraint_report(constraints: Sequence[Constraint], derived: Derived) -> list[dict[str, Any]]:
-    """Name, unit, target and predicted cost of every constraint."""
-    return [
-        {
-            "name": constraint.name,
-            "unit": constraint.costs.unit,
-            "target": constraint.target,
-            "predicted": cost,
-        }
+def constraint_costs(
+    constraints: Sequence[Constraint], derived: Derived
+) -> tuple[ConstraintCost, ...]:
+    """What a derived network costs under every constraint."""
+    return tuple(
+        ConstraintCost(
+            name=constraint.name,
+            unit=constraint.costs.unit,
+            target=constraint.target,
+            predicted=cost,
+        )
         for constraint, cost in zip(constraints, derived.costs, strict=True)
-    ]
+    )

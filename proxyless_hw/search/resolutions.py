@@ -1,31 +1,32 @@
-"""Input resolution as an outer choice: one search per resolution, the best network wins.
+"""Several deployment resolutions compete: one search at each, the best network wins.
 
 Each resolution has its own expectation and its own integer program, since a network costs something
 else at each. Training images shrink in proportion: the largest deployment resolution trains at the
 resolution asked for, a smaller one at as much less. The network with the best held-out accuracy
-wins, and its run becomes the outer folder's own, so that everything that reads a run reads it.
+wins. Its files are copied into the folder of the whole, which then reads like the folder of one
+search.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from proxyless_hw.errors import InfeasibleTargetError, SearchError
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.driver import ObserverFactory, data_config, run_search
+from proxyless_hw.search.context import data_config
+from proxyless_hw.search.driver import ObserverFactory, run_search
 from proxyless_hw.search.prepare import asked_target, prepare_problem
 from proxyless_hw.search.result import SearchResult, read_result
+from proxyless_hw.search.result_rows import ResolutionResult
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.files import copy_atomically
 from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.tables.table import LatencyTable
-from proxyless_hw.units import in_unit
+from proxyless_hw.terminal.torchrun import launched_world_size
 
 MIN_TRAINING_PIXELS = 8
 """Smallest training resolution that data sets accept."""
@@ -45,14 +46,14 @@ def search_resolutions(
         observer_factory: as for `run_search`.
 
     Returns:
-        The winner, in the outer run folder; ``result.json`` lists every resolution under
+        The winner, in the folder of the whole; ``result.json`` lists every resolution under
         ``resolutions``, those the target cannot be reached at with the reason.
 
     Raises:
         SearchError: the target can be reached at none of them, or as `run_search`.
         MissingEntryError: the table lacks ops at one of them.
     """
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if launched_world_size() != 1:
         raise SearchError(
             "a choice among resolutions runs in one process. With torchrun, search each resolution "
             "on its own (one --resolution) and compare the reports."
@@ -80,31 +81,41 @@ def search_resolutions(
             f"{folder.path} already holds a run. Go on with it: add --resume; or choose another "
             "--output."
         )
-    with exclusive_lock(folder.path / ".outer.lock", SearchError, f"run folder {folder.path}"):
+    with exclusive_lock(
+        folder.path / ".resolutions.lock", SearchError, f"run folder {folder.path}"
+    ):
         if config.resume and folder.result.exists():
             return read_result(folder.path)
-        rows, results = [], []
+        rows: list[ResolutionResult] = []
+        results: list[SearchResult] = []
         for resolution in chosen:
             at = _config_at(config, resolution, chosen[-1], folder.path)
-            row: dict[str, Any] = {
-                "resolution": resolution,
-                "train_resolution": at.train_resolution,
-            }
-            rows.append(row)
+            row = ResolutionResult(resolution=resolution, train_resolution=at.train_resolution)
             try:
                 prepare_problem(at)
             except InfeasibleTargetError as error:
-                row["infeasible"] = str(error)
+                rows.append(replace(row, infeasible=str(error)))
                 continue
             result = run_search(at, observer_factory)
-            figures = {key: result.document[key] for key in ("predicted", "measured")}
-            row.update(in_unit(figures, table.unit), run=f"r{resolution}")
-            row.update({key: result.document[key] for key in ("supernet_accuracy", "accuracy")})
+            assert result is not None, "this process is the only one"
+            rows.append(_with_result(row, result))
             results.append(result)
         if not results:
-            reasons = " ".join(str(row["infeasible"]) for row in rows)
+            reasons = " ".join(str(row.infeasible) for row in rows)
             raise SearchError(f"the target can be reached at no resolution. {reasons}")
         return _keep(_best(results), folder, rows)
+
+
+def _with_result(row: ResolutionResult, result: SearchResult) -> ResolutionResult:
+    return replace(
+        row,
+        predicted=result.predicted,
+        measured=result.measured,
+        supernet_accuracy=result.supernet_accuracy,
+        accuracy=result.accuracy,
+        run=result.folder.name,
+        unit=result.unit,
+    )
 
 
 def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path) -> SearchConfig:
@@ -123,14 +134,16 @@ def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path
 def _best(results: Sequence[SearchResult]) -> SearchResult:
     """By held-out accuracy, among those that a verification did not contradict if there are any."""
     agreeing = [result for result in results if result.verdict != "missed"]
-    return max(agreeing or results, key=lambda result: result.document["supernet_accuracy"])
+    return max(agreeing or results, key=lambda result: result.supernet_accuracy or 0.0)
 
 
-def _keep(winner: SearchResult, folder: SearchFolder, rows: list[dict[str, Any]]) -> SearchResult:
-    """Makes the winner's run the outer folder's; its result comes last and marks the end."""
+def _keep(
+    winner: SearchResult, folder: SearchFolder, rows: Sequence[ResolutionResult]
+) -> SearchResult:
+    """Makes the winner's run that of the whole; its result comes last and marks the end."""
     source = SearchFolder(winner.folder)
     for file in (source.config, source.metrics, source.checkpoint, source.network):
         copy_atomically(file, folder.path / file.name, SearchError)
     winner.architecture.save(folder.architecture)
-    folder.write_json(folder.result, {**winner.document, "resolutions": rows})
+    folder.write_json(folder.result, replace(winner, resolutions=tuple(rows)).to_json())
     return read_result(folder.path)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from proxyless_hw.cli import cli
 from proxyless_hw.errors import MissingEntryError, SearchError
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.outer import search_resolutions
+from proxyless_hw.search.resolutions import search_resolutions
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
@@ -57,16 +57,16 @@ def test_the_best_of_all_reachable_resolutions_wins(
     tiny_files: tuple[Path, Path], table: Path, tmp_path: Path
 ) -> None:
     result = search_resolutions(config(tiny_files, table, tmp_path / "run"))
-    rows = {row["resolution"]: row for row in result.document["resolutions"]}
+    rows = {row.resolution: row for row in result.resolutions}
     assert sorted(rows) == [16, 32, 64]
-    assert "outside what the space can reach" in rows[16]["infeasible"]
-    assert (rows[32]["train_resolution"], rows[64]["train_resolution"]) == (16, 32)
+    assert "outside what the space can reach" in rows[16].infeasible
+    assert (rows[32].train_resolution, rows[64].train_resolution) == (16, 32)
     reached = [rows[32], rows[64]]
-    best = max(reached, key=lambda row: row["supernet_accuracy"])
-    assert result.architecture.resolution == best["resolution"]
-    assert all(0.99 * 8.5 <= row["predicted_ms"] <= 8.5 for row in reached)
+    best = max(reached, key=lambda row: row.supernet_accuracy)
+    assert result.architecture.resolution == best.resolution
+    assert all(0.99 * 8.5 <= row.predicted <= 8.5 for row in reached)
     # The outer folder reads like any run, and the winner's own files are what it holds.
-    inner = tmp_path / "run" / best["run"]
+    inner = tmp_path / "run" / best.run
     assert Architecture.load(tmp_path / "run" / "architecture.json") == result.architecture
     for name in ("checkpoint.pt", "network.pt", "config.json", "metrics.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (inner / name).read_bytes()
@@ -77,9 +77,9 @@ def test_a_resolution_whose_window_holds_no_network_is_listed_and_the_others_go_
 ) -> None:
     settings = config(tiny_files, table, tmp_path / "run", target_ms=8.0)
     result = search_resolutions(settings, [32, 64])
-    low, high = result.document["resolutions"]
-    assert low["resolution"] == result.architecture.resolution == 32
-    assert "nearest cost" in high["infeasible"]
+    low, high = result.resolutions
+    assert low.resolution == result.architecture.resolution == 32
+    assert "nearest cost" in high.infeasible
 
 
 def test_a_resumed_choice_keeps_the_searches_that_are_done(
@@ -92,7 +92,7 @@ def test_a_resumed_choice_keeps_the_searches_that_are_done(
     with pytest.raises(SearchError, match="already holds a run"):
         search_resolutions(settings, [32, 64])
     again = search_resolutions(config(tiny_files, table, tmp_path / "run", resume=True), [32, 64])
-    assert again.document == first.document
+    assert again.to_json() == first.to_json()
     assert (tmp_path / "run" / "r32" / "result.json").stat().st_mtime_ns == stamp
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
+from proxyless_hw.network.network import Network
 from proxyless_hw.search.config import SearchConfig, config_from
+from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
-from proxyless_hw.search.derived import accuracy
-from proxyless_hw.search.driver import data_config
-from proxyless_hw.search.finish import derive_finalists, pareto_points, rank
+from proxyless_hw.search.extract import accuracy
+from proxyless_hw.search.finalists import derive_finalists, pareto_points, rank
 from proxyless_hw.search.prepare import Problem, prepare_problem
+from proxyless_hw.search.result_rows import ParetoPoint
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.limits import MAX_CHANNELS
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.tensor_files import plain_tensors, save_tensors, whole
 from proxyless_hw.units import in_unit
 
@@ -39,6 +42,57 @@ class Searched:
     config: SearchConfig
     problem: Problem
     supernet: SuperNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedNetwork:
+    """A network that was derived for another target, or by another table.
+
+    Attributes:
+        architecture: at its deployment shape.
+        network: with the supernet's weights and recalibrated BatchNorm, the data's classes.
+        metric: what the table measures: latency, energy.
+        unit: unit of the costs.
+        target: the limit it was derived for.
+        predicted: its cost.
+        accuracy: top-1 on the test images, in [0, 1].
+    """
+
+    architecture: Architecture
+    network: Network
+    metric: str
+    unit: str
+    target: float
+    predicted: float
+    accuracy: float
+
+    def to_json(self) -> JsonObject:
+        """The object that commands print, with the keys of result.json.
+
+        `expected` and `measured` are null: no search was run for this target.
+        """
+        figures = {
+            "target": self.target,
+            "predicted": self.predicted,
+            "expected": None,
+            "measured": None,
+        }
+        return {
+            "architecture": self.architecture.to_dict(),
+            "metric": self.metric,
+            **in_unit(figures, self.unit),
+            "accuracy": self.accuracy,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Writes architecture.json and network.pt into a folder.
+
+        Raises:
+            ArchitectureError, SearchError: the place cannot be written.
+        """
+        run = SearchFolder(folder)
+        save_tensors(run.network, {"state_dict": self.network.state_dict()}, SearchError)
+        self.architecture.save(run.architecture)
 
 
 def open_search(run: str | Path, table: str | None = None) -> Searched:
@@ -83,7 +137,7 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
     return Searched(config, problem, supernet)
 
 
-def _settings(document: dict[str, Any], path: Path) -> SearchConfig:
+def _settings(document: Mapping[str, object], path: Path) -> SearchConfig:
     settings = document.get("config")
     if not isinstance(settings, dict):
         raise SearchError(f"{path} holds no settings of a search.")
@@ -92,13 +146,11 @@ def _settings(document: dict[str, Any], path: Path) -> SearchConfig:
     return config_from(kept, source=str(path))
 
 
-def rederive(searched: Searched, target: float, data: DataSplits) -> dict[str, Any]:
+def derive_for(searched: Searched, target: float, data: DataSplits) -> DerivedNetwork:
     """Derives and ranks networks for another target, in the table's unit.
 
     Returns:
-        architecture (an `Architecture`), network, metric, unit, target, predicted, expected (None:
-        no search was run for this target), measured (None), in milliseconds also as target_ms and
-        so on, and accuracy.
+        The first of them.
 
     Raises:
         SearchError: the target is out of range, or its window is empty.
@@ -108,23 +160,29 @@ def rederive(searched: Searched, target: float, data: DataSplits) -> dict[str, A
     others = [constraint.target for constraint in problem.constraints[1:]]
     targets = [feasible_target(costs[0], target), *others]
     found = derive_finalists(searched.supernet, costs, targets, config.finalists)
-    best = rank(searched.supernet, found, problem, config, data, torch.device("cpu"))[0]
+    best = rank(searched.supernet, found, problem, data, torch.device("cpu"))[0]
     test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
-    figures = {"target": target, "predicted": problem.predictor.predict(best.arch)}
-    interval = list(problem.predictor.interval(best.arch))
+    predicted = problem.predictor.predict(best.arch)
+    figures = {
+        "target": target,
+        "predicted": predicted,
+        "predicted_interval": list(problem.predictor.interval(best.arch)),
+    }
     provenance = {
         "table": problem.table.name,
         "metric": problem.table.metric,
-        **in_unit({**figures, "predicted_interval": interval}, problem.unit),
+        **in_unit(figures, problem.unit),
         "seed": config.seed,
     }
-    return {
-        "architecture": replace(best.arch, provenance=provenance),
-        "network": best.network,
-        "metric": problem.table.metric,
-        **in_unit({**figures, "expected": None, "measured": None}, problem.unit),
-        "accuracy": accuracy(best.network, test, torch.device("cpu")),
-    }
+    return DerivedNetwork(
+        architecture=replace(best.arch, provenance=provenance),
+        network=best.network,
+        metric=problem.table.metric,
+        unit=problem.unit,
+        target=target,
+        predicted=predicted,
+        accuracy=accuracy(best.network, test, torch.device("cpu")),
+    )
 
 
 def load_search_data(searched: Searched) -> DataSplits:
@@ -136,18 +194,6 @@ def load_search_data(searched: Searched) -> DataSplits:
     return load_data(data_config(searched.config))
 
 
-def save_derived(folder: Path, derived: dict[str, Any]) -> None:
-    """Writes architecture.json and network.pt of a derived network into a folder.
-
-    Raises:
-        ArchitectureError, SearchError: the place cannot be written.
-    """
-    arch: Architecture = derived["architecture"]
-    run = SearchFolder(folder)
-    save_tensors(run.network, {"state_dict": derived["network"].state_dict()}, SearchError)
-    arch.save(run.architecture)
-
-
-def front(searched: Searched, points: int) -> list[dict[str, Any]]:
+def pareto_front(searched: Searched, points: int) -> tuple[ParetoPoint, ...]:
     """The exact optimum at `points` budgets over the feasible range."""
     return pareto_points(searched.supernet, searched.problem.constraints[0].costs, points)

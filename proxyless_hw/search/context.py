@@ -1,0 +1,105 @@
+"""What a search holds fixed while it runs, beside the state that moves."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import torch
+
+from proxyless_hw.data.base import DataConfig, DataSplits
+from proxyless_hw.errors import SearchError
+from proxyless_hw.runs.distributed import World
+from proxyless_hw.runs.loop import full_batches
+from proxyless_hw.runs.precision import autocast_of
+from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.objective import Constraint, Penalty
+from proxyless_hw.search.prepare import Problem
+from proxyless_hw.search.schedule import alpha_updates
+from proxyless_hw.storage.documents import JsonObject
+from proxyless_hw.units import in_unit
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every part of a search needs beside the state.
+
+    Attributes:
+        config: the settings.
+        problem: space, table, predictor, constraints.
+        data: the splits.
+        penalty: the objective.
+        device: where tensors are.
+        world: this process among its peers.
+    """
+
+    config: SearchConfig
+    problem: Problem
+    data: DataSplits
+    penalty: Penalty
+    device: torch.device
+    world: World
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Costs and targets; the first is the table's."""
+        return self.problem.constraints
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Mixed precision as configured; a context that changes nothing in float32."""
+        return autocast_of(self.config.autocast, self.device)
+
+    def config_document(self) -> JsonObject:
+        """The object that config.json holds: settings, table, both shapes and constraints."""
+        config, problem, data = self.config, self.problem, self.data
+        return {
+            "settings": config.to_dict(),
+            "table": config.table,
+            "table_header": dict(problem.table.metadata),
+            "space": problem.space.id,
+            "data": config.data,
+            "metric": problem.table.metric,
+            **in_unit({"target": problem.target}, problem.unit),
+            "resolution": problem.resolution,
+            "num_classes": problem.num_classes,
+            "training": {
+                "resolution": data.resolution,
+                "num_classes": data.num_classes,
+                "class_names": list(data.class_names),
+                "mean": [float(value) for value in data.mean],
+                "std": [float(value) for value in data.std],
+            },
+            "constraints": [
+                {
+                    "name": constraint.name,
+                    "unit": constraint.costs.unit,
+                    "target": constraint.target,
+                    "reachable": list(constraint.costs.range),
+                }
+                for constraint in self.constraints
+            ],
+        }
+
+
+def make_context(
+    config: SearchConfig,
+    problem: Problem,
+    data: DataSplits,
+    device: torch.device,
+    world: World | None = None,
+) -> Context:
+    """Joins settings, problem and data with the objective that follows from them.
+
+    Raises:
+        SearchError: the training split holds less than one batch for each process, or the
+            objective does not fit the costs.
+    """
+    world = world or World()
+    steps = full_batches(data.train, config.batch_size, world, SearchError)
+    penalty = Penalty(config, problem.constraints, alpha_updates(config, steps))
+    return Context(config, problem, data, penalty, device, world)
+
+
+def data_config(config: SearchConfig) -> DataConfig:
+    """The data settings of a search."""
+    return DataConfig(**config.data_settings())

@@ -1,0 +1,214 @@
+"""What `--verify` found, and its file form, the object under ``verify`` in result.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxyless_hw.predictors.verdict import TOLERANCE, VERDICTS, Verdict
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.storage.documents import JsonObject
+from proxyless_hw.units import in_unit
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredNetwork:
+    """A derived network that was measured whole.
+
+    Attributes:
+        predicted: sum of the table.
+        measured: its cost at the table's speed, in the same unit.
+        interval: the 95% interval; None where a file lacks it.
+        unit: the unit.
+    """
+
+    predicted: float
+    measured: float
+    interval: Interval | None = None
+    unit: str = "ms"
+
+    def to_json(self) -> JsonObject:
+        """The object that result.json holds."""
+        figures = {
+            "predicted": self.predicted,
+            "measured": self.measured,
+            "interval": _listed(self.interval),
+        }
+        return in_unit(figures, self.unit)
+
+    @classmethod
+    def from_json(cls, read: ResultFields) -> MeasuredNetwork:
+        """Reads what `to_json` gave.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+        """
+        return cls(
+            predicted=read.figure_required("predicted"),
+            measured=read.figure_required("measured"),
+            interval=read.interval("interval"),
+            unit=read.words("unit") or "ms",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationRound:
+    """One derivation whose finalists were measured.
+
+    Attributes:
+        correction: what the table's sums were multiplied by when it was derived.
+        networks: the measured finalists.
+    """
+
+    correction: float
+    networks: tuple[MeasuredNetwork, ...]
+
+    def to_json(self) -> JsonObject:
+        """The object that result.json holds."""
+        return {
+            "correction": self.correction,
+            "networks": [network.to_json() for network in self.networks],
+        }
+
+    @classmethod
+    def from_json(cls, read: ResultFields) -> VerificationRound:
+        """Reads what `to_json` gave.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+        """
+        correction = read.optional("correction")
+        return cls(
+            correction=1.0 if correction is None else correction,
+            networks=tuple(MeasuredNetwork.from_json(row) for row in read.objects("networks")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchVerification:
+    """What the measurements of `--verify` say. Fields that an older file lacks are None.
+
+    Attributes:
+        name: of the network that was measured last, the winner.
+        unit: unit of all costs.
+        target, predicted: of the winner; the prediction is corrected.
+        measured: the winner's cost at the table's speed; as measured without anchors.
+        interval: its 95% interval.
+        raw_measured, raw_interval: as the machine was when it was measured.
+        table_speed, table_speed_interval: at the table's speed; None without anchors.
+        machine_speed: speed of the machine now over then; None without anchors.
+        table_sum: sum of the table for the winner.
+        correction: what sums of the table are multiplied by to predict; 1 where nothing was
+            corrected.
+        verdict: None where an older file does not say.
+        sentence: target, measurement and verdict in words.
+        failure: why a correction was not made; None where there was no reason against it.
+        rounds: the derivations whose finalists were measured.
+        device: of the table.
+        resolution, num_classes: the deployment shape that was measured.
+    """
+
+    name: str | None = None
+    unit: str = "ms"
+    target: float | None = None
+    predicted: float | None = None
+    measured: float | None = None
+    interval: Interval | None = None
+    raw_measured: float | None = None
+    raw_interval: Interval | None = None
+    table_speed: float | None = None
+    table_speed_interval: Interval | None = None
+    machine_speed: float | None = None
+    table_sum: float | None = None
+    correction: float = 1.0
+    verdict: Verdict | None = None
+    sentence: str | None = None
+    failure: str | None = None
+    rounds: tuple[VerificationRound, ...] = ()
+    device: str | None = None
+    resolution: int | None = None
+    num_classes: int | None = None
+
+    @property
+    def explanation(self) -> str:
+        """Why the measurement misses the target or decides nothing."""
+        return self.failure or self.sentence or ""
+
+    def to_json(self) -> JsonObject:
+        """The object that result.json holds; costs in milliseconds also as ``NAME_ms``."""
+        figures = {
+            "target": self.target,
+            "predicted": self.predicted,
+            "measured": self.measured,
+            "measured_interval": _listed(self.raw_interval),
+            "table_speed": self.table_speed,
+            "table_speed_interval": _listed(self.table_speed_interval),
+            "interval": _listed(self.interval),
+            "raw_measured": self.raw_measured,
+        }
+        return {
+            "name": self.name,
+            **in_unit(figures, self.unit),
+            "machine_speed": self.machine_speed,
+            "verdict": self.verdict,
+            "tolerance": TOLERANCE,
+            "table_sum": self.table_sum,
+            **({"table_ms": self.table_sum} if self.unit == "ms" else {}),
+            "correction": self.correction,
+            "agrees": self.verdict == "agrees",
+            "sentence": self.sentence,
+            "failure": self.failure,
+            "rounds": [item.to_json() for item in self.rounds],
+            "device": self.device,
+            "resolution": self.resolution,
+            "num_classes": self.num_classes,
+        }
+
+    @classmethod
+    def from_json(cls, read: ResultFields) -> SearchVerification:
+        """Reads what `to_json` gave, or an older version did.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is malformed.
+        """
+        correction = read.optional("correction")
+        table_sum = read.optional("table_sum")
+        return cls(
+            name=read.words("name"),
+            unit=read.words("unit") or "ms",
+            target=read.figure("target"),
+            predicted=read.figure("predicted"),
+            measured=read.figure("measured"),
+            interval=read.interval("interval"),
+            raw_measured=read.figure("raw_measured"),
+            raw_interval=read.interval("measured_interval"),
+            table_speed=read.figure("table_speed"),
+            table_speed_interval=read.interval("table_speed_interval"),
+            machine_speed=read.optional("machine_speed"),
+            table_sum=read.optional("table_ms") if table_sum is None else table_sum,
+            correction=1.0 if correction is None else correction,
+            verdict=_verdict(read),
+            sentence=read.words("sentence"),
+            failure=read.words("failure"),
+            rounds=tuple(VerificationRound.from_json(row) for row in read.objects("rounds")),
+            device=read.words("device"),
+            resolution=read.count("resolution"),
+            num_classes=read.count("num_classes"),
+        )
+
+
+def _listed(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _verdict(read: ResultFields) -> Verdict | None:
+    """The verdict; older files say only whether the measurement agrees."""
+    agrees = read.switch("agrees")
+    word = read.values.get("verdict")
+    if word is None:
+        return None if agrees is None else "agrees" if agrees else "missed"
+    found = next((known for known in VERDICTS if word == known), None)
+    if found is None:
+        read.fail("verdict", f"must be one of {', '.join(VERDICTS)}", word)
+    return found
