@@ -85,7 +85,7 @@ def command(
         sys.exit(1 if reasons else 0)
     result = forecast(predictors[0], archs[0], coverage, resolution, num_classes)
     if as_json:
-        echo_json({"network": networks[0], **result.to_dict(breakdown)})
+        echo_json({"network": networks[0], **result.to_json(breakdown)})
         return
     _print(networks[0], archs[0], result, breakdown)
     if result.not_priced:
@@ -138,7 +138,7 @@ def _matrix(
             if set(units) == {"ms"}
             else {}
         ),
-        "cells": [[cell and cell.to_dict(False) for cell in row] for row in rows],
+        "cells": [[cell and cell.to_json(False) for cell in row] for row in rows],
     }
 
 

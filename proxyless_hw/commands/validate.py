@@ -80,7 +80,8 @@ def command(
     from proxyless_hw.errors import PredictorError, TableError
     from proxyless_hw.predictors.judgement import require_usable
     from proxyless_hw.predictors.measured import NO_ANCHORS, measure_for, measuring_for
-    from proxyless_hw.predictors.validation import draw_networks, score
+    from proxyless_hw.predictors.validation import score
+    from proxyless_hw.predictors.validation_networks import draw_networks
     from proxyless_hw.predictors.validation_plot import plot_validation
     from proxyless_hw.space.search_space import SearchSpace
     from proxyless_hw.tables.table import LatencyTable
@@ -121,7 +122,7 @@ def command(
             loaded, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
         )
     validation = score(loaded, drawn, measured)
-    document = validation.to_dict()
+    document = validation.to_json()
     if plot is not None:
         plot_validation(validation, loaded.name, plot)
         document["plot"] = str(plot)

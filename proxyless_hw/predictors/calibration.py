@@ -13,7 +13,7 @@ import json
 import math
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration_line import (
@@ -123,9 +123,11 @@ def load_calibration(
         [network.name for network in networks],
     )
     for name, value in zip("abc", calibration.coefficients, strict=True):
-        stated: Any = document.get(name)
-        if type(stated) not in (int, float) or not math.isclose(
-            float(stated), value, rel_tol=1e-6, abs_tol=1e-9
+        stated = document.get(name)
+        if (
+            not isinstance(stated, int | float)
+            or isinstance(stated, bool)
+            or not math.isclose(stated, value, rel_tol=1e-6, abs_tol=1e-9)
         ):
             raise PredictorError(
                 f"{path}: {name} does not follow from the networks in the file: received "
@@ -141,7 +143,7 @@ def _networks(items: object, path: Path) -> list[CalibrationNetwork]:
     return [network_from(item, f"{path}: networks[{index}]") for index, item in enumerate(items)]
 
 
-def network_from(item: Any, where: str) -> CalibrationNetwork:
+def network_from(item: object, where: str) -> CalibrationNetwork:
     """A network of a JSON document.
 
     Raises:

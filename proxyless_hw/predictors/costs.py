@@ -123,7 +123,8 @@ class CostTable:
             total += sums.take(index)
         return total
 
-    def _refuse(self, part: NDArray[np.integer]) -> None:
+    def _refuse(self, choices: ArrayLike) -> None:
+        part = np.asarray(choices)
         bad = (part < 0) | (part >= self._sizes)
         row, slot = (int(value) for value in np.argwhere(bad)[0])
         raise PredictorError(

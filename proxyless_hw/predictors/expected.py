@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,11 +22,17 @@ class PricesSpaces(Protocol):
     ) -> CostTable: ...
 
 
+class _Backward(Protocol):
+    """What the forward pass leaves for the backward pass."""
+
+    slope: Tensor
+
+
 class _Expectation(torch.autograd.Function):
     """E = sum p L with dE/dalpha = p (L - p . L): one pass forward, one product backward."""
 
     @staticmethod
-    def forward(ctx: Any, alpha: Tensor, bias: Tensor, costs: Tensor) -> Tensor:
+    def forward(ctx: _Backward, alpha: Tensor, bias: Tensor, costs: Tensor) -> Tensor:
         p = torch.softmax(alpha + bias, 1)
         weighted = p * costs
         rows = weighted.sum(1, keepdim=True)
@@ -34,7 +40,7 @@ class _Expectation(torch.autograd.Function):
         return rows.sum()
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _Backward, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         return ctx.slope * grad_outputs[0], None, None
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.fit import ExplainedOp, Predictor, Source
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import format_value, in_unit
 
 
@@ -78,10 +78,10 @@ class Forecast:
     def _from(self, source: Source) -> list[str]:
         return list(dict.fromkeys(item.op.key for item in self.ops if item.source == source))
 
-    def to_dict(self, breakdown: bool) -> dict[str, Any]:
+    def to_json(self, breakdown: bool) -> JsonObject:
         """The JSON form; `breakdown` adds every op."""
         a, b, c = self.calibration or (None, None, None)
-        document: dict[str, Any] = {
+        document: JsonObject = {
             "table": self.table,
             "metric": self.metric,
             "value": self.value,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import calibration_path, table_fingerprint
@@ -64,8 +65,12 @@ def judge_intervals(table: LatencyTable) -> Judgement:
             f"Poor: the median 95% interval is ±{width:.1%}, above {POOR_HALF_WIDTH:.0%}. Profile "
             "with a larger --budget, or when the machine is quieter.",
         )
-    grade: Grade = "good" if width <= GOOD_HALF_WIDTH else "fair"
-    return Judgement(grade, f"{grade.capitalize()}: the median 95% interval is ±{width:.1%}.")
+    return _usable(width <= GOOD_HALF_WIDTH, f"the median 95% interval is ±{width:.1%}.")
+
+
+def _usable(good: bool, reason: str) -> Judgement:
+    grade: Grade = "good" if good else "fair"
+    return Judgement(grade, f"{grade.capitalize()}: {reason}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,15 +133,14 @@ def load_record(table: LatencyTable) -> ValidationRecord | None:
     )
 
 
-def _number(document: dict[str, Any], key: str, path: Path) -> float:
+def _number(document: Mapping[str, object], key: str, path: Path) -> float:
     value = document.get(key)
-    number = float(value) if type(value) in (int, float) and value is not None else math.nan
-    if not math.isfinite(number):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise PredictorError(
             f"{path}: {key} must be a number: received {str(value)[:40]!r}. Delete the file, or "
             "validate again."
         )
-    return number
+    return value
 
 
 def judge_networks(record: ValidationRecord, name: str) -> Judgement:
@@ -159,10 +163,7 @@ def judge_networks(record: ValidationRecord, name: str) -> Judgement:
             f"Poor: the {what} error on whole networks is {after:.1%}, above {POOR_MAPE:.0%}. "
             "Profile again with a larger --budget, or when the machine is quieter.",
         )
-    grade: Grade = "good" if after <= GOOD_MAPE else "fair"
-    return Judgement(
-        grade, f"{grade.capitalize()}: the {what} error on whole networks is {after:.1%}."
-    )
+    return _usable(after <= GOOD_MAPE, f"the {what} error on whole networks is {after:.1%}.")
 
 
 def require_usable(table: LatencyTable, use: str, *, networks: bool = True) -> None:

@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.formats.load import load_architecture
@@ -69,7 +68,7 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[str, str, object]]:
         yield where, item["network"], item.get("measured_ms")
 
 
-def _positive(value: Any, where: str) -> float:
+def _positive(value: object, where: str) -> float:
     try:
         number = float(value) if isinstance(value, str | int | float) else math.nan
     except ValueError:

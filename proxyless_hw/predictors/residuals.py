@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,18 +51,34 @@ def residual_model(learner: str, seed: int) -> ResidualModel:
         case "gradient-boosting":
             return Trees("gradient-boosting", seed)
         case "baseline":
-            return Nothing()
+            return NoCorrection()
     raise PredictorError(
         f"a learner is one of {', '.join(LEARNERS)}: received '{learner}'."
         f"{did_you_mean(learner, LEARNERS)}"
     )
 
 
+class _Regressor(Protocol):
+    """A fitted Gaussian process of scikit-learn."""
+
+    kernel_: object
+
+    def predict(self, X: FloatArray, *, return_std: bool) -> tuple[FloatArray, FloatArray]: ...
+
+
+class _Ensemble(Protocol):
+    """A fitted ensemble of trees of scikit-learn."""
+
+    def fit(self, X: FloatArray, y: FloatArray) -> object: ...
+
+    def predict(self, X: FloatArray) -> FloatArray: ...
+
+
 @dataclass
-class Nothing:
+class NoCorrection:
     """No correction: the baseline alone."""
 
-    def fit(self, shapes: FloatArray, residuals: FloatArray) -> Nothing:
+    def fit(self, shapes: FloatArray, residuals: FloatArray) -> NoCorrection:
         """Learns nothing."""
         return self
 
@@ -76,7 +92,7 @@ class GaussianProcess:
     """Gaussian process with a length scale per feature, chosen by marginal likelihood."""
 
     seed: int
-    model_: Any = field(default=None, init=False, repr=False)
+    model_: _Regressor | None = field(default=None, init=False, repr=False)
 
     def fit(self, shapes: FloatArray, residuals: FloatArray) -> GaussianProcess:
         """Chooses the kernel's parameters on these rows only, then conditions on them."""
@@ -85,7 +101,7 @@ class GaussianProcess:
 
         rows = self._columns(shapes)
         scales = RBF(np.full(rows.shape[1], 1.5), (0.5, 30.0))
-        kernel: Any = ConstantKernel(0.01, (1e-6, 2.0)) * scales + WhiteKernel(1e-3, (1e-5, 0.02))
+        kernel = ConstantKernel(0.01, (1e-6, 2.0)) * scales + WhiteKernel(1e-3, (1e-5, 0.02))
         if len(rows) > MAX_TUNING_ROWS:
             chosen = np.random.default_rng(self.seed).permutation(len(rows))[:MAX_TUNING_ROWS]
             kernel = _tuned(kernel, rows[chosen], residuals[chosen], self.seed).kernel_
@@ -96,8 +112,8 @@ class GaussianProcess:
 
     def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior mean and standard deviation."""
-        mean, deviation = self.model_.predict(self._columns(shapes), return_std=True)
-        return mean, deviation
+        assert self.model_ is not None, "fit comes first"
+        return self.model_.predict(self._columns(shapes), return_std=True)
 
     @staticmethod
     def _columns(shapes: FloatArray) -> FloatArray:
@@ -105,7 +121,7 @@ class GaussianProcess:
         return columns
 
 
-def _tuned(kernel: Any, rows: FloatArray, residuals: FloatArray, seed: int) -> Any:
+def _tuned(kernel: object, rows: FloatArray, residuals: FloatArray, seed: int) -> _Regressor:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -114,7 +130,10 @@ def _tuned(kernel: Any, rows: FloatArray, residuals: FloatArray, seed: int) -> A
     with warnings.catch_warnings():
         # A length scale at its bound is an answer here: the feature does not matter.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return GaussianProcessRegressor(kernel, random_state=seed).fit(rows, residuals)
+        fitted: _Regressor = GaussianProcessRegressor(kernel, random_state=seed).fit(
+            rows, residuals
+        )
+        return fitted
 
 
 @dataclass
@@ -123,7 +142,7 @@ class Trees:
 
     kind: Literal["random-forest", "gradient-boosting"]
     seed: int
-    model_: Any = field(default=None, init=False, repr=False)
+    model_: _Ensemble | None = field(default=None, init=False, repr=False)
 
     def fit(self, shapes: FloatArray, residuals: FloatArray) -> Trees:
         """Grows the trees."""
@@ -140,4 +159,5 @@ class Trees:
 
     def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean of the trees; all rows equally sure."""
+        assert self.model_ is not None, "fit comes first"
         return self.model_.predict(shapes), np.ones(len(shapes))

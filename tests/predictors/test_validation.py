@@ -13,7 +13,8 @@ from scipy import stats
 from proxyless_hw.drawing.plots import check_plot_path
 from proxyless_hw.errors import MissingEntryError, PredictorError
 from proxyless_hw.predictors import validation as module
-from proxyless_hw.predictors.validation import accuracy, kendall_tau, named_choices, validate
+from proxyless_hw.predictors.validation import accuracy, kendall_tau, validate
+from proxyless_hw.predictors.validation_networks import named_choices
 from proxyless_hw.predictors.validation_plot import plot_validation
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.space.architecture import Architecture
@@ -104,7 +105,7 @@ def test_a_steady_bias_is_seen_and_does_not_disturb_the_ranks(
     five_percent_slower: LatencyTable,
 ) -> None:
     found = validate(five_percent_slower, SPACE, HOW, networks=8, spread=6)
-    document = found.to_dict()
+    document = found.to_json()
     assert document["networks"] == 8
     assert document["bias"] == pytest.approx(1 / 1.05 - 1)
     assert document["mape"] == pytest.approx(1 - 1 / 1.05)
@@ -158,7 +159,7 @@ def test_a_calibration_beside_the_table_is_reported_next_to_the_raw_figures(
             [network.name for network in networks],
         ),
     )
-    again = validate(table, SPACE, HOW, networks=8, spread=6).to_dict()
+    again = validate(table, SPACE, HOW, networks=8, spread=6).to_json()
     assert again["mape"] == pytest.approx(1 - 1 / 1.05)
     assert again["calibrated"]["mape"] < 1e-6
     assert again["spread"]["calibrated"]["mape"] < 1e-6
@@ -168,7 +169,7 @@ def test_a_machine_that_is_slower_today_is_no_bias(monkeypatch: pytest.MonkeyPat
     table = made_up_table()
     monkeypatch.setattr(module, "measure_for", device(table, 1.0, speed=0.5))
     found = validate(table, SPACE, HOW, networks=4, spread=3)
-    assert found.to_dict()["bias"] == pytest.approx(0.0, abs=1e-9)
+    assert found.to_json()["bias"] == pytest.approx(0.0, abs=1e-9)
     for network in found.networks:
         assert network.measured_ms == pytest.approx(network.predicted_ms)
         assert network.measured.median == pytest.approx(2 * network.predicted_ms)
