@@ -23,6 +23,7 @@ from proxyless_hw.predictors.calibration_line import (
     fit_calibration,
 )
 from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.fields import Fields
 from proxyless_hw.storage.files import write_text_atomically
 from proxyless_hw.tables.table import LatencyTable
 
@@ -106,16 +107,15 @@ def load_calibration(
     if not path.exists():
         return None
     document = parse_json(read_text(path, PredictorError, "calibration"), PredictorError, str(path))
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise PredictorError(f"{path}: schema must be '{SCHEMA}': received {str(found)[:80]!r}.")
+    read = Fields(document, str(path), PredictorError)
+    read.schema(SCHEMA)
     content = table or LatencyTable.load(table_path)
-    if document.get("table_fingerprint") != table_fingerprint(content):
+    if read.get("table_fingerprint") != table_fingerprint(content):
         raise PredictorError(
             f"{path} calibrates other rows than {table_path} now has. Calibrate again: "
             f"proxyless-hw table calibrate {table_path}; or remove {path}."
         )
-    networks = _networks(document.get("networks"), path)
+    networks = networks_from(read)
     calibration = fit_calibration(
         [network.predicted_ms for network in networks],
         [network.blocks for network in networks],
@@ -123,7 +123,7 @@ def load_calibration(
         [network.name for network in networks],
     )
     for name, value in zip("abc", calibration.coefficients, strict=True):
-        stated = document.get(name)
+        stated = read.get(name)
         if (
             not isinstance(stated, int | float)
             or isinstance(stated, bool)
@@ -137,35 +137,22 @@ def load_calibration(
     return calibration
 
 
-def _networks(items: object, path: Path) -> list[CalibrationNetwork]:
-    if not isinstance(items, list) or len(items) > MAX_NETWORKS:
-        raise PredictorError(f"{path}: networks must be a list of at most {MAX_NETWORKS}.")
-    return [network_from(item, f"{path}: networks[{index}]") for index, item in enumerate(items)]
-
-
-def network_from(item: object, where: str) -> CalibrationNetwork:
-    """A network of a JSON document.
+def networks_from(read: Fields) -> list[CalibrationNetwork]:
+    """The measured networks of a calibration's file.
 
     Raises:
-        PredictorError: a field is missing or wrong; `where`, field and value are named.
+        ProxylessHwError: (as the error of `read`) a field is missing or wrong.
     """
-    names = {field.name for field in fields(CalibrationNetwork)}
-    if not isinstance(item, dict) or not names <= set(item):
-        raise PredictorError(f"{where} must hold {', '.join(sorted(names))}.")
-    for name in ("predicted_ms", "measured_ms"):
-        value = item[name]
-        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
-            raise PredictorError(
-                f"{where}.{name} must be positive and finite: received {str(value)[:60]!r}."
-            )
-    if type(item["blocks"]) is not int or not 0 <= item["blocks"] <= 10**6:
-        raise PredictorError(
-            f"{where}.blocks must be a whole number, not negative: received "
-            f"{str(item['blocks'])[:60]!r}."
-        )
+    return [_network(row) for row in read.rows("networks", MAX_NETWORKS)]
+
+
+def _network(read: Fields) -> CalibrationNetwork:
+    names = sorted(field.name for field in fields(CalibrationNetwork))
+    if not set(names) <= set(read):
+        raise read.error(f"{read.where} must hold {', '.join(names)}.")
     return CalibrationNetwork(
-        name=str(item["name"])[:200],
-        predicted_ms=float(item["predicted_ms"]),
-        blocks=item["blocks"],
-        measured_ms=float(item["measured_ms"]),
+        name=str(read.get("name"))[:200],
+        predicted_ms=float(read.number("predicted_ms", 0, above=True)),
+        blocks=read.whole("blocks", 0, 10**6),
+        measured_ms=float(read.number("measured_ms", 0, above=True)),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from proxyless_hw.drawing.canvas import Canvas
 from proxyless_hw.drawing.charts import Series, scatter_chart
-from proxyless_hw.errors import PredictorError, ReportError
-from proxyless_hw.predictors.calibration import calibration_path, network_from
+from proxyless_hw.errors import ReportError
+from proxyless_hw.predictors.calibration import calibration_path, networks_from
 from proxyless_hw.report.run_data import RunData, trained_here
 from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.storage.fields import Fields
 
 Points = list[tuple[float, float]]
 
@@ -35,13 +36,7 @@ def calibrated_on(run: RunData) -> Points:
     if not path.is_file():
         return []
     document = parse_json(read_text(path, ReportError, "calibration"), ReportError, str(path))
-    networks = document.get("networks") if isinstance(document, dict) else None
-    if not isinstance(networks, list):
-        raise ReportError(f"{path}: networks must be a list: received {str(networks)[:60]!r}.")
-    try:
-        found = [network_from(item, f"{path}: networks[{i}]") for i, item in enumerate(networks)]
-    except PredictorError as cause:
-        raise ReportError(str(cause)) from cause
+    found = networks_from(Fields(document, str(path), ReportError))
     return [(item.predicted_ms, item.measured_ms) for item in found]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from proxyless_hw.errors import ReportError
+from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.units import figure_key
 
@@ -58,14 +59,15 @@ def _epoch(line: str, where: str) -> Epoch:
     row = parse_json(line, ReportError, where)
     if not isinstance(row, dict):
         raise ReportError(f"{where} must be a JSON object.")
+    read = ResultFields(row, where, ReportError)
     numbers = {
-        name: number_of(row, name, where)
+        name: read.optional(name)
         for name in ("train_loss", "train_accuracy", "holdout_loss", "holdout_accuracy", "entropy")
     }
-    validation = row.get("validation")
-    if isinstance(validation, dict):
-        numbers["holdout_loss"] = number_of(validation, "loss", where)
-        numbers["holdout_accuracy"] = number_of(validation, "top1", where)
+    validation = read.object("validation")
+    if validation is not None:
+        numbers["holdout_loss"] = validation.optional("loss")
+        numbers["holdout_accuracy"] = validation.optional("top1")
     return Epoch(
         phase=str(row.get("phase", "train")),
         expected=_numbers(row, figure_key(row, "expected"), where),
@@ -86,31 +88,17 @@ def _alpha(value: object, where: str) -> list[list[float | None]] | None:
 
 def _is_probabilities(row: object) -> bool:
     return isinstance(row, list) and all(
-        cell is None or (is_number(cell) and 0 <= cell <= 1) for cell in row
+        cell is None or (_is_number(cell) and 0 <= cell <= 1) for cell in row
     )
 
 
 def _numbers(row: Mapping[str, object], key: str, where: str) -> dict[str, float]:
     values = row.get(key) or {}
-    if not isinstance(values, dict) or not all(map(is_number, values.values())):
+    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
         raise ReportError(f"{where}: {key} must map names to numbers.")
     return {str(name): float(value) for name, value in values.items()}
 
 
-def number_of(row: Mapping[str, object], key: str, where: str) -> float | None:
-    """A number of a JSON object; None where it is absent or null.
-
-    Raises:
-        ReportError: it is something else.
-    """
-    value = row.get(key)
-    if value is None:
-        return None
-    if not is_number(value):
-        raise ReportError(f"{where}: {key} must be a number: received {str(value)[:60]!r}.")
-    return float(value)
-
-
-def is_number(value: object) -> TypeGuard[float]:
+def _is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a finite number (and no truth value)."""
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
