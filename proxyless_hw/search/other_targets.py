@@ -1,4 +1,4 @@
-"""Other targets, or other tables, from a finished search: no new search."""
+"""Derives networks for other targets, or by other tables, from a finished search."""
 
 from __future__ import annotations
 

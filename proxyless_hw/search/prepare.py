@@ -1,4 +1,4 @@
-"""What a search needs before its first step: space, costs, targets, all checked."""
+"""Checks what a search needs before its first step: space, costs and targets."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def table_costs(
 
 
 def _check_window(constraints: Sequence[Constraint]) -> None:
-    """Checks that some network meets all targets: the same program as in the end, before it all.
+    """Checks before any training that a network meets all targets, as the derivation would.
 
     Raises:
         InfeasibleTargetError: none does; the nearest costs are named.
@@ -200,7 +200,7 @@ def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> st
 
 
 def epochs_line(config: SearchConfig) -> str:
-    """The epochs in order: those asked for are the ones after warm-up."""
+    """The epochs in words. `--epochs` counts those after warm-up."""
     first = config.warmup_epochs or config.epochs
     epochs = "epoch" if first == 1 else "epochs"
     if config.warmup_epochs == 0:

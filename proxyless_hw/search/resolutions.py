@@ -119,7 +119,7 @@ def _with_result(row: ResolutionResult, result: SearchResult) -> ResolutionResul
 
 
 def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path) -> SearchConfig:
-    """The settings of one resolution's search; it goes on where it was when it has begun."""
+    """The settings of the search at one resolution. A search that has begun is resumed."""
     pixels = data_config(config).train_resolution
     output = folder / f"r{resolution}"
     return replace(
@@ -132,7 +132,7 @@ def _config_at(config: SearchConfig, resolution: int, largest: int, folder: Path
 
 
 def _best(results: Sequence[SearchResult]) -> SearchResult:
-    """By held-out accuracy, among those that a verification did not contradict if there are any."""
+    """The best by held-out accuracy; a result that missed its target wins only if all did."""
     agreeing = [result for result in results if result.verdict != "missed"]
     return max(agreeing or results, key=lambda result: result.supernet_accuracy or 0.0)
 
@@ -140,7 +140,7 @@ def _best(results: Sequence[SearchResult]) -> SearchResult:
 def _keep(
     winner: SearchResult, folder: SearchFolder, rows: Sequence[ResolutionResult]
 ) -> SearchResult:
-    """Makes the winner's run that of the whole; its result comes last and marks the end."""
+    """Copies the winner's files into the folder of the whole; result.json comes last."""
     source = SearchFolder(winner.folder)
     for file in (source.config, source.metrics, source.checkpoint, source.network):
         copy_atomically(file, folder.path / file.name, SearchError)

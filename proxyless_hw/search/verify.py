@@ -1,9 +1,8 @@
 """The closed loop: measure finalists on the device, correct, derive again, measure the winner.
 
-Target T, predicted P, measured M with intervals, all at the speed that the machine had when its
-table was made. The prediction is corrected by what several finalists show together, never by one.
-A correction that is large is not made: then the table does not fit whole networks, and the way on
-is to calibrate it.
+Target, prediction and measurement are compared at the speed that the machine had when the table
+was made. Several finalists together correct the prediction; a single one does not. A large
+correction is not made, because the table then does not fit whole networks and has to be calibrated.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ def verify_search(
     context: Context,
     observer: SearchObserver,
 ) -> tuple[list[Finalist], SearchVerification]:
-    """Measures finalists, corrects the prediction by what they show, derives again, measures.
+    """Measures finalists, corrects the prediction, derives again and measures the winner.
 
     Returns:
         The finalists of the last derivation, the winner first, and the verification.
@@ -270,7 +269,7 @@ def _derive_again(
 
 
 def _derive_corrected(state: SearchState, context: Context, correction: float) -> list[Finalist]:
-    """Derives with every cost multiplied by the correction: the target divided by it.
+    """Derives for the target divided by the correction, as if every cost were multiplied by it.
 
     Raises:
         SearchError: the corrected window is empty.
