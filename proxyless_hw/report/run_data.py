@@ -188,16 +188,18 @@ def read_run(folder: str | Path) -> RunData:
     table, problem = _table(config.settings)
     arch = Architecture.load(path) if (path / "architecture.json").is_file() else None
     result = _document(path / "result.json")
-    trained = config.kind == "train"
+    search = training = None
+    if result is not None and config.kind != "train":
+        search = _search(result, path, arch)
+    elif result is not None and "top1" in result:
+        training = TrainResult.from_json(result, path, ReportError)
     return RunData(
         path=path,
         arch=arch,
         config=config,
         epochs=read_epochs(path / "metrics.jsonl"),
-        search=None if result is None or trained else _search(result, path, arch),
-        training=TrainResult.from_json(result, path, ReportError)
-        if result is not None and trained
-        else None,
+        search=search,
+        training=training,
         table=table,
         table_problem=problem,
         space=_space(config.settings),

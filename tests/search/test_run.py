@@ -90,6 +90,10 @@ def test_a_search_leaves_a_complete_run_folder(tiny_files: Files, tmp_path: Path
     assert len(document["margins"]) == 3
     network = load_derived_network(tmp_path / "run")
     assert network(torch.randn(2, 3, 16, 16)).shape == (2, 10)
+    assert result is not None
+    assert not result.network.training
+    assert result.to_json() == document
+    assert_same_state(result.network.state_dict(), network.state_dict())
 
 
 def test_the_same_seed_gives_the_same_search(tiny_files: Files, tmp_path: Path) -> None:

@@ -163,7 +163,9 @@ def test_load_gives_the_trained_network_in_eval_mode(tmp_path):
     assert not network.training
     assert load_data_config(tmp_path / "run") == data_config(config)
     score = test_score(network, load_data(data_config(config)), torch.device("cpu"))
-    assert score.top1 == result.top1
+    assert score.top1 == result.top1 == result.metric
+    assert result.network.state_dict().keys() == network.state_dict().keys()
+    assert not result.network.training
     assert score.top5 >= score.top1
 
 
