@@ -17,7 +17,7 @@ from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.folder import RunFolder
 from proxyless_hw.runs.interrupt import StopRequest
-from proxyless_hw.runs.state import State
+from proxyless_hw.runs.state import EpochSums, RunState
 
 Batch = tuple[Tensor, Tensor]
 
@@ -35,7 +35,7 @@ class BatchSource(Protocol):
     def batches(self) -> Callable[..., Iterator[Batch]]: ...
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=RunState[EpochSums])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,7 @@ class RunLoop(ABC, Generic[S]):
         metrics = self.finish_epoch(state)
         state.seconds += state.sums.seconds
         state.epoch += 1
-        state.step = 0
-        state.new_sums()
+        state.start_epoch()
         if self.place.world.is_main:
             self.place.check_held()
             self.place.folder.append_metrics(metrics)

@@ -1,4 +1,4 @@
-"""Mixed precision, and the optimiser that weights are trained with."""
+"""Mixed precision, and the optimiser that trains the weights."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def autocast_of(kind: Autocast, device: torch.device) -> contextlib.AbstractCont
         return contextlib.nullcontext()
     dtype = torch.bfloat16 if kind == "bf16" else torch.float16
     return torch.autocast(device.type, dtype=dtype)
+
+
+def grad_scaler(kind: Autocast, device: torch.device) -> torch.amp.GradScaler:
+    """The loss scaling of a run; it does nothing but in fp16."""
+    return torch.amp.GradScaler(device.type, enabled=kind == "fp16")
 
 
 def sgd(

@@ -6,9 +6,8 @@ drawn before it; with batches that do likewise a resumed training repeats an uni
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -30,7 +29,6 @@ from proxyless_hw.train.state import (
     TrainState,
     save_checkpoint,
     save_weights,
-    update_average,
 )
 
 _STEP_STREAM, _MIX_STREAM = 11, 12
@@ -88,7 +86,8 @@ class TrainLoop(RunLoop[TrainState]):
         world.average_gradients(state.network.parameters())
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        update_average(state, self.config.ema)
+        if state.average is not None:
+            state.average.update_parameters(state.network)
         state.sums.steps += 1
         state.sums.loss += value
         state.sums.correct += int((logits.detach().argmax(1) == labels).sum())
@@ -113,7 +112,7 @@ class TrainLoop(RunLoop[TrainState]):
             if self.place.world.is_main:
                 save_weights(
                     self.best,
-                    state.evaluated_tensors(),
+                    state.evaluated().state_dict(),
                     {"epoch": state.best_epoch, "accuracy": state.best_accuracy},
                     self.place.check_held,
                 )
@@ -138,7 +137,8 @@ class TrainLoop(RunLoop[TrainState]):
         It ends early, with a score of what it has seen, when a signal asks the run to stop.
         """
         place = self.place
-        place.world.broadcast_buffers(state.network)
+        network = state.evaluated()
+        place.world.broadcast_buffers(network)
         batches = split.batches(
             0,
             shuffle=False,
@@ -147,23 +147,8 @@ class TrainLoop(RunLoop[TrainState]):
             first=place.world.rank,
             every=place.world.size,
         )
-        with evaluated(state):
-            wanted = takewhile(lambda _: not place.stop.is_set, batches)
-            return evaluate(state.network, wanted, place.device, place.world)
+        wanted = takewhile(lambda _: not place.stop.is_set, batches)
+        return evaluate(network, wanted, place.device, place.world)
 
     def _lr(self, state: TrainState) -> float:
         return learning_rate(self.config, state.epoch, state.step, self.steps_per_epoch)
-
-
-@contextlib.contextmanager
-def evaluated(state: TrainState) -> Iterator[None]:
-    """Within it the network holds the moving average, where there is one."""
-    if not state.average:
-        yield
-        return
-    own = {name: tensor.detach().clone() for name, tensor in state.network.state_dict().items()}
-    state.network.load_state_dict(state.average)
-    try:
-        yield
-    finally:
-        state.network.load_state_dict(own)
