@@ -22,7 +22,7 @@ from proxyless_hw.runs.loop import NotFiniteError, RunLoop
 from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
-from proxyless_hw.train.mixing import mixed_batch, smooth_targets
+from proxyless_hw.train.mixing import mixed_batch
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.schedule import learning_rate
 from proxyless_hw.train.state import (
@@ -66,16 +66,18 @@ class TrainLoop(RunLoop[TrainState]):
         world = self.place.world
         position = (self.config.seed, state.epoch, state.step, world.rank)
         torch.manual_seed(stream(_STEP_STREAM, *position))
-        generator = torch.Generator().manual_seed(stream(_MIX_STREAM, *position))
-        targets = smooth_targets(labels, self.data.num_classes, self.config.label_smoothing)
-        images, targets = mixed_batch(images, targets, self.config, generator)
+        images, targets = mixed_batch(
+            images, labels, self.config, self.data.num_classes, stream(_MIX_STREAM, *position)
+        )
         for group in state.optimizer.param_groups:
             group["lr"] = self._lr(state)
         state.optimizer.zero_grad(set_to_none=True)
         state.network.train()
         with autocast_of(self.config.autocast, self.place.device):
             logits = state.network(images)
-        loss = functional.cross_entropy(logits.float(), targets)
+        loss = functional.cross_entropy(
+            logits.float(), targets, label_smoothing=self.config.label_smoothing
+        )
         value = float(world.average(loss.detach()))
         if not math.isfinite(value):
             raise NotFiniteError(
