@@ -1,8 +1,4 @@
-"""Data sets for searching and training: settings, splits, and the batches of an epoch.
-
-A batch depends on nothing but (seed, split, epoch, position), never on what was drawn before it,
-so that a resumed run sees the very batches an uninterrupted one would have seen.
-"""
+"""Data sets for searching and training: settings, splits, and the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from proxyless_hw.data.broken import unusable_limit
+from proxyless_hw.data.random_streams import Stream, seeded
 from proxyless_hw.errors import DataError, did_you_mean
 from proxyless_hw.export.preparation import Preparation
 
@@ -24,8 +20,6 @@ Batch = tuple[Tensor, Tensor]
 DATA_SETS: Final = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder")
 DEFAULT_RESOLUTION: Final = {"folder": 224}
 MAX_RESOLUTION: Final = 1024
-# Numbers that tell the random streams of the splits and purposes apart.
-TRAIN_STREAM, HOLDOUT_STREAM, TEST_STREAM, SPLIT_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +79,25 @@ class DataConfig:
         """The resolution asked for, or the data set's default."""
         return DEFAULT_RESOLUTION.get(self.name, 32) if self.resolution is None else self.resolution
 
+    def split_training(self, count: int) -> tuple[Tensor, Tensor]:
+        """Chooses the training and held-out images among `count`, by the seed alone.
+
+        Returns:
+            Two sorted int64 tensors of indices without a common element.
+
+        Raises:
+            DataError: either part would be empty although it is wanted.
+        """
+        order = torch.randperm(count, generator=seeded(self.seed, Stream.SPLIT))
+        used = order[: min(count, self.limit or count)]
+        held = round(len(used) * self.holdout)
+        if held == len(used) or (self.holdout > 0 and held == 0):
+            raise DataError(
+                f"{len(used)} training images cannot be split with a held-out share of "
+                f"{self.holdout:g}: raise --limit, or change the share."
+            )
+        return used[held:].sort().values, used[:held].sort().values
+
 
 @dataclass(frozen=True, slots=True)
 class EpochPart:
@@ -111,11 +124,11 @@ class DataSplit(ABC):
 
     Attributes:
         config: the data settings.
-        stream_number: tells the random numbers of the parts apart.
+        stream: names the random numbers of this part.
     """
 
     config: DataConfig
-    stream_number: int
+    stream: Stream
 
     @abstractmethod
     def __len__(self) -> int:
@@ -148,7 +161,7 @@ class DataSplit(ABC):
         Raises:
             DataError: images cannot be read, more than the settings pass over.
         """
-        seed = (self.config.seed, self.stream_number, epoch)
+        seed = (self.config.seed, self.stream, epoch)
         generator = seeded(*seed) if shuffle else None
         order = torch.arange(len(self))
         if generator is not None:
@@ -198,34 +211,3 @@ class DataSplits:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
-
-
-def stream(*numbers: int) -> int:
-    """A 63-bit seed that depends on all the numbers: a random stream of its own."""
-    # numpy 1 has no shift of its uint64 by a Python number.
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
-
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator of the stream that the numbers name."""
-    return torch.Generator().manual_seed(stream(*numbers))
-
-
-def split_training(count: int, config: DataConfig) -> tuple[Tensor, Tensor]:
-    """Chooses the training and held-out images among `count`, by the seed alone.
-
-    Returns:
-        Two sorted int64 tensors of indices without a common element.
-
-    Raises:
-        DataError: either part would be empty although it is wanted.
-    """
-    order = torch.randperm(count, generator=seeded(config.seed, SPLIT_STREAM))
-    used = order[: min(count, config.limit or count)]
-    held = round(len(used) * config.holdout)
-    if held == len(used) or (config.holdout > 0 and held == 0):
-        raise DataError(
-            f"{len(used)} training images cannot be split with a held-out share of "
-            f"{config.holdout:g}: raise --limit, or change the share."
-        )
-    return used[held:].sort().values, used[:held].sort().values

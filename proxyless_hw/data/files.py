@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from proxyless_hw.data.base import seeded
+from proxyless_hw.data.random_streams import seeded
 from proxyless_hw.errors import DataError
 
 DEBIAN_FASHION_MNIST: Final = Path("/usr/share/datasets/fashion-mnist")

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.data.base import DataSplit, DataSplits, stream
+from proxyless_hw.data.base import DataSplit, DataSplits
+from proxyless_hw.data.random_streams import stream_seed
 from proxyless_hw.runs.loop import NotFiniteError, RunLoop
 from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.train.config import TrainConfig
@@ -65,9 +66,9 @@ class TrainLoop(RunLoop[TrainState]):
         """
         world = self.place.world
         position = (self.config.seed, state.epoch, state.step, world.rank)
-        torch.manual_seed(stream(_STEP_STREAM, *position))
+        torch.manual_seed(stream_seed(_STEP_STREAM, *position))
         images, targets = mixed_batch(
-            images, labels, self.config, self.data.num_classes, stream(_MIX_STREAM, *position)
+            images, labels, self.config, self.data.num_classes, stream_seed(_MIX_STREAM, *position)
         )
         for group in state.optimizer.param_groups:
             group["lr"] = self._lr(state)
