@@ -18,12 +18,10 @@ from proxyless_hw.drawing.canvas import (
     text_width,
 )
 
-WIDTH: Final = 460
-HEIGHT: Final = 250
-LEFT: Final = 52
-RIGHT: Final = 14
-TOP: Final = 34
-BOTTOM: Final = 36
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 36
+"""Margins around the axes, in pixels."""
+
 MAX_NAME: Final = 200
 """Widest name beside a bar, in pixels."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -70,7 +70,7 @@ def zoo_architecture(name: str) -> Architecture:
     if "choices" in entry:
         space = SearchSpace.load(entry["space"])
         choices = [int(digit) for row in entry["choices"] for digit in row]
-        return _named(Architecture.from_choices(space, choices), name)
+        return replace(Architecture.from_choices(space, choices), space=name)
     return _chain(name, entry)
 
 
@@ -91,19 +91,6 @@ def _entries() -> dict[str, Any]:
     text = path.read_text("utf-8")
     entries: dict[str, Any] = json.loads(text)
     return entries
-
-
-def _named(arch: Architecture, name: str) -> Architecture:
-    return Architecture(
-        space=name,
-        resolution=arch.resolution,
-        num_classes=arch.num_classes,
-        stem=arch.stem,
-        blocks=arch.blocks,
-        head=arch.head,
-        batch_norm=arch.batch_norm,
-        wiring=arch.wiring,
-    )
 
 
 def _chain(name: str, entry: Mapping[str, Any]) -> Architecture:

@@ -13,14 +13,22 @@ from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import append_durably, write_text_atomically
 
 
+class FileOfRun:
+    """A file of a run folder: an attribute of `RunFolder` that gives its path."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, owner: type[RunFolder] | None = None) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths and small files of one run.
 
     Attributes:
-        path: the folder. In it: ``config.json`` (settings and what is known of the data),
-            ``metrics.jsonl`` (one line per epoch), ``checkpoint.pt`` (the whole state, last),
-            ``architecture.json``, and ``result.json`` (at the end).
+        path: the folder.
     """
 
     path: Path
@@ -32,35 +40,18 @@ class RunFolder:
     free: ClassVar[frozenset[str]]
     """Settings that may differ between a run and its resumption."""
 
-    @property
-    def config(self) -> Path:
-        """The effective settings."""
-        return self.path / "config.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state after the last completed epoch, or at an interruption."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def architecture(self) -> Path:
-        """The network."""
-        return self.path / "architecture.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object per epoch."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def result(self) -> Path:
-        """What came out; a finished run has it."""
-        return self.path / "result.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that writes here."""
-        return self.path / ".lock"
+    config = FileOfRun("config.json")
+    """The effective settings."""
+    checkpoint = FileOfRun("checkpoint.pt")
+    """The state after the last completed epoch, or at an interruption."""
+    architecture = FileOfRun("architecture.json")
+    """The network."""
+    metrics = FileOfRun("metrics.jsonl")
+    """One JSON object per epoch."""
+    result = FileOfRun("result.json")
+    """What came out; a finished run has it."""
+    lock = FileOfRun(".lock")
+    """Held by the process that writes here."""
 
     def is_started(self) -> bool:
         """Whether a run has been here."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Any, Self
 
 from proxyless_hw.terminal.progress import Say, StepDisplay
@@ -28,13 +27,8 @@ class RunObserver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
+    def __exit__(self, *exc_info: object) -> None:
+        """The run is over, or has failed."""
 
 
 class TerminalRun(RunObserver):
@@ -61,10 +55,5 @@ class TerminalRun(RunObserver):
         self.display.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.display.__exit__()
+    def __exit__(self, *exc_info: object) -> None:
+        self.display.__exit__(*exc_info)

@@ -48,6 +48,16 @@ class Runner:
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     batch_size: int | None = None
 
+    @property
+    def block(self) -> Callable[[], object]:
+        """Runs it `calls` times: here a call is a block of one."""
+        return self.call
+
+    @property
+    def calls(self) -> int:
+        """Inferences in a block."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True)
 class VisitSize:
@@ -221,6 +231,9 @@ class HostSession:
         if runner.whole and self.conditioning is not None and not self.conditioning.cold:
             return None
         return self.conditioning
+
+    def synchronise(self) -> None:
+        """Returns at once: on the host a call returns when its work is done."""
 
     def close(self) -> None:
         """Lets go of the runners and undoes what was set for the session."""
