@@ -13,6 +13,7 @@ from typing import Final
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Profiler, Workload
 from proxyless_hw.profilers.protocol.drift import Round
+from proxyless_hw.profilers.protocol.plan import Plan, SessionPlace
 from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig, estimates, measure
 
@@ -87,6 +88,16 @@ class MeasurementJob:
         budget = self.timing.budget_s
         return float("inf") if budget is None else self.started + budget
 
+    def plan(self, timing: TimingConfig) -> Plan:
+        """What one session measures, by a protocol of its own."""
+        return Plan(
+            workloads=self.workloads,
+            reference=self.reference,
+            config=timing,
+            targets=self.targets,
+            importance=self.importance,
+        )
+
     def timing_of(self, now: float, end: float, later: int, built_s: float) -> TimingConfig:
         """The protocol of a session that is built at `now`, when so many come after it.
 
@@ -152,18 +163,16 @@ def measure_sessions(
                 later = _affordable(job, place + 1, built_s, end - now)
                 measured = measure(
                     session,
-                    job.workloads,
-                    job.reference,
-                    job.timing_of(now, end, later, built_s),
+                    job.plan(job.timing_of(now, end, later, built_s)),
+                    SessionPlace(
+                        part=repeat * job.parts + place,
+                        earlier=own,
+                        started=job.started,
+                        hard_deadline=end + job.grace_s,
+                    ),
                     clock=job.clock,
                     progress=_overall(job),
-                    importance=job.importance,
-                    earlier=own,
                     on_round=keep,
-                    started=job.started,
-                    part=repeat * job.parts + place,
-                    targets=job.targets,
-                    hard_deadline=end + job.grace_s,
                 )
             own = list(measured.rounds)
             if measured.jumps and job.say is not None:
