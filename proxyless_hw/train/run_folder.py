@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
 from proxyless_hw.runs.folder import FileOfRun, RunFolder
+from proxyless_hw.runs.run_network import TRAINED
 from proxyless_hw.train.config import TrainConfig
 
 KIND = "train"
@@ -23,7 +24,7 @@ class TrainFolder(RunFolder):
     command: ClassVar[str] = "train"
     free: ClassVar[frozenset[str]] = TrainConfig.free()
 
-    best = FileOfRun("best.pt")
+    best = FileOfRun(TRAINED)
     """The weights that count: of the best epoch, averaged where there is an average."""
 
     def settings(self) -> dict[str, Any]:

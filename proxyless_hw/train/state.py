@@ -155,16 +155,3 @@ def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
         accuracy, best = document["best_accuracy"], document["best_epoch"]
         state.best_accuracy = None if accuracy is None else finite(accuracy, "best_accuracy")
         state.best_epoch = None if best is None else whole(best, "best_epoch")
-
-
-def load_tensors_into(network: nn.Module, tensors: Any, path: Path) -> None:
-    """Fills a network by our names.
-
-    Raises:
-        TrainingError: the tensors do not fit.
-    """
-    try:
-        network.load_state_dict(plain_tensors(tensors))
-    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as cause:
-        shown = " ".join(str(cause).split())[:300]
-        raise TrainingError(f"{path} does not fit the network: {shown}") from cause

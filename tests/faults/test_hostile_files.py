@@ -25,7 +25,7 @@ from proxyless_hw.errors import DataError, ExportError, ProxylessHwError, Search
 from proxyless_hw.export.metadata import TFLITE_ENTRY, add_to_tflite, read_metadata
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import load_published_weights
-from proxyless_hw.runs.derived_network import load_derived_network
+from proxyless_hw.runs.run_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig, read_config
 from proxyless_hw.search.rederive import open_search
 from proxyless_hw.search.run_folder import SearchFolder
