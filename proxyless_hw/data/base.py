@@ -1,4 +1,4 @@
-"""Data sets for searching and training: settings, splits, and the batches of an epoch."""
+"""Data sets for search and training: settings, splits, and the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class DataConfig:
         name: one of `DATA_SETS`.
         root: folder of the files; ``digits`` needs none, ``fashion-mnist`` none where Debian's
             dataset-fashion-mnist is installed.
-        limit: use at most so many training images, a random subset fixed by the seed.
+        limit: largest number of training images; the seed fixes which ones are used.
         resolution: training resolution in pixels; 32, or 224 for a folder, when None.
         batch_size: images per batch.
         holdout: share of the training images kept apart (in a search they move alpha).
         seed: fixes the subset, the held-out split, every order and every augmentation.
-        workers: loading processes (folders only; the other sets live in memory).
+        workers: loading processes (folders only; the other sets are kept in memory).
         augment: whether training batches that ask for augmentation get it.
-        max_broken: how many unreadable images of a folder are passed over before it is an error:
-            a number (int), or a share of all its images (float); None: 1%, and at least 10.
+        max_broken: largest number of unreadable images of a folder (int), or largest share of all
+            its images (float); more are an error. None: 1%, and at least 10.
     """
 
     name: str = "digits"
@@ -107,8 +107,8 @@ class EpochPart:
         chosen: number of each batch in its epoch to the indices of its images.
         seed: of the epoch.
         randomly: whether images are augmented.
-        full: whether every batch has to give something.
-        alone: whether no other process makes batches of this epoch.
+        full: whether a batch without a readable image is an error.
+        alone: whether this process makes all batches of the epoch.
     """
 
     chosen: Mapping[int, Tensor]
@@ -149,17 +149,17 @@ class DataSplit(ABC):
         Args:
             epoch: which epoch; with the seed it fixes order and augmentation.
             shuffle: random order instead of the stored one.
-            augment: random augmentation, where the data set has one.
-            drop_last: leave out a last batch that is not full.
-            first: number of batches to pass over without making them.
-            every: give every `every`-th batch only, from `first` on (one share per process).
+            augment: random augmentation, if the data set has one.
+            drop_last: omit a last batch that is not full.
+            first: number of the first batch.
+            every: step from one batch to the next (one share per process).
 
         Returns:
             Pairs of images (N, 3, resolution, resolution), float32, normalised, channels-last in
             memory, and labels (N,), int64.
 
         Raises:
-            DataError: images cannot be read, more than the settings pass over.
+            DataError: more images cannot be read than the settings allow.
         """
         seed = (self.config.seed, self.stream, epoch)
         generator = seeded(*seed) if shuffle else None
@@ -185,15 +185,16 @@ class DataSplits:
     """The parts of a data set and what is known about it.
 
     Attributes:
-        train: moves the weights.
-        holdout: from the training images too; moves alpha, or validates. Empty with holdout 0.
-        test: never used for any choice.
+        train: trains the weights.
+        holdout: a part of the training images that trains alpha, or validates. Empty with
+            holdout 0.
+        test: not used for any choice.
         class_names: one name per class.
         mean, std: normalisation per channel, in [0, 1] units.
         resolution: side of the images in pixels.
         name: name of the data set.
         channels: always 3; grayscale is repeated.
-        preparation: how test images came to their shape; None: they are as the data set gives them.
+        preparation: how test images were brought to their shape; None: the data set gives them so.
     """
 
     train: DataSplit

@@ -1,4 +1,4 @@
-"""One picture file as a network sees it: upright, on white, 8-bit RGB."""
+"""Reads image files as a network takes them: upright, on white, 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PIXELS: Final = 100_000_000
 # A file's name does not bind Pillow: left to choose, it would hand PostScript to Ghostscript.
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
 BACKGROUND: Final = (255, 255, 255)
-"""What shows through transparent pixels."""
+"""The colour behind transparent pixels."""
 
 # Also those that are pictures to people but cannot be read here: they are named, not passed by.
 IMAGE_SUFFIXES: Final = frozenset(

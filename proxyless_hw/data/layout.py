@@ -1,7 +1,7 @@
-"""A folder of pictures as people have it: which are the classes, which part is for testing.
+"""Finds the classes and the test part of a folder of images, however it is laid out.
 
-Every folder is listed once, into a tree of `Branch`; what it means is decided on the tree. Nothing
-is passed over without a word: what is left out goes into `Layout.notes`.
+Every folder is listed once, into a tree of `Branch`; the tree then decides what it means. What is
+not used is named in `Layout.notes`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Layout:
     Attributes:
         classes: names, sorted.
         train, test: path and class of every picture.
-        notes: what the user should know about how the folder was read, a line each.
+        notes: what the user should know about how the folder was read, one line each.
     """
 
     classes: tuple[str, ...]

@@ -23,7 +23,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class NotFiniteError(Exception):
-    """A loss, a gradient or a weight became NaN or infinite; the loop adds the way on."""
+    """A loss, a gradient or a weight became NaN or infinite; the loop adds what to do."""
 
 
 class BatchSource(Protocol):
@@ -47,7 +47,7 @@ class RunPlace:
         device: where tensors are.
         world: this process among its peers.
         stop: asks the loop to end at the next step.
-        check_held: raises when the folder is not this run's any more.
+        check_held: raises an error once another process has taken the folder.
     """
 
     folder: RunFolder
@@ -65,7 +65,7 @@ class RunLoop(ABC, Generic[S]):
         place: folder, device, processes.
         batch_size: images per step and process.
         epochs: epochs in all.
-        checkpoint_minutes: a checkpoint is also written within an epoch after so many minutes.
+        checkpoint_minutes: minutes after which a checkpoint is also written within an epoch.
     """
 
     place: RunPlace

@@ -1,4 +1,4 @@
-"""What a run tells the outside: nothing by default, progress on stderr for people."""
+"""Observers receive the events of a run; one of them shows progress on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class RunObserver:
     """Receives the events that every run has; this base class ignores them."""
 
     def start(self, total_steps: int, done_steps: int, message: str) -> None:
-        """The run begins (or goes on) with so many weight steps in all."""
+        """The run begins, or goes on: `done_steps` of `total_steps` weight steps are done."""
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """An epoch is done; `metrics` is its line of metrics.jsonl."""

@@ -1,4 +1,4 @@
-"""Settings of a run, each declared once: default, bounds and help stand in its field.
+"""Settings of a run. Each is declared once: its field has the default, the bounds and the help.
 
 Command-line options, the YAML form, the checks and the report's lines come from the declaration.
 """
@@ -23,7 +23,7 @@ DECLARATION: Final = "setting"
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What is said of a setting beside its type and default.
+    """What a field declares beside its type and default.
 
     Attributes:
         help: what it is; the help text of its option.
@@ -104,7 +104,7 @@ class RunSettings:
     data_root: str | None = setting(
         None, "Folder of the data set, where it needs one.", metavar="DIR"
     )
-    limit: int | None = setting(None, "At most so many training images.", above=0)
+    limit: int | None = setting(None, "Largest number of training images.", above=0)
     train_resolution: int | None = setting(
         None, "Training resolution; the data set's by default.", least=8, most=1024
     )

@@ -56,7 +56,7 @@ class Ticker:
         text: gives the line from the seconds since the start; an empty one is not written.
         write: takes the line; stderr by default.
         clock: seconds, monotonic.
-        wait: waits for so many seconds, and says whether the end came meanwhile.
+        wait: waits for a number of seconds; returns whether the end came meanwhile.
     """
 
     def __init__(

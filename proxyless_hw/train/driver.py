@@ -52,7 +52,7 @@ def run_training(
 
     Args:
         config: all settings.
-        observer_factory: makes what is told of the progress.
+        observer_factory: makes the observer of the progress.
 
     Returns:
         The result; on processes other than the first its document is empty.

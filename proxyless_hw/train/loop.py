@@ -42,8 +42,8 @@ class TrainLoop(RunLoop[TrainState]):
     Attributes:
         data: the splits.
         config: settings.
-        observer: told of every step and epoch.
-        best: where the weights of the best epoch go.
+        observer: receives every step and epoch.
+        best: file of the weights of the best epoch.
     """
 
     data: DataSplits

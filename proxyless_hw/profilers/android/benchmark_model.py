@@ -90,7 +90,7 @@ def parse_output(text: str, name: str) -> BenchmarkRun:
         name: names the model in messages.
 
     Raises:
-        ProfilingError: no measurement is in it, it was cut off, a number is none, no inference
+        ProfilingError: no measurement is in it, it was cut off, a number cannot be read, no inference
             ran, or the statistics contradict the summary.
     """
     lines = whole_lines(text)

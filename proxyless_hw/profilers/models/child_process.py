@@ -41,7 +41,7 @@ def run_python(
 def reply_of(
     stdout: str, stderr: str, code: int | None, what: str, failed: type[ProxylessHwError]
 ) -> Mapping[str, Any]:
-    """The child's answer.
+    """Reads the answer of a child process.
 
     Args:
         stdout, stderr: what it printed.

@@ -56,9 +56,9 @@ class MeasurementJob:
         progress: called after each round.
         clock: seconds, monotonic.
         started: clock reading from which the budget counts.
-        say: told of what a person should know while measuring.
+        say: receives messages for people while measuring.
         grace_s: seconds beyond the budget in which targets may still have their first visit.
-        way_on: what to do when the budget was too short, for the message.
+        way_on: what to do when the budget was too short; ends the message.
     """
 
     profiler: Profiler
@@ -99,7 +99,7 @@ class MeasurementJob:
         )
 
     def timing_of(self, now: float, end: float, later: int, built_s: float) -> TimingConfig:
-        """The protocol of a session that is built at `now`, when so many come after it.
+        """The protocol of a session that is built at `now`, with `later` sessions after it.
 
         The time until `end`, less what building the later ones takes, is shared equally. Together
         the sessions reach the goal when each comes within its square root of their number; a

@@ -38,9 +38,9 @@ __all__ = [
 ]
 
 JUMP_FACTOR = 30.0
-"""A stretch that takes so many times as long as it should have, ..."""
 JUMP_S = 2.0
-"""... and so many seconds longer, was interrupted: the machine slept, or was stopped."""
+"""A stretch was interrupted (the machine slept, or was stopped) if it took more than `JUMP_FACTOR`
+times the expected time plus `JUMP_S` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
