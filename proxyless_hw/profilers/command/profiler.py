@@ -1,7 +1,7 @@
 """Any tool that times a model file: an NPU's, FPGA's or TPU's benchmark becomes a profiler.
 
-Options: `device_options.CommandOptions`. ``{result}`` in the command stands for a file that the tool
-writes its result to. The file is read together with what the tool prints.
+Options: `device_options.CommandOptions`. ``{result}`` in the command stands for a file that
+the tool writes its result to. The file is read together with what the tool prints.
 
 A table's header holds these options, so that `recorded_options` can measure there again.
 """
