@@ -24,7 +24,7 @@ MAX_RESOLUTION: Final = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which data, and how they are split and fed.
+    """Which data are used, and how they are split and batched.
 
     Attributes:
         name: one of `DATA_SETS`.
@@ -76,7 +76,7 @@ class DataConfig:
 
     @property
     def train_resolution(self) -> int:
-        """The resolution asked for, or the data set's default."""
+        """The resolution of the settings, or the data set's default."""
         return DEFAULT_RESOLUTION.get(self.name, 32) if self.resolution is None else self.resolution
 
     def split_training(self, count: int) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class EpochPart:
-    """Batches of an epoch that are to be made.
+    """The batches of an epoch that a process makes.
 
     Attributes:
         chosen: number of each batch in its epoch to the indices of its images.
@@ -120,7 +120,7 @@ class EpochPart:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSplit(ABC):
-    """One part of the data: images with labels, fed in batches.
+    """One part of the data: images with labels, in batches.
 
     Attributes:
         config: the data settings.

@@ -18,7 +18,7 @@ _LISTED: Final = 20
 
 
 class BrokenImageWarning(Notice):
-    """An image of a folder cannot be read and is passed over."""
+    """An image of a folder cannot be read and is skipped."""
 
 
 def unusable_limit(value: object) -> str | None:
@@ -47,7 +47,7 @@ def broken_limit(max_broken: int | float | None, images: int) -> int:
 
 @dataclass
 class BrokenImages:
-    """The unreadable images met so far; shared by the splits of one data set.
+    """The unreadable images so far, shared by the splits of one data set.
 
     Attributes:
         limit: how many may be passed over.

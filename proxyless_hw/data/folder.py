@@ -40,7 +40,7 @@ EVALUATION_CROP: Final = 0.875
 
 @dataclass(frozen=True)
 class _Images(Dataset[Any]):
-    """Decodes single images; random transforms are seeded per image, whichever worker runs them."""
+    """Decodes single images. Random transforms are seeded per image."""
 
     samples: Sequence[Sample]
     transform: Any
@@ -106,7 +106,7 @@ class FolderSplit(DataSplit):
             )
 
     def _batch(self, items: list[tuple[Tensor | None, int, str, str]]) -> Batch | None:
-        """What can be read of a batch; None where nothing can."""
+        """The readable images of a batch; None if there are none."""
         images, labels = [], []
         for image, label, path, reason in items:
             if image is None:
@@ -131,7 +131,7 @@ def preparation(side: int) -> Preparation:
 
 
 def _require_scalable(image: Image.Image, prepared: Preparation) -> None:
-    """Refuses strips that would grow beyond all memory when their shorter side is enlarged.
+    """Refuses narrow images that would become too large when their shorter side is scaled.
 
     Raises:
         ValueError: it is one.

@@ -75,7 +75,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def explain(cause: BaseException) -> str:
-    """Why a file cannot be read, in one line."""
+    """Says why a file cannot be read, in one line."""
     if isinstance(cause, UnidentifiedImageError):
         return f"no image in one of the formats {', '.join(IMAGE_FORMATS)}"
     if isinstance(cause, OSError) and cause.strerror:
@@ -87,7 +87,7 @@ def explain(cause: BaseException) -> str:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Within it Pillow says nothing about odd files: those that it reads, it reads."""
+    """Suppresses Pillow's warnings about unusual files."""
     logger = logging.getLogger("PIL")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""Small data sets that live in memory as bytes, with batched augmentation."""
+"""Small data sets that are kept in memory as bytes, with batched augmentation."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class MemorySplit(DataSplit):
 
 
 def augmented(images: Tensor, mirror: bool, generator: torch.Generator) -> Tensor:
-    """Random crops of the zero-padded images, each half of them mirrored where that is sensible.
+    """Random crops of the zero-padded images; if `mirror` is set, half of them are mirrored.
 
     Args:
         images: (N, C, R, R), uint8.

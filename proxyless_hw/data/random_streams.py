@@ -1,4 +1,4 @@
-"""Random numbers that are named, not drawn in turn.
+"""Random numbers by name: a name always gives the same numbers.
 
 A batch depends on nothing but (seed, split, epoch, position), never on what was drawn before it,
 so that a resumed run sees the very batches an uninterrupted one would have seen.

@@ -182,7 +182,7 @@ def _ranges(seen: dict[str, Any], share: float) -> dict[str, Any]:
 def _best_share(
     model: bytes, models: dict[float, bytes], calibration: NDArray[np.float32]
 ) -> float:
-    """The share whose file agrees most often with the float one; the widest among equals."""
+    """The share whose file agrees most often with the float file; of equal ones, the widest."""
     from proxyless_hw.export.runtimes import tflite_outputs
 
     images = calibration.reshape(-1, *calibration.shape[2:]).transpose(0, 3, 1, 2)

@@ -54,11 +54,11 @@ class RunFolder:
     """Held by the process that writes here."""
 
     def is_started(self) -> bool:
-        """Whether a run has been here."""
+        """Whether the folder holds a run."""
         return self.config.exists() or self.checkpoint.exists()
 
     def resume_command(self) -> str:
-        """The command that goes on with this run."""
+        """The command that resumes this run."""
         return f"proxyless-hw {self.command} --output {self.path} --resume"
 
     def last_good(self) -> str:
@@ -88,7 +88,7 @@ class RunFolder:
         return document
 
     def settings(self) -> dict[str, Any]:
-        """The settings the run began with.
+        """The settings that the run began with.
 
         Raises:
             ProxylessHwError: the folder holds no run of this kind.
@@ -99,7 +99,7 @@ class RunFolder:
         return settings
 
     def check_may_run(self, settings: Mapping[str, Any], resume: bool) -> None:
-        """Checks that a run may begin here, or go on.
+        """Checks that a run may begin here, or be resumed.
 
         Args:
             settings: the run's.
@@ -119,7 +119,7 @@ class RunFolder:
         self.check_same_settings(settings)
 
     def check_same_settings(self, settings: Mapping[str, Any]) -> None:
-        """Checks that a resumption asks for what the run began with.
+        """Checks that a resumed run has the settings it began with.
 
         Raises:
             ProxylessHwError: a setting differs; old and new value are named.

@@ -40,7 +40,7 @@ S = TypeVar("S", bound=RunState[EpochSums])
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlace:
-    """Where a run happens, the same for its whole length.
+    """Folder, device and processes of a run; they do not change while it lasts.
 
     Attributes:
         folder: where checkpoints and metrics go.
@@ -76,11 +76,11 @@ class RunLoop(ABC, Generic[S]):
     @property
     @abstractmethod
     def training(self) -> BatchSource:
-        """The images that move the weights."""
+        """The images that train the weights."""
 
     @abstractmethod
     def step(self, state: S, images: Tensor, labels: Tensor) -> float:
-        """One step: moves the weights and adds to the sums of the epoch.
+        """Takes one step: updates the weights and adds to the sums of the epoch.
 
         Returns:
             The loss.
@@ -88,11 +88,11 @@ class RunLoop(ABC, Generic[S]):
 
     @abstractmethod
     def tell_step(self, state: S, loss: float) -> None:
-        """Tells the observer of the step that is done; `state.step` counts it already."""
+        """Reports a finished step to the observer; `state.step` already counts it."""
 
     @abstractmethod
     def finish_epoch(self, state: S) -> Mapping[str, Any]:
-        """What is left to do at the end of an epoch, before it is counted.
+        """Ends an epoch, before it is counted.
 
         Returns:
             Its line of metrics.jsonl.
@@ -104,7 +104,7 @@ class RunLoop(ABC, Generic[S]):
 
     @abstractmethod
     def tell_epoch(self, metrics: Mapping[str, Any]) -> None:
-        """Tells the observer of the epoch that is done."""
+        """Reports a finished epoch to the observer."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -154,7 +154,7 @@ class RunLoop(ABC, Generic[S]):
         self.tell_epoch(metrics)
 
     def stop_if_asked(self, state: S) -> None:
-        """Saves and ends where a signal arrived in any process.
+        """Saves and ends the run if a signal arrived in any process.
 
         Raises:
             InterruptedRunError: it did.
@@ -175,7 +175,7 @@ class RunLoop(ABC, Generic[S]):
             self.save(state)
 
     def _finite(self, state: S) -> None:
-        """No checkpoint is replaced by one that cannot be used."""
+        """Checks the weights, so that an unusable checkpoint never replaces a good one."""
         for name, parameter in state.weights().named_parameters():
             if not bool(parameter.detach().isfinite().all()):
                 raise NotFiniteError(

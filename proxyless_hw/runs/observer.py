@@ -18,7 +18,7 @@ class RunObserver:
         """An epoch is done; `metrics` is its line of metrics.jsonl."""
 
     def note(self, message: str) -> None:
-        """A line for people."""
+        """A message for people."""
 
     def phase(self, title: str) -> AbstractContextManager[Say]:
         """Work before or after the steps that may take a while: `with observer.phase(...)`."""
@@ -32,7 +32,7 @@ class RunObserver:
 
 
 class TerminalRun(RunObserver):
-    """The progress of the steps with time left, and lines, on stderr.
+    """Shows the progress of the steps, the time left and messages on stderr.
 
     Args:
         name: what is in progress.

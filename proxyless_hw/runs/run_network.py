@@ -20,7 +20,7 @@ TRAINED: Final = "best.pt"
 
 
 def weights_file(folder: Path, error: type[ProxylessHwError]) -> Path:
-    """The weights that a run left: of a search, of a training or of an import.
+    """Finds the weights that a search, a training or an import left in its folder.
 
     Raises:
         ProxylessHwError: as `error`: the folder holds no weights, or those of two runs.
@@ -42,7 +42,7 @@ def weights_file(folder: Path, error: type[ProxylessHwError]) -> Path:
 
 
 def load_derived_network(run: str | Path) -> Network:
-    """The found network of a finished search with the supernet's weights, in eval mode.
+    """Loads the found network of a finished search with the supernet's weights, in eval mode.
 
     It has the data's classes and the deployment resolution.
 
@@ -54,7 +54,7 @@ def load_derived_network(run: str | Path) -> Network:
 
 
 def load_run_network(weights: Path, error: type[ProxylessHwError]) -> Network:
-    """The network beside a weights file, filled with it, in eval mode.
+    """Loads the network of a weights file in a run folder, in eval mode.
 
     It has the data's classes and the deployment resolution.
 
@@ -77,7 +77,7 @@ def load_run_network(weights: Path, error: type[ProxylessHwError]) -> Network:
 def fill_network(
     network: nn.Module, tensors: object, path: Path, error: type[ProxylessHwError]
 ) -> None:
-    """Fills a network by our names.
+    """Fills a network from tensors with our names.
 
     Args:
         network: filled in place.

@@ -55,7 +55,7 @@ class Declaration:
 
     @property
     def rule(self) -> str:
-        """The bounds in words."""
+        """The bounds as text."""
         low = self.least if self.above is None else self.above
         high = self.most if self.below is None else self.below
         if low is not None and high is not None:
@@ -135,7 +135,7 @@ class RunSettings:
 
     @classmethod
     def declarations(cls) -> dict[str, Declaration]:
-        """Name of each declared setting to what is said of it, in order."""
+        """The declared settings by name, in order."""
         return {
             item.name: item.metadata[DECLARATION]
             for item in fields(cls)
@@ -195,7 +195,7 @@ class RunSettings:
         return {str(key): value for key, value in document.items()}
 
     def data_settings(self) -> dict[str, Any]:
-        """What `proxyless_hw.data.base.DataConfig` is made from."""
+        """The arguments of `proxyless_hw.data.base.DataConfig`."""
         return {
             "name": self.data,
             "root": self.data_root,
@@ -218,7 +218,7 @@ class RunSettings:
 
 
 def _wrong(name: str, value: object, hint: Any) -> str | None:
-    """Why a value is not of a setting's type; None where it is."""
+    """Returns why a value does not have a setting's type; None if it has."""
     reason = unusable(name, value)
     if reason is not None:
         return reason

@@ -1,4 +1,4 @@
-"""Keeping the native chatter of converters and runtimes off the terminal, errors excepted."""
+"""Keeps the output of native libraries off the terminal, unless an error occurs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _descriptor_2_as(descriptor: int) -> Iterator[int]:
-    """Within it, what is written to file descriptor 2 goes elsewhere; gives its former target."""
+    """Redirects file descriptor 2; yields a descriptor of its former target."""
     previous = os.dup(2)
     os.dup2(descriptor, 2)
     try:
@@ -63,7 +63,7 @@ def _descriptor_2_as(descriptor: int) -> Iterator[int]:
 
 @cache
 def _terminal() -> TextIO | None:
-    """The process's standard error under another descriptor; None where there is none.
+    """The process's standard error under another descriptor; None if it has no standard error.
 
     Closed when the process ends, not before: a log handler made meanwhile may keep it.
     """

@@ -34,7 +34,7 @@ from proxyless_hw.train.state import CHECKPOINT, TrainState, new_state, restore
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training gave.
+    """The result of a training.
 
     Attributes:
         folder: the run folder; `train.load.load` reads it.

@@ -1,4 +1,4 @@
-"""Trained networks from their run folders, in the manner of torch.hub."""
+"""Loads trained networks from their run folders."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def initialise_from(network: Network, source: str | Path) -> None:
 
 
 def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by our names."""
+    """Reads the tensors of a file, with our names."""
     document = load_tensors(path, TrainingError, "weights file")
     tensors = choose_state_dict(document, str(path))
     if any(str(name).startswith("stem.") for name in tensors):

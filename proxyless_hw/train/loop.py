@@ -135,7 +135,7 @@ class TrainLoop(RunLoop[TrainState]):
         self.observer.epoch(dict(metrics))
 
     def score(self, state: TrainState, split: DataSplit) -> Score:
-        """Evaluates what counts (the average where there is one) over all processes.
+        """Evaluates the network (the moving average if there is one) over all processes.
 
         It ends early, with a score of what it has seen, when a signal asks the run to stop.
         """

@@ -1,4 +1,4 @@
-"""Mixup, CutMix and cutout on whole batches, drawn from a seed of the batch's own."""
+"""Mixup, CutMix and cutout on whole batches; each batch has a seed of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def mixed_batch(
 
 @cache
 def mixing(mixup: float, cutmix: float, classes: int) -> Mix | None:
-    """The transform that mixes a batch: of mixup and CutMix the one asked for, or one at random.
+    """The transform that mixes a batch: mixup or CutMix, or one of the two at random.
 
     Args:
         mixup, cutmix: alpha of their Beta distributions; 0 leaves one out.

@@ -1,4 +1,4 @@
-"""Everything that a training must remember, its checkpoint and its weights file."""
+"""The state of a training, its checkpoint and its weights file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TrainState(RunState[TrainSums]):
 
 
 def new_state(network: Network, config: TrainConfig, device: torch.device) -> TrainState:
-    """Optimiser and average around a network."""
+    """Builds the state of a new training: optimiser, loss scaling, moving average."""
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(
         network=network,
@@ -126,7 +126,7 @@ def save_weights(
     facts: dict[str, Any],
     check: Callable[[], None] | None = None,
 ) -> None:
-    """Writes the tensors of a network by our names, with a few plain facts beside them.
+    """Writes the tensors of a network with our names, and a few plain facts.
 
     `check` is that of `save_tensors`.
 
@@ -138,7 +138,7 @@ def save_weights(
 
 
 def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
-    """Puts a checkpoint's contents into a freshly built state.
+    """Restores a freshly built state from a checkpoint.
 
     Raises:
         TrainingError: a part is missing or has another shape.

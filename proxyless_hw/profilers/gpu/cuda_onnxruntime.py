@@ -191,7 +191,7 @@ def half_precision(model: bytes) -> bytes:
 
 
 def gpu_name(index: int) -> str:
-    """Name of a GPU as the driver gives it, or a plain one where NVML is not installed."""
+    """Name of a GPU from the driver; a plain one if NVML is not installed."""
     from proxyless_hw.profilers.host.nvml import Nvml
 
     nvml = Nvml.find()

@@ -200,7 +200,7 @@ def _overall(job: MeasurementJob) -> Callable[[Progress], None] | None:
 
 
 def _reached(job: MeasurementJob, rounds: Sequence[Round]) -> bool:
-    """Whether the goal is met by the sessions so far, where a budget is a limit and not a wish."""
+    """Whether the sessions so far meet the goal and the budget need not be used up."""
     if job.timing.spend or not all(visit_counts(rounds, job.targets).values()):
         return False
     return all(item.converged for item in estimates(rounds, job.targets, job.timing))

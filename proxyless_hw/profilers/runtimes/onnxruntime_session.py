@@ -156,8 +156,10 @@ def _view(value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def onnxruntime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises on models that it cannot open or run; its own classes have no name
-    of their own in the public module."""
+    """The errors that ONNX Runtime raises for models that it cannot open or run.
+
+    Its own classes have no public names.
+    """
     state = getattr(getattr(onnxruntime, "capi", None), "onnxruntime_pybind11_state", None)
     names = (
         *("Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph"),
