@@ -38,7 +38,7 @@ class World:
         return summed / self.size
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Averages the gradients that exist; every rank has the same ones, as it takes the same path."""
+        """Averages the gradients that exist; every rank took the same path, so it has the same."""
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
