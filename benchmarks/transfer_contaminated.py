@@ -28,7 +28,7 @@ import numpy as np
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.transfer import transfer
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.importers.published_yaml import parse_published_yaml
+from proxyless_hw.tables.importers.published import parse_published_yaml
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 HERE = Path(__file__).parent / "data"

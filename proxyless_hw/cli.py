@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark": ("benchmark", "Time a model file or network by the profiling protocol."),
     "report": ("report", "One HTML file that shows a run."),
     "zoo": ("zoo", "Published networks and baselines."),
-    "import-weights": ("import_weights", "Load a published checkpoint into a zoo network."),
+    "import-weights": ("import_weights", "Load a checkpoint of other code into a zoo network."),
     "demo": ("demo", "The whole loop on embedded data."),
 }
 

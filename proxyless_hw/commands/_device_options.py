@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.device_options import option_flags
@@ -19,8 +22,41 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True)
+class DeviceChoice:
+    """What the device options say.
+
+    Attributes:
+        device: the kind of device.
+        settings: how to measure on it.
+        given: names of the options that the user gave; the others have their defaults.
+    """
+
+    device: str
+    settings: ProfilerSettings
+    given: frozenset[str]
+
+
+_SETTINGS = ("runtime", "threads", "batch_size", "precision", "metric", "cpus", "options")
+
+
 def device_options(function: Function) -> Function:
-    """Adds --device and the options that belong to a device's setting."""
+    """Adds --device and the options of a device's setting; a command receives them as `on`.
+
+    `on` is a `DeviceChoice`. It raises ProfilingError where --cpus or --option is malformed, or
+    where an option is given twice.
+    """
+    names = ("device", *_SETTINGS, *(flag.name for flag in option_flags()))
+
+    @functools.wraps(function)
+    def collected(*args: Any, **values: Any) -> Any:
+        source = click.get_current_context().get_parameter_source
+        given = frozenset(name for name in names if source(name) is not ParameterSource.DEFAULT)
+        taken = {name: values.pop(name) for name in names}
+        on = DeviceChoice(taken.pop("device"), _settings_from(taken), given)
+        return function(*args, on=on, **values)
+
+    decorated = cast("Function", collected)
     for option in reversed(
         (
             click.option("--device", default="cpu", show_default=True,
@@ -44,16 +80,11 @@ def device_options(function: Function) -> Function:
                          "lists them."),
         )
     ):  # fmt: skip
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
-def settings_from(values: dict[str, Any]) -> ProfilerSettings:
-    """Takes the device options out of a command's arguments (all but `device`).
-
-    Raises:
-        ProfilingError: --cpus or --option is malformed, or an option is given twice.
-    """
+def _settings_from(values: dict[str, Any]) -> ProfilerSettings:
     from proxyless_hw.profilers.base import ProfilerSettings
 
     options = {

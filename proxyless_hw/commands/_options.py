@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -61,6 +62,11 @@ def kind_option(function: Function) -> Function:
         show_default=True,
         help="auto: look up what is there, regress the rest.",
     )(function)
+
+
+def path_option(flag: str, help: str, metavar: str | None = None) -> Callable[[Function], Function]:
+    """Adds an option that takes a path."""
+    return click.option(flag, type=click.Path(path_type=Path), metavar=metavar, help=help)
 
 
 def echo_json(document: dict[str, Any]) -> None:

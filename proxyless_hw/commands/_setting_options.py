@@ -1,27 +1,104 @@
-"""Command-line options of settings, made from their declarations."""
+"""Command-line options of a run: its settings, made from their declarations, and where they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import functools
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import click
 
+from proxyless_hw.commands._options import max_broken_option
+from proxyless_hw.runs.folder import RunFolder
 from proxyless_hw.runs.settings import Declaration, RunSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def setting_options(
-    config: type[RunSettings], *, leave_out: Collection[str] = ()
+@dataclass(frozen=True)
+class RunOptions:
+    """What the options of a run say.
+
+    Attributes:
+        given: the settings that were given, by name.
+        preset: the preset's name; None for the settings' own defaults.
+        config_file: YAML file of settings; None without one.
+    """
+
+    given: Mapping[str, object]
+    preset: str | None
+    config_file: Path | None
+
+    def settings(
+        self, config: type[RunSettings], folder: Callable[[Path], RunFolder]
+    ) -> dict[str, object]:
+        """Joins settings: those of the file, of the run that goes on, and of the options, in turn.
+
+        Args:
+            config: the settings.
+            folder: makes the run folder of a path.
+
+        Raises:
+            ProxylessHwError: as `config.error`: the file or the run cannot be read.
+        """
+        settings: dict[str, object] = {}
+        if self.config_file is not None:
+            settings.update(config.read(self.config_file))
+        if self.given.get("resume") and self.given.get("output"):
+            run = folder(Path(str(self.given["output"])))
+            if run.config.exists():
+                settings.update(run.settings())
+        return settings | dict(self.given)
+
+
+def run_options(
+    config: type[RunSettings], *, presets: str, output: str, leave_out: Collection[str] = ()
 ) -> Callable[[Function], Function]:
-    """Adds an option for each setting that has one; a value that is not given is None.
+    """Adds --preset, --config, --output and an option for each setting that has one.
+
+    The command receives them as `run`, a `RunOptions`.
 
     Args:
         config: the settings.
+        presets: help text of --preset.
+        output: help text of --output.
         leave_out: settings whose option the command makes itself.
     """
+    names = [item.name for item in fields(config) if item.name not in leave_out]
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def collected(*args: Any, **values: Any) -> Any:
+            found = {name: values.pop(name) for name in names if name in values}
+            given = {name: value for name, value in found.items() if value is not None}
+            run = RunOptions(given, values.pop("preset"), values.pop("config_file"))
+            return function(*args, run=run, **values)
+
+        decorated = cast("Function", collected)
+        for option in (
+            click.option("--output", metavar="DIR", help=output),
+            click.option(
+                "--config",
+                "config_file",
+                type=click.Path(path_type=Path),
+                help="YAML file of settings; options given here override it.",
+            ),
+            click.option("--preset", type=click.Choice(list(config.presets)), help=presets),
+            max_broken_option,
+            _setting_options(config, leave_out=(*leave_out, "output")),
+        ):
+            decorated = option(decorated)
+        return decorated
+
+    return add
+
+
+def _setting_options(
+    config: type[RunSettings], *, leave_out: Collection[str]
+) -> Callable[[Function], Function]:
+    """Adds an option for each setting that has one; a value that is not given is None."""
     hints = get_type_hints(config)
     declared = config.declarations()
     wanted = [

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
+from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._measuring_options import (
+    num_classes_option,
+    resolution_option,
+    timing_options,
+)
 from proxyless_hw.commands._options import echo_json, log, output_options
 from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings, Workload
+    from proxyless_hw.profilers.model_inputs import FileShape
     from proxyless_hw.profilers.models.file_shapes import FileSetting
     from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
     from proxyless_hw.tables.table import LatencyTable
@@ -26,11 +31,7 @@ SECONDS_A_TARGET = 10.0
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="FILE|ARCH...")
-@click.option(
-    "--resolution",
-    type=click.IntRange(1, 8192),
-    help="Height and width: for networks not their own, for files where they are open.",
-)
+@resolution_option("Height and width: for networks not their own, for files where they are open.")
 @click.option(
     "--input-shape",
     "shapes",
@@ -39,24 +40,30 @@ SECONDS_A_TARGET = 10.0
     help="A file's input where its sizes are open; may be repeated.",
 )
 @click.option("--signature", help="Which signature of a TFLite file to run.")
-@click.option("--num-classes", type=click.IntRange(1, 65536), help="For networks: not their own.")
+@num_classes_option("For networks: not their own.")
 @click.option(
     "--table",
     metavar="TABLE",
     help="Also give values at this table's speed: its anchors are measured beside the targets.",
 )
 @click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
-@click.option("--budget", type=float, metavar="SECONDS", help="Total time for measuring.")
-@click.option(
-    "--goal",
-    default=0.01,
-    show_default=True,
-    help="Half-width of the 95% interval at which a target is done.",
-)
+@timing_options("a target", "Total time for measuring: 10 s per target by default.")
 @device_options
 @output_options
-@click.pass_context
-def command(ctx: click.Context, /, **values: Any) -> None:
+def command(
+    on: DeviceChoice,
+    targets: tuple[str, ...],
+    resolution: int | None,
+    shapes: tuple[str, ...],
+    signature: str | None,
+    num_classes: int | None,
+    table: str | None,
+    per_op: bool,
+    budget: float | None,
+    goal: float,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Time model files or networks, interleaved, by the protocol of profile.
 
     A target is an .onnx or .tflite file, a zoo name, an architecture file, or a run folder. A file
@@ -70,58 +77,68 @@ def command(ctx: click.Context, /, **values: Any) -> None:
       proxyless-hw benchmark runs/demo/model.onnx --table tables/cpu.csv
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
     """  # fmt: skip
+    from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
     from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
     from proxyless_hw.profilers.protocol.measurement import Measuring
     from proxyless_hw.profilers.protocol.timing import TimingConfig
     from proxyless_hw.profilers.runtimes.node_times import check_per_op
 
-    quiet = values["quiet"]
-    given = ctx.get_parameter_source("batch_size") != ParameterSource.DEFAULT
-    workloads = _workloads(values, values["batch_size"] if given else None)
-    table = None if values["table"] is None else _table(ctx, values)
-    device = values["device"]
-    settings = settings_from(values)
+    wanted = FileShape(
+        batch=on.settings.batch_size if "batch_size" in on.given else None,
+        resolution=resolution,
+        input_shapes=parse_input_shapes(shapes),
+        signature=signature,
+    )
+    workloads = _workloads(targets, wanted, num_classes)
+    beside = None
+    if table is not None:
+        beside, on = _table(table, on)
+    device, settings = on.device, on.settings
     files = [workload.file for workload in workloads if workload.file is not None]
     if files:
         settings = settings_for_files(files, settings, device)
-    if values["per_op"]:
+    if per_op:
         for workload in workloads:
             check_per_op(workload.file, settings, device)
-    file_settings = _file_settings(workloads, values["num_classes"])
-    budget = values["budget"] or SECONDS_A_TARGET * len(workloads)
-    timing = TimingConfig(goal=values["goal"], budget_s=budget, spend=False)
+    file_settings = _file_settings(workloads, num_classes)
+    budget = budget or SECONDS_A_TARGET * len(workloads)
+    timing = TimingConfig(goal=goal, budget_s=budget, spend=False)
     with ExitStack() as stack:
         progress = stack.enter_context(progress_bar("benchmark", quiet))
         how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
-        if table is not None:
-            how = _beside(table, how, quiet)
+        if beside is not None:
+            how = _beside(beside, how, quiet)
         measured = measure_workloads(_as_run(workloads, file_settings, device, stack), how)
     with phase("benchmark: memory and nodes", quiet):
         results = [
-            _result(workload, item, settings, device, values["per_op"])
+            _result(workload, item, settings, device, per_op)
             | _stated(workload, file_settings.get(workload.name), settings, device)
             for workload, item in zip(workloads, measured, strict=True)
         ]
-    if values["as_json"]:
+    if as_json:
         echo_json(results[0] if len(results) == 1 else {"files": results})
     else:
         for result in results:
             log(_line(result), quiet)
 
 
-def _table(ctx: click.Context, values: dict[str, Any]) -> LatencyTable:
-    """The table, whose setting stands in for what was not given on the command line."""
+def _table(name: str, on: DeviceChoice) -> tuple[LatencyTable, DeviceChoice]:
+    """The table, and the device options with its setting for what was not given."""
     from proxyless_hw.predictors.measured import settings_of
     from proxyless_hw.tables.table import LatencyTable
 
-    table = LatencyTable.load(values["table"])
-    kind, settings = settings_of(table)
-    own = {"device": kind, "runtime": settings.runtime, "threads": settings.threads}
-    own |= {"batch_size": settings.batch_size, "precision": settings.precision}
-    for name, value in own.items():
-        if ctx.get_parameter_source(name) == ParameterSource.DEFAULT:
-            values[name] = value
-    return table
+    table = LatencyTable.load(name)
+    kind, own = settings_of(table)
+    asked = on.settings
+    settings = replace(
+        asked,
+        runtime=asked.runtime if "runtime" in on.given else own.runtime,
+        threads=asked.threads if "threads" in on.given else own.threads,
+        batch_size=asked.batch_size if "batch_size" in on.given else own.batch_size,
+        precision=asked.precision if "precision" in on.given else own.precision,
+    )
+    device = on.device if "device" in on.given else kind
+    return table, replace(on, device=device, settings=settings)
 
 
 def _beside(table: LatencyTable, how: Measuring, quiet: bool) -> Measuring:
@@ -134,21 +151,16 @@ def _beside(table: LatencyTable, how: Measuring, quiet: bool) -> Measuring:
     return replace(how, settings=beside.settings, anchors=beside.anchors)
 
 
-def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]:
+def _workloads(
+    named: tuple[str, ...], wanted: FileShape, num_classes: int | None
+) -> list[Workload]:
     """The targets; files with what was said about their shape, batch included where it was said."""
     from proxyless_hw.errors import ProfilingError
     from proxyless_hw.formats.load import load_architecture
     from proxyless_hw.profilers.base import Workload
-    from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
     from proxyless_hw.profilers.models.file_shapes import model_suffix, shapes_by_file
 
-    wanted = FileShape(
-        batch=batch_size,
-        resolution=values["resolution"],
-        input_shapes=parse_input_shapes(values["shapes"]),
-        signature=values["signature"],
-    )
-    targets = list(dict.fromkeys(values["targets"]))
+    targets = list(dict.fromkeys(named))
     files = [Path(target) for target in targets if model_suffix(target)]
     for file in files:
         if not file.is_file():
@@ -166,7 +178,7 @@ def _workloads(values: dict[str, Any], batch_size: int | None) -> list[Workload]
             workloads.append(Workload(name=target, file=path, shape=shapes[path]))
         else:
             arch = load_architecture(target).with_shape(
-                resolution=values["resolution"], num_classes=values["num_classes"]
+                resolution=wanted.resolution, num_classes=num_classes
             )
             workloads.append(Workload(name=target, arch=arch, batch_norm=arch.batch_norm))
     return workloads

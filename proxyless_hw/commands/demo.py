@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @output_options
-def command(**values: Any) -> None:
+def command(output: Path, seed: int, as_json: bool, quiet: bool) -> None:
     """Profile this CPU, search, export ONNX and TFLite, measure both, write a report.
 
     \b
@@ -34,14 +34,13 @@ def command(**values: Any) -> None:
     from proxyless_hw.pipeline.demo import run_demo
     from proxyless_hw.pipeline.stages import Talk
 
-    quiet = values["quiet"]
     talk = Talk(
         say=lambda message: log(message, quiet),
         show_progress=lambda title: progress_bar(title, quiet),
         quiet=quiet,
     )
-    result = run_demo(values["output"], values["seed"], talk)
-    if values["as_json"]:
+    result = run_demo(output, seed, talk)
+    if as_json:
         echo_json(_document(result))
     else:
         _show(result)

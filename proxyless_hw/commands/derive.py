@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, output_options, path_option
 from proxyless_hw.terminal.progress import phase
 
 
@@ -25,13 +24,19 @@ from proxyless_hw.terminal.progress import phase
     help="A target in the table's unit, as mJ. Repeatable.",
 )
 @click.option("--table", metavar="CSV", help="Price with another table than the search's own.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Folder for the networks, one sub-folder a target; RUN/derived by default.",
+@path_option(
+    "--output", "Folder for the networks, one sub-folder per target; RUN/derived by default."
 )
 @output_options
-def command(**values: Any) -> None:
+def command(
+    run: Path,
+    targets_ms: tuple[float, ...],
+    targets: tuple[float, ...],
+    table: str | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Derive networks for further targets from a finished search, without a new search.
 
     \b
@@ -44,19 +49,18 @@ def command(**values: Any) -> None:
     from proxyless_hw.search.prepare import asked_target
     from proxyless_hw.search.rederive import load_search_data, open_search, rederive, save_derived
 
-    if not (values["targets"] or values["targets_ms"]):
+    if not (targets or targets_ms):
         raise click.UsageError("name a target: --target-ms, or --target in the table's unit.")
     started = time.perf_counter()
-    quiet = values["quiet"]
     with phase("reading the search and its data", quiet):
-        searched = open_search(values["run"], values["table"])
-        table, unit = searched.problem.table, searched.problem.unit
-        in_ms = [asked_target(None, target, table) for target in values["targets_ms"]]
-        targets = [target for target in (*in_ms, *values["targets"]) if target is not None]
+        searched = open_search(run, table)
+        priced_by, unit = searched.problem.table, searched.problem.unit
+        in_ms = [asked_target(None, target, priced_by) for target in targets_ms]
+        wanted = [target for target in (*in_ms, *targets) if target is not None]
         data = load_search_data(searched)
-    root = values["output"] or values["run"] / "derived"
+    root = output or run / "derived"
     networks = []
-    for target in targets:
+    for target in wanted:
         begun = time.perf_counter()
         with phase(f"deriving for {target:g} {unit}", quiet):
             derived = rederive(searched, target, data)
@@ -71,7 +75,7 @@ def command(**values: Any) -> None:
             f"the supernet's weights {derived['accuracy']:.1%}: {folder / 'architecture.json'}",
             quiet,
         )
-    if values["as_json"]:
+    if as_json:
         first = networks[0] if len(networks) == 1 else {}
         seconds = round(time.perf_counter() - started, 2)
         echo_json({**first, "networks": networks, "seconds": seconds})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
 from proxyless_hw.errors import DataError, TrainingError
 from proxyless_hw.terminal.progress import phase
+
+if TYPE_CHECKING:
+    from proxyless_hw.data.base import DataConfig
 
 
 @click.command()
@@ -22,7 +27,18 @@ from proxyless_hw.terminal.progress import phase
 @max_broken_option
 @click.option("--device", metavar="DEVICE", default="cpu", show_default=True)
 @output_options
-def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
+def command(
+    run: str,
+    data: str | None,
+    data_root: str | None,
+    train_resolution: int | None,
+    batch_size: int,
+    workers: int | None,
+    max_broken: int | float | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Accuracy of the trained network in folder RUN on the test set.
 
     \b
@@ -36,43 +52,41 @@ def command(run: str, as_json: bool, quiet: bool, **values: Any) -> None:
     from proxyless_hw.train.load import load, load_data_config
 
     network = load(run)
-    config = None if values["data"] else _data_of(run, load_data_config)
+    config = None if data else _data_of(run, load_data_config)
     if config is None:
-        if values["data"] is None:
+        if data is None:
             raise DataError(f"{run} names no data set. Give one: --data NAME.")
-        config = DataConfig(name=values["data"])
-    changes = {
-        "root": values["data_root"],
-        "resolution": values["train_resolution"],
-        "batch_size": values["batch_size"],
-        "workers": values["workers"],
-        "max_broken": values["max_broken"],
-    }
-    config = replace(config, **{key: value for key, value in changes.items() if value is not None})
+        config = DataConfig(name=data)
+    config = replace(
+        config,
+        root=config.root if data_root is None else data_root,
+        resolution=config.resolution if train_resolution is None else train_resolution,
+        batch_size=batch_size,
+        workers=config.workers if workers is None else workers,
+        max_broken=config.max_broken if max_broken is None else max_broken,
+    )
     with phase("loading the data", quiet):
-        data = load_data(config)
+        images = load_data(config)
     classes = network.arch.num_classes
-    if data.num_classes != classes:
+    if images.num_classes != classes:
         raise DataError(
-            f"{run} tells {classes} classes apart, {data.name} has {data.num_classes}. "
+            f"{run} tells {classes} classes apart, {images.name} has {images.num_classes}. "
             "Choose the data set it was trained on: --data NAME."
         )
-    device = choose_device(values["device"], TrainingError)
+    place = choose_device(device, TrainingError)
     with phase("evaluating", quiet):
-        score = test_score(network.to(device), data, device)
+        score = test_score(network.to(place), images, place)
     if as_json:
-        echo_json({**score.to_dict(), "data": data.name, "resolution": data.resolution})
+        echo_json({**score.to_dict(), "data": images.name, "resolution": images.resolution})
     log(
         f"top-1 {score.top1:.2%}, top-5 {score.top5:.2%}, loss {score.loss:.4f} on "
-        f"{score.images} images of {data.name} at {data.resolution} pixels",
+        f"{score.images} images of {images.name} at {images.resolution} pixels",
         quiet,
     )
 
 
-def _data_of(run: str, read: Any) -> Any:
+def _data_of(run: str, read: Callable[[str], DataConfig | None]) -> DataConfig | None:
     """The data of a training, or of a search."""
-    from pathlib import Path
-
     from proxyless_hw.search.config import config_from
     from proxyless_hw.search.driver import data_config
     from proxyless_hw.search.run_folder import SearchFolder

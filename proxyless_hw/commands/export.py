@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
+from proxyless_hw.commands._measuring_options import num_classes_option
+from proxyless_hw.commands._options import (
+    echo_json,
+    log,
+    max_broken_option,
+    output_options,
+    path_option,
+)
 from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.export.export import ExportConfig, ExportData
+    from proxyless_hw.export.quantise import FilePrecision
+    from proxyless_hw.export.verify import FileFormat
     from proxyless_hw.pipeline.source import Source
 
 
@@ -33,23 +42,21 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
     show_default=True,
     type=click.Choice(["fp32", "fp16", "int8", "int8-dynamic"]),
 )
-@click.option(
+@path_option(
     "--output",
-    type=click.Path(path_type=Path),
-    help="The file (with --all: the folder). An existing file is replaced once its successor "
+    "The file (with --all: the folder). An existing file is replaced once its successor "
     "has passed the check.",
 )
 @click.option("--all", "everything", is_flag=True, help="The whole set, with a manifest.")
-@click.option(
+@path_option(
     "--weights",
-    type=click.Path(path_type=Path),
-    help="A published checkpoint for a bare architecture; without it weights are random.",
+    "A published checkpoint for a bare architecture; without it weights are random.",
 )
 @click.option("--data", help="Data set for calibration and checking; a run brings its own.")
 @click.option("--data-root", help="Its folder, where it needs one.")
 @max_broken_option
 @click.option("--resolution", type=click.IntRange(8, 8192), help="The deployment's by default.")
-@click.option("--num-classes", type=click.IntRange(1, 65536), help="For a bare architecture.")
+@num_classes_option("For a bare architecture.")
 @click.option("--training-shape", is_flag=True, help="The shape it was trained at.")
 @click.option(
     "--batch-size",
@@ -68,7 +75,27 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
     "--measure/--no-measure", default=True, show_default=True, help="With --all: time the files."
 )
 @output_options
-def command(**values: Any) -> None:
+def command(
+    source: str,
+    file_format: FileFormat | None,
+    precision: FilePrecision,
+    output: Path | None,
+    everything: bool,
+    weights: Path | None,
+    data: str | None,
+    data_root: str | None,
+    max_broken: int | float | None,
+    resolution: int | None,
+    num_classes: int | None,
+    training_shape: bool,
+    batch_size: int | None,
+    include_softmax: bool,
+    normalise_in_graph: bool,
+    verify: bool,
+    measure: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Write a network as a model file, run it, and compare it with torch.
 
     ARCH is a zoo name or an architecture file; DIR is the folder of a search or a training.
@@ -82,65 +109,64 @@ def command(**values: Any) -> None:
     from proxyless_hw.export.export import ExportConfig
     from proxyless_hw.pipeline.source import load_source
 
-    file_format = _format(values)
-    source = load_source(
-        values["source"],
-        weights=values["weights"],
-        resolution=values["resolution"],
-        num_classes=values["num_classes"],
-        training_shape=values["training_shape"],
-    )
-    quiet = values["quiet"]
-    if source.warning:
-        for line in source.warning.splitlines():
-            log(f"warning: {line}", quiet)
-    data = _images(source, values, quiet)
-    config = ExportConfig(
-        resolution=source.network.arch.resolution,
-        batch_size=values["batch_size"],
-        include_softmax=values["include_softmax"],
-        normalise_in_graph=values["normalise_in_graph"],
-        verify=values["verify"],
-        weights=source.weights,
-    )
-    if values["everything"]:
-        _export_all(source, config, data, values)
-    else:
-        _export_one(source, config, data, values, file_format)
-
-
-def _format(values: dict[str, Any]) -> str:
-    if values["everything"]:
-        for name, given in (
-            ("--format", values["file_format"]),
-            ("--precision", values["precision"] != "fp32"),
-        ):
+    if everything:
+        for name, given in (("--format", file_format), ("--precision", precision != "fp32")):
             if given:
                 raise click.UsageError(f"--all writes every format: leave out {name}.")
-        return ""
-    output = values["output"]
+    else:
+        file_format = _format(file_format, output)
+    loaded = load_source(
+        source,
+        weights=weights,
+        resolution=resolution,
+        num_classes=num_classes,
+        training_shape=training_shape,
+    )
+    if loaded.warning:
+        for line in loaded.warning.splitlines():
+            log(f"warning: {line}", quiet)
+    images = _images(loaded, data, data_root, max_broken, quiet)
+    config = ExportConfig(
+        resolution=loaded.network.arch.resolution,
+        batch_size=batch_size,
+        include_softmax=include_softmax,
+        normalise_in_graph=normalise_in_graph,
+        verify=verify,
+        weights=loaded.weights,
+    )
+    if file_format is None:
+        _export_all(loaded, config, images, output, measure, as_json, quiet)
+    else:
+        _export_one(loaded, config, images, file_format, precision, output, as_json, quiet)
+
+
+def _format(asked: FileFormat | None, output: Path | None) -> FileFormat:
+    """The format that was asked for, or that the name of the file says."""
     suffix = "" if output is None else output.suffix.removeprefix(".")
-    file_format = values["file_format"] or suffix
-    if file_format not in ("onnx", "tflite"):
-        raise click.UsageError("give --format onnx or --format tflite, or --all.")
-    if suffix in ("onnx", "tflite") and suffix != file_format:
-        raise click.UsageError(f"--format {file_format} contradicts the name {output.name}.")
-    return str(file_format)
+    formats: tuple[FileFormat, ...] = ("onnx", "tflite")
+    for known in formats:
+        if known == (asked or suffix):
+            if suffix in formats and suffix != known and output is not None:
+                raise click.UsageError(f"--format {known} contradicts the name {output.name}.")
+            return known
+    raise click.UsageError("give --format onnx or --format tflite, or --all.")
 
 
-def _images(source: Source, values: dict[str, Any], quiet: bool) -> ExportData:
+def _images(
+    source: Source,
+    name: str | None,
+    root: str | None,
+    max_broken: int | float | None,
+    quiet: bool,
+) -> ExportData:
     from dataclasses import replace
 
     from proxyless_hw.pipeline.deploy import default_data, load_images
 
-    max_broken = values["max_broken"]
-    if values["data"] is not None:
+    if name is not None:
         from proxyless_hw.data.base import DataConfig
 
-        data_config = DataConfig(
-            name=values["data"], root=values["data_root"], max_broken=max_broken
-        )
-        return load_images(data_config, source.network)
+        return load_images(DataConfig(name=name, root=root, max_broken=max_broken), source.network)
     if source.data is not None and max_broken is not None:
         source = replace(source, data=replace(source.data, max_broken=max_broken))
     data = default_data(source)
@@ -153,32 +179,42 @@ def _images(source: Source, values: dict[str, Any], quiet: bool) -> ExportData:
 
 
 def _export_one(
-    source: Source, config: ExportConfig, data: ExportData, values: dict[str, Any], file_format: Any
+    source: Source,
+    config: ExportConfig,
+    data: ExportData,
+    file_format: FileFormat,
+    precision: FilePrecision,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     from proxyless_hw.export.export import Target, export_network
     from proxyless_hw.pipeline.deploy import EXPORT_FOLDER
 
-    output = values["output"]
     if output is None:
         folder = Path() if source.folder is None else source.folder / EXPORT_FOLDER
-        output = folder / f"{source.name}-{values['precision']}.{file_format}"
-    target = Target(file_format, values["precision"], output)
-    with phase(f"writing and checking {output.name}", values["quiet"]):
+        output = folder / f"{source.name}-{precision}.{file_format}"
+    target = Target(file_format, precision, output)
+    with phase(f"writing and checking {output.name}", quiet):
         (written,) = export_network(source.network, [target], config, data)
-    if values["as_json"]:
+    if as_json:
         echo_json({**written.to_dict(), "file": str(output), "seconds": round(written.seconds, 2)})
-    log(f"{output}: {written.size / 2**20:.2f} MiB", values["quiet"])
+    log(f"{output}: {written.size / 2**20:.2f} MiB", quiet)
     if written.verification is not None:
-        log(written.verification.summary(), values["quiet"])
+        log(written.verification.summary(), quiet)
 
 
 def _export_all(
-    source: Source, config: ExportConfig, data: ExportData, values: dict[str, Any]
+    source: Source,
+    config: ExportConfig,
+    data: ExportData,
+    folder: Path | None,
+    measure: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     from proxyless_hw.pipeline.deploy import EXPORT_FOLDER, export_all, int8_ratio
 
-    quiet = values["quiet"]
-    folder = values["output"]
     if folder is None:
         folder = (Path() if source.folder is None else source.folder) / EXPORT_FOLDER
     with phase(f"exporting to {folder}", quiet):
@@ -187,11 +223,11 @@ def _export_all(
             folder,
             config,
             data,
-            measure=values["measure"],
+            measure=measure,
             report=lambda message: log(message, quiet),
         )
     ratio = int8_ratio(manifest)
-    if values["as_json"]:
+    if as_json:
         echo_json({"folder": str(folder), **manifest, "int8_over_fp32": ratio})
     if not quiet:
         _show(manifest, folder, ratio)

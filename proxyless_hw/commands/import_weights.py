@@ -1,4 +1,4 @@
-"""``proxyless-hw import-weights``: a published checkpoint becomes a run folder."""
+"""``proxyless-hw import-weights``: a checkpoint of other code becomes a run folder."""
 
 from __future__ import annotations
 
@@ -7,90 +7,69 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
-from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.commands._options import echo_json, log, output_options, path_option
 from proxyless_hw.units import format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+TIMM = "timm:"
+
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE|timm:NAME")
 @click.option(
-    "--arch", metavar="ARCH", help="The network: zoo name or net.config; found by its tensors else."
+    "--arch",
+    metavar="ARCH",
+    help="The network: zoo name or net.config; by default found by its tensors.",
 )
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder to write; else only check.",
-)
+@path_option("--output", "Folder to write; without it the file is only checked.", metavar="DIR")
 @output_options
-def command(file: Path, arch: str | None, output: Path | None, as_json: bool, quiet: bool) -> None:
-    """Load the published checkpoint FILE, every tensor accounted for; nothing in it is executed.
+def command(file: str, arch: str | None, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """Load a checkpoint, every tensor accounted for; nothing in it is executed.
+
+    FILE holds the weights of a network under the names of the ProxylessNAS or Once-for-All code,
+    of torchvision (MobileNetV2, MobileNetV3, MNASNet) or of timm, as a torch or a safetensors file.
+    timm:NAME takes pretrained weights from timm, where it is installed.
 
     \b
     Example:
       proxyless-hw import-weights proxyless_mobile.pth --output runs/mobile
+      proxyless-hw import-weights mobilenet_v3_large.pth --output runs/v3
       proxyless-hw evaluate runs/mobile --data folder --data-root imagenet
     """
     from proxyless_hw.formats.load import load_architecture
-    from proxyless_hw.formats.published import fill_from_published, read_published
+    from proxyless_hw.formats.matching import classes_of, matching_network
+    from proxyless_hw.formats.published import (
+        as_its_library,
+        fill_from_published,
+    )
     from proxyless_hw.network.network import build_network
     from proxyless_hw.space.counting import count_parameters
     from proxyless_hw.train.load import save_imported
 
-    tensors = read_published(file)
-    name = arch or _matching_network(tensors, file)
-    network = build_network(load_architecture(name))
-    fill_from_published(network, tensors, str(file))
+    tensors, source = _read(file)
+    name = arch or matching_network(tensors, source)
+    wanted = load_architecture(name)
+    wanted = wanted.with_shape(num_classes=classes_of(wanted, tensors))
+    network = build_network(as_its_library(wanted, tensors))
+    fill_from_published(network, tensors, source)
     parameters = count_parameters(network.arch)
     if output is not None:
-        save_imported(network, output, {"source": file.name, "arch": name})
+        save_imported(network, output, {"source": source, "arch": name})
     if as_json:
         run = None if output is None else str(output)
         echo_json({"arch": name, "parameters": parameters, "run": run})
     place = "" if output is None else f" Run folder: {output}"
-    log(f"{file.name} fits {name}: {format_count(parameters)} parameters.{place}", quiet)
+    log(f"{source} fits {name}: {format_count(parameters)} parameters.{place}", quiet)
 
 
-def _matching_network(tensors: dict[str, Tensor], file: Path) -> str:
-    """The zoo network whose tensors these are, by names and shapes.
+def _read(file: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a file, or of a network that timm has, and what to call them."""
+    from proxyless_hw.formats.published import read_published
 
-    Raises:
-        ArchitectureError: no network fits; the nearest is named.
-    """
-    import torch
+    if file.startswith(TIMM):
+        from proxyless_hw.formats.timm_weights import timm_tensors
 
-    from proxyless_hw.formats.published import published_names
-    from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
-    from proxyless_hw.network.network import Network
-
-    given = {
-        (name, tuple(tensor.shape))
-        for name, tensor in tensors.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    nearest, most = "", -1.0
-    for name in zoo_names():
-        with torch.device("meta"):
-            network = Network(zoo_architecture(name))
-        state = network.state_dict()
-        try:
-            names = published_names(network)
-        except ArchitectureError:
-            continue  # a baseline that the published code has no names for
-        wanted = {
-            (theirs, tuple(state[ours].shape))
-            for ours, theirs in names.items()
-            if not theirs.endswith("num_batches_tracked")
-        }
-        if wanted == given:
-            return name
-        share = len(wanted & given) / len(wanted | given)
-        nearest, most = (name, share) if share > most else (nearest, most)
-    raise ArchitectureError(
-        f"{file} is the checkpoint of no network of the zoo; nearest is {nearest} with {most:.0%} "
-        "of the tensors. Give its net.config: --arch FILE."
-    )
+        return timm_tensors(file.removeprefix(TIMM)), file
+    return read_published(file), Path(file).name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,7 +15,7 @@ from proxyless_hw.terminal.progress import phase
 @click.option("--points", default=50, show_default=True, type=click.IntRange(2, 1000))
 @click.option("--table", metavar="CSV", help="Price with another table than the search's own.")
 @output_options
-def command(**values: Any) -> None:
+def command(run: Path, points: int, table: str | None, as_json: bool, quiet: bool) -> None:
     """List the most probable network within each budget over the feasible range.
 
     \b
@@ -25,23 +24,23 @@ def command(**values: Any) -> None:
     """  # fmt: skip
     from proxyless_hw.search.rederive import front, open_search
 
-    with phase(f"deriving at {values['points']} budgets", values["quiet"]):
-        searched = open_search(values["run"], values["table"])
-        points = front(searched, values["points"])
-    if values["as_json"]:
-        echo_json({"points": points})
+    with phase(f"deriving at {points} budgets", quiet):
+        searched = open_search(run, table)
+        found = front(searched, points)
+    if as_json:
+        echo_json({"points": found})
         return
     from rich.console import Console
     from rich.table import Table
 
     costs = searched.problem.constraints[0].costs
-    table = Table(title=f"{searched.problem.space.id} on {costs.name}")
+    shown = Table(title=f"{searched.problem.space.id} on {costs.name}")
     for heading in (f"budget {costs.unit}", f"predicted {costs.unit}", "log p"):
-        table.add_column(heading, justify="right")
-    for point in points:
-        table.add_row(
+        shown.add_column(heading, justify="right")
+    for point in found:
+        shown.add_row(
             f"{point['budget']:.3f}",
             f"{point['value']:.3f}",
             f"{point['log_probability']:.2f}",
         )
-    Console().print(table)
+    Console().print(shown)

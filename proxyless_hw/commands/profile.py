@@ -4,52 +4,41 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._measuring_options import (
+    num_classes_option,
+    resolution_option,
+    space_option,
+    timing_options,
+)
+from proxyless_hw.commands._options import echo_json, log, output_options, path_option
 
 if TYPE_CHECKING:
+    from proxyless_hw.profilers.profile import ProfileConfig
     from proxyless_hw.tables.table import LatencyTable
 
 
 @click.command()
-@click.option("--space", default="imagenet", show_default=True, help="Shipped name or YAML file.")
-@click.option(
-    "--resolution",
-    "resolutions",
-    multiple=True,
-    type=click.IntRange(1, 8192),
-    help="Input resolution in pixels; may be repeated. The space's own by default.",
+@space_option
+@resolution_option(
+    "Input resolution in pixels; may be repeated. The space's own by default.", repeatable=True
 )
-@click.option("--num-classes", type=click.IntRange(1, 65536), help="The space's own by default.")
+@num_classes_option("The space's own by default.")
 @device_options
-@click.option(
-    "--budget",
-    type=float,
-    metavar="SECONDS",
-    help="Total time, start-up included; without it, until every op meets the goal.",
+@timing_options(
+    "an op", "Total time, start-up included; without it, until every op meets the goal.", goal=0.02
 )
-@click.option(
-    "--goal",
-    default=0.02,
-    show_default=True,
-    help="Half-width of the 95% interval at which an op is done, as a fraction.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Where the table goes: tables/DEVICE.csv by default.",
-)
+@path_option("--output", "Where the table goes: tables/DEVICE.csv by default.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted measurement.")
 @click.option("--missing-from", metavar="TABLE", help="Measure only what this table lacks.")
-@click.option(
+@path_option(
     "--only",
-    type=click.Path(path_type=Path),
+    "Measure the ops of this file, one key a line (see table probes), and no others.",
     metavar="FILE",
-    help="Measure the ops of this file, one key a line (see table probes), and no others.",
 )
 @click.option(
     "--sessions",
@@ -63,16 +52,33 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 100),
     help="Whole measurements; from 2 on the A/A score is given.",
 )
-@click.option(
+@path_option(
     "--bundle",
-    type=click.Path(path_type=Path),
+    "Measure nothing here: write TFLite models and a script to run on the device.",
     metavar="DIR",
-    help="Measure nothing here: write TFLite models and a script to run on the device.",
 )
 @click.option("--no-drift-correction", is_flag=True, help="Use the uncorrected values.")
 @click.option("--seed", default=0, show_default=True)
 @output_options
-def command(**values: Any) -> None:
+def command(
+    on: DeviceChoice,
+    space: str,
+    resolutions: tuple[int, ...],
+    num_classes: int | None,
+    budget: float | None,
+    goal: float,
+    output: Path | None,
+    resume: bool,
+    missing_from: str | None,
+    only: Path | None,
+    sessions: int | None,
+    repeat: int,
+    bundle: Path | None,
+    no_drift_correction: bool,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Measure every op a search space needs and write the latency table.
 
     \b
@@ -83,37 +89,31 @@ def command(**values: Any) -> None:
     from proxyless_hw.profilers.host.environment import seconds_since_process_start
 
     started = time.perf_counter() - seconds_since_process_start()
-    quiet, as_json = values["quiet"], values["as_json"]
     from proxyless_hw.profilers.profile import ProfileConfig, profile
     from proxyless_hw.profilers.protocol.timing import TimingConfig
 
-    bundle = values.pop("bundle")
-    settings = settings_from(values)
-    output = values["output"] or Path("tables") / f"{values['device']}.csv"
+    output = output or Path("tables") / f"{on.device}.csv"
     config = ProfileConfig(
         output=output,
-        device=values["device"],
-        settings=settings,
-        space=values["space"],
-        resolutions=tuple(dict.fromkeys(values["resolutions"])),
-        num_classes=values["num_classes"],
+        device=on.device,
+        settings=on.settings,
+        space=space,
+        resolutions=tuple(dict.fromkeys(resolutions)),
+        num_classes=num_classes,
         timing=TimingConfig(
-            goal=values["goal"],
-            budget_s=values["budget"],
-            correct_drift=not values["no_drift_correction"],
-            seed=values["seed"],
+            goal=goal, budget_s=budget, correct_drift=not no_drift_correction, seed=seed
         ),
-        resume=values["resume"],
-        missing_from=values["missing_from"],
-        only=values["only"],
-        sessions=values["sessions"],
-        repeat=values["repeat"],
+        resume=resume,
+        missing_from=missing_from,
+        only=only,
+        sessions=sessions,
+        repeat=repeat,
         started=started,
     )
     if bundle is not None:
         _write_bundle(config, bundle, as_json, quiet)
         return
-    with progress_bar(f"profiling {values['space']}", quiet) as progress:
+    with progress_bar(f"profiling {space}", quiet) as progress:
         table = profile(config, progress, say=lambda message: log(message, quiet))
     if as_json:
         from proxyless_hw.predictors.judgement import judge_intervals
@@ -134,7 +134,7 @@ def command(**values: Any) -> None:
     log(_summary(table, output), quiet)
 
 
-def _write_bundle(config: Any, directory: Path, as_json: bool, quiet: bool) -> None:
+def _write_bundle(config: ProfileConfig, directory: Path, as_json: bool, quiet: bool) -> None:
     from proxyless_hw.errors import ProfilingError
     from proxyless_hw.profilers.android.bundle import write_bundle
 

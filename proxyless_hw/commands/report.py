@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, log, output_options, path_option
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option(
+@path_option(
     "--output",
-    type=click.Path(path_type=Path),
-    help="The HTML file; report.html in the (first) run folder by default. Replaced if it exists.",
+    "The HTML file; report.html in the (first) run folder by default. Replaced if it exists.",
 )
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path),
-    help="A folder that takes every picture as SVG and PNG.",
-)
+@path_option("--figures", "A folder that takes every picture as SVG and PNG.")
 @output_options
-def command(**values: Any) -> None:
+def command(
+    runs: tuple[Path, ...], output: Path | None, figures: Path | None, as_json: bool, quiet: bool
+) -> None:
     """Write one HTML file that shows a run; several runs are compared.
 
     \b
@@ -33,10 +29,9 @@ def command(**values: Any) -> None:
     """  # fmt: skip
     from proxyless_hw.report.report import write_report
 
-    path = write_report(list(values["runs"]), values["output"], figures=values["figures"])
+    path = write_report(list(runs), output, figures=figures)
     size = path.stat().st_size
-    if values["as_json"]:
-        figures = values["figures"]
+    if as_json:
         echo_json(
             {
                 "report": str(path),
@@ -44,4 +39,4 @@ def command(**values: Any) -> None:
                 "figures": None if figures is None else str(figures),
             }
         )
-    log(f"{path}: {size / 2**20:.2f} MiB. Open it in a browser.", values["quiet"])
+    log(f"{path}: {size / 2**20:.2f} MiB. Open it in a browser.", quiet)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._options import echo_json, log, max_broken_option, output_options
-from proxyless_hw.commands._setting_options import setting_options
+from proxyless_hw.commands._measuring_options import resolution_option
+from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._setting_options import RunOptions, run_options
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.units import figure_key
 
 if TYPE_CHECKING:
     from proxyless_hw.search.result import SearchResult
 
-# Options that are not settings of the search itself.
-_COMMAND_ONLY = frozenset(
-    ("preset", "config_file", "as_json", "quiet", "report", "resolutions", "all_resolutions")
-)
-
 
 @click.command()
-@setting_options(SearchConfig, leave_out=("resolution", "output"))
+@run_options(
+    SearchConfig,
+    presets="short (default): minutes on a CPU. published: the paper's ImageNet schedule.",
+    output="Run folder; runs/NAME by default.",
+    leave_out=("resolution", "constraints"),
+)
 @click.option(
     "--constraint",
     "constraints",
@@ -31,32 +31,24 @@ _COMMAND_ONLY = frozenset(
     metavar="NAME=VALUE",
     help=f"{SearchConfig.declarations()['constraints'].help} Repeatable.",
 )
-@click.option(
-    "--resolution",
-    "resolutions",
-    multiple=True,
-    type=click.IntRange(1, 8192),
-    help="Deployment; the table's own. Several: one search at each, and the best network wins.",
+@resolution_option(
+    "Deployment; the table's own. Several: one search at each, and the best network wins.",
+    repeatable=True,
 )
 @click.option(
     "--all-resolutions", is_flag=True, help="A search at each resolution that the table holds."
 )
-@max_broken_option
-@click.option(
-    "--preset",
-    type=click.Choice(["short", "published"]),
-    help="short (default): minutes on a CPU. published: the paper's ImageNet schedule.",
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="YAML file of settings; options given here override it.",
-)
-@click.option("--output", metavar="DIR", help="Run folder; runs/NAME by default.")
 @click.option("--report/--no-report", default=True, help="Write report.html into the run folder.")
 @output_options
-def command(**values: Any) -> None:
+def command(
+    run: RunOptions,
+    constraints: tuple[str, ...],
+    resolutions: tuple[int, ...],
+    all_resolutions: bool,
+    report: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Search a network that meets a latency target, directly on your task.
 
     \b
@@ -67,23 +59,23 @@ def command(**values: Any) -> None:
     from proxyless_hw.search.driver import run_search
     from proxyless_hw.search.observer import TerminalObserver
 
-    config = _configuration(values)
-    observer = None if values["quiet"] else TerminalObserver
-    if values["all_resolutions"] or len(set(values["resolutions"])) > 1:
+    config = _configuration(run, constraints, resolutions)
+    observer = None if quiet else TerminalObserver
+    if all_resolutions or len(set(resolutions)) > 1:
         from proxyless_hw.search.outer import search_resolutions
 
-        result = search_resolutions(config, values["resolutions"], observer)
+        result = search_resolutions(config, resolutions, observer)
     else:
         result = run_search(config, observer)
     if not result.document:
         return  # a torchrun process other than the first: the first one prints
-    if values["report"]:
+    if report:
         from proxyless_hw.report.report import write_report
 
         write_report([result.folder], None)
-    if values["as_json"]:
+    if as_json:
         echo_json({**result.document, "run": str(result.folder)})
-    log(summary(result), values["quiet"])
+    log(summary(result), quiet)
     if result.verdict not in (None, "agrees"):
         from proxyless_hw.search.verify import disagreement
 
@@ -92,32 +84,26 @@ def command(**values: Any) -> None:
         sys.exit(1 if result.verdict == "missed" else 0)
 
 
-def _configuration(values: dict[str, Any]) -> SearchConfig:
-    """The one place where options become a configuration: preset, file, run, options, in turn."""
+def _configuration(
+    run: RunOptions, constraints: tuple[str, ...], resolutions: tuple[int, ...]
+) -> SearchConfig:
     from proxyless_hw.search.run_folder import SearchFolder
 
-    settings: dict[str, Any] = {}
-    if values["config_file"] is not None:
-        settings.update(SearchConfig.read(values["config_file"]))
-    if values["resume"] and values["output"] is not None:
-        folder = SearchFolder(Path(values["output"]))
-        if folder.config.exists():
-            settings.update(folder.read_json(folder.config).get("settings", {}))
-    for key, value in values.items():
-        if key not in _COMMAND_ONLY and value is not None and value != ():
-            settings[key] = value
-    if len(set(values["resolutions"])) == 1:
-        settings["resolution"] = values["resolutions"][0]
-    if values["verify"]:
-        _check_device(settings)
-    return SearchConfig.of(settings, values["preset"])
+    settings = run.settings(SearchConfig, SearchFolder)
+    if constraints:
+        settings["constraints"] = constraints
+    if len(set(resolutions)) == 1:
+        settings["resolution"] = resolutions[0]
+    if run.given.get("verify"):
+        _check_device(str(settings.get("table", SearchConfig.table)))
+    return SearchConfig.of(settings, run.preset)
 
 
-def _check_device(settings: dict[str, Any]) -> None:
+def _check_device(table: str) -> None:
     from proxyless_hw.search.measurable import check_device_is_here
     from proxyless_hw.tables.table import LatencyTable
 
-    check_device_is_here(LatencyTable.load(settings.get("table", SearchConfig.table)))
+    check_device_is_here(LatencyTable.load(table))
 
 
 def summary(result: SearchResult) -> str:

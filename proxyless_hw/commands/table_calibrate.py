@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
+from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._measuring_options import budget_option, resolution_option, space_option
 from proxyless_hw.commands._options import echo_json, log, output_options
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.calibration import CalibrationNetwork
+    from proxyless_hw.tables.table import LatencyTable
 
 
 SECONDS_A_NETWORK = 5.0
@@ -28,13 +30,24 @@ SECONDS_A_NETWORK = 5.0
     help="Networks measured before (CSV or JSON); nothing is measured now.",
 )
 @click.option("--networks", default=60, show_default=True, type=click.IntRange(5, 1000))
-@click.option("--space", default="imagenet", show_default=True, help="Shipped name or YAML file.")
-@click.option("--resolution", type=click.IntRange(1, 8192), help="Default: the table's own.")
+@space_option
+@resolution_option("The table's own by default.")
 @click.option("--seed", default=0, show_default=True, help="Of the networks drawn.")
-@click.option("--budget", type=float, metavar="SECONDS", help="Time for measuring.")
+@budget_option("Time for measuring: 5 s a network by default.")
 @device_options
 @output_options
-def command(**values: Any) -> None:
+def command(
+    on: DeviceChoice,
+    table: Path,
+    measured_file: Path | None,
+    networks: int,
+    space: str,
+    resolution: int | None,
+    seed: int,
+    budget: float | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Calibrate a table on whole networks: measured = a + b sum + c blocks.
 
     Networks are drawn (half of them evenly over the feasible range of the space, half uniformly)
@@ -51,29 +64,29 @@ def command(**values: Any) -> None:
     from proxyless_hw.storage.locks import exclusive_lock, lock_beside
     from proxyless_hw.tables.table import LatencyTable
 
-    path: Path = values["table"]
-    LatencyTable.load(path)
-    if not path.is_file():
+    LatencyTable.load(table)
+    if not table.is_file():
         raise TableError(
-            f"'{path}' is a shipped table: a calibration stands beside a table file of yours. "
+            f"'{table}' is a shipped table: a calibration stands beside a table file of yours. "
             "Copy the table and name the copy's path."
         )
     # Held while networks are measured: the rows must not change under the calibration.
-    with exclusive_lock(lock_beside(path), TableError, f"table {path}"):
-        _calibrate(path, values)
+    with exclusive_lock(lock_beside(table), TableError, f"table {table}"):
+        loaded = LatencyTable.load(table)
+        loaded.require_metric("latency")
+        if measured_file is not None:
+            from proxyless_hw.predictors.network_files import read_measured_networks
+
+            measured = read_measured_networks(measured_file, loaded)
+        else:
+            budget = budget or SECONDS_A_NETWORK * networks
+            measured = _measure(loaded, on, space, networks, seed, resolution, budget, quiet)
+        _calibrate(table, measured, as_json, quiet)
 
 
-def _calibrate(path: Path, values: dict[str, Any]) -> None:
+def _calibrate(path: Path, networks: list[CalibrationNetwork], as_json: bool, quiet: bool) -> None:
     from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
-    from proxyless_hw.predictors.network_files import read_measured_networks
-    from proxyless_hw.tables.table import LatencyTable
 
-    loaded = LatencyTable.load(path)
-    loaded.require_metric("latency")
-    if values["measured_file"] is not None:
-        networks = read_measured_networks(values["measured_file"], loaded)
-    else:
-        networks = _measure(loaded, values)
     calibration = fit_calibration(
         [network.predicted_ms for network in networks],
         [network.blocks for network in networks],
@@ -82,7 +95,7 @@ def _calibrate(path: Path, values: dict[str, Any]) -> None:
     )
     sidecar = save_calibration(path, calibration)
     before = _mape(networks)
-    if values["as_json"]:
+    if as_json:
         echo_json(
             {
                 "calibration": str(sidecar),
@@ -94,7 +107,7 @@ def _calibrate(path: Path, values: dict[str, Any]) -> None:
                 "left_out_mape": calibration.loo_mape,
             }
         )
-    elif not values["quiet"]:
+    elif not quiet:
         click.echo(
             f"{sidecar}: {calibration.a:.4g} ms + {calibration.b:.4f} sum + {calibration.c:.4g} ms "
             f"a block, from {len(networks)} networks. MAPE {before:.2%} before, "
@@ -107,24 +120,32 @@ def _mape(networks: list[CalibrationNetwork]) -> float:
     return sum(errors) / len(errors)
 
 
-def _measure(loaded: Any, values: dict[str, Any]) -> list[CalibrationNetwork]:
+def _measure(
+    loaded: LatencyTable,
+    on: DeviceChoice,
+    space: str,
+    networks: int,
+    seed: int,
+    resolution: int | None,
+    budget_s: float,
+    quiet: bool,
+) -> list[CalibrationNetwork]:
     from proxyless_hw.predictors.measured import measure_calibration_networks, measuring_for
     from proxyless_hw.space.search_space import SearchSpace
 
-    settings = settings_from(values)
-    with progress_bar("calibrating", values["quiet"]) as progress:
+    with progress_bar("calibrating", quiet) as progress:
         return measure_calibration_networks(
             loaded,
-            SearchSpace.load(values["space"]),
+            SearchSpace.load(space),
             measuring_for(
                 loaded,
-                device=values["device"],
-                settings=settings,
-                budget_s=values["budget"] or SECONDS_A_NETWORK * values["networks"],
+                device=on.device,
+                settings=on.settings,
+                budget_s=budget_s,
                 progress=progress,
-                say=lambda message: log(message, values["quiet"]),
+                say=lambda message: log(message, quiet),
             ),
-            networks=values["networks"],
-            seed=values["seed"],
-            resolution=values["resolution"],
+            networks=networks,
+            seed=seed,
+            resolution=resolution,
         )

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     "mapped",
     multiple=True,
     metavar="OURS=THEIRS",
-    help="Plain CSV: which of its columns is ours, as in value=latency_us. Repeatable.",
+    help="CSV or records: which column is ours, as in value=latency_us. Repeatable.",
 )
 @click.option(
     "--set",
     "stated",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A header line (device, runtime, threads, source, ...), or one value for a column that a "
-    "plain CSV lacks (op=mbconv). Repeatable.",
+    help="A header line (device, runtime, threads, source, ...), or one value for a column that "
+    "the file lacks (op=mbconv). Repeatable.",
 )
-@click.option("--unit", help="Plain CSV: ns, us, ms, s; uJ, mJ, J; kB, MB. Default: ms.")
+@click.option("--unit", help="CSV or records: ns, us, ms, s; uJ, mJ, J; kB, MB. Default: ms.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @output_options
 def command(
@@ -46,8 +46,10 @@ def command(
 ) -> None:
     """Import a latency table of another form; the form is detected.
 
-    FILE is the YAML that the ProxylessNAS or Once-for-All authors published, a plain CSV with a
-    row an op, a table of this tool, or the folder of a bundle with its logs.
+    FILE is a look-up table that the ProxylessNAS or Once-for-All authors published (YAML or JSON),
+    a CSV or a list of records (JSON or YAML) with one row per measurement of an op, NNI's lines of
+    dicts, a table of this tool, or the folder of a bundle with its logs. Several rows of an op
+    become one: their median and its interval.
 
     \b
     Example:
@@ -85,7 +87,7 @@ def _read(
     from proxyless_hw.tables.csv_format import COLUMNS
     from proxyless_hw.tables.importers import import_file
     from proxyless_hw.tables.importers.detect import HEADER_KEYS
-    from proxyless_hw.tables.importers.plain_csv import ColumnMap
+    from proxyless_hw.tables.importers.rows import ColumnMap
 
     constants = {key: value for key, value in stated.items() if key in COLUMNS}
     header = {key: value for key, value in stated.items() if key not in COLUMNS}

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
 
+if TYPE_CHECKING:
+    from proxyless_hw.tables.merge import Preference
+
 
 @click.command()
 @click.argument("tables", nargs=-1, required=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The new table.")
+@click.option(
+    "--prefer",
+    type=click.Choice(["first", "mean"]),
+    help="Where tables measured one op differently: keep the first table's row, or take the mean.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @output_options
 def command(
-    tables: tuple[str, ...], output: Path, overwrite: bool, as_json: bool, quiet: bool
+    tables: tuple[str, ...],
+    output: Path,
+    prefer: Preference | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Join the rows of tables that were measured under one setting.
 
-    Two different measurements of one op are an error, since no rule could choose between them.
+    Two different measurements of one op are an error, unless --prefer says which one counts.
 
     \b
     Example:
       proxyless-hw table merge tables/cpu-192.csv tables/cpu-224.csv --output tables/cpu.csv
+      proxyless-hw table merge note10-160.csv note10-224.csv --prefer first --output note10.csv
     """
     from proxyless_hw.errors import TableError
     from proxyless_hw.storage.locks import exclusive_lock, lock_beside
@@ -38,7 +53,7 @@ def command(
                 f"{output} exists already. Choose another --output, or give --overwrite."
             )
         loaded = [LatencyTable.load(table) for table in tables]
-        merged = merge(loaded, name=str(output))
+        merged = merge(loaded, name=str(output), prefer=prefer)
         merged.save(output)
     classes = {table.num_classes for table in loaded}
     if len(classes) > 1:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from proxyless_hw.commands._device_options import device_options, progress_bar, settings_from
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._measuring_options import resolution_option, space_option, timing_options
+from proxyless_hw.commands._options import Function, echo_json, log, output_options, path_option
 from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
@@ -24,40 +27,25 @@ ENOUGH_NETWORKS = 20
 """Fewer networks change no later prediction unless --calibrate says so."""
 
 
+def _count(flag: str, default: int, help: str) -> Callable[[Function], Function]:
+    kind = click.IntRange(0, 10000)
+    return click.option(flag, default=default, show_default=True, type=kind, help=help)
+
+
 @click.command()
 @click.option("--table", required=True, metavar="TABLE", help="Shipped name or CSV.")
-@click.option("--space", default="imagenet", show_default=True, help="Shipped name or YAML file.")
-@click.option(
-    "--networks",
-    default=20,
-    show_default=True,
-    type=click.IntRange(0, 10000),
-    help="Uniform random networks, for the errors.",
-)
-@click.option(
-    "--spread",
-    default=30,
-    show_default=True,
-    type=click.IntRange(0, 10000),
-    help="Networks spread evenly over the feasible range, for the ranks.",
-)
-@click.option("--resolution", type=click.IntRange(1, 8192), help="The table's own by default.")
+@space_option
+@_count("--networks", 20, "Uniform random networks, for the errors.")
+@_count("--spread", 30, "Networks spread evenly over the feasible range, for the ranks.")
+@resolution_option("The table's own by default.")
 @click.option("--seed", default=0, show_default=True, help="Of the networks.")
-@click.option(
-    "--budget", type=float, metavar="SECONDS", help="Time for measuring: 5 s a network by default."
-)
 @click.option(
     "--force",
     is_flag=True,
     help="Validate a table that is too poor; exit 0 also when predictions are.",
 )
-@click.option(
-    "--goal",
-    default=0.01,
-    show_default=True,
-    help="Half-width of the 95% interval at which a network is done.",
-)
-@click.option("--plot", type=click.Path(path_type=Path), help="Scatter plot: .png, .svg, .pdf.")
+@timing_options("a network", "Time for measuring: 5 s per network by default.")
+@path_option("--plot", "Scatter plot: .png, .svg, .pdf.")
 @click.option(
     "--calibrate/--no-calibrate",
     default=None,
@@ -65,7 +53,22 @@ ENOUGH_NETWORKS = 20
 )
 @device_options
 @output_options
-def command(**values: Any) -> None:
+def command(
+    on: DeviceChoice,
+    table: str,
+    space: str,
+    networks: int,
+    spread: int,
+    resolution: int | None,
+    seed: int,
+    budget: float | None,
+    force: bool,
+    goal: float,
+    plot: Path | None,
+    calibrate: bool | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Measure whole networks and compare them with a table's predictions.
 
     \b
@@ -73,76 +76,75 @@ def command(**values: Any) -> None:
       proxyless-hw validate --table tables/cpu.csv --device cpu --networks 20
       proxyless-hw validate --table tables/cpu.csv --networks 100 --plot validation.png
     """  # fmt: skip
+    from proxyless_hw.drawing.plots import check_plot_path
     from proxyless_hw.errors import PredictorError, TableError
     from proxyless_hw.predictors.judgement import require_usable
     from proxyless_hw.predictors.measured import NO_ANCHORS, measure_for, measuring_for
     from proxyless_hw.predictors.validation import draw_networks, score
-    from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
+    from proxyless_hw.predictors.validation_plot import plot_validation
     from proxyless_hw.space.search_space import SearchSpace
     from proxyless_hw.tables.table import LatencyTable
 
-    quiet = values["quiet"]
-    plot: Path | None = values["plot"]
     if plot is not None:
-        check_plot_path(plot)
-    table = LatencyTable.load(values["table"])
-    if values["calibrate"] and not Path(values["table"]).is_file():
+        check_plot_path(plot, PredictorError)
+    loaded = LatencyTable.load(table)
+    if calibrate and not Path(table).is_file():
         raise TableError(
-            f"'{values['table']}' is a shipped table: a calibration stands beside a table file of "
+            f"'{table}' is a shipped table: a calibration stands beside a table file of "
             "yours. Copy the table and name the copy's path."
         )
-    if values["runtime"] is None and values["device"] == "cpu":
-        values["runtime"] = (table.metadata.get("runtime") or "onnxruntime").split()[0]
-    settings = settings_from(values)
-    if not values["force"]:
+    settings = on.settings
+    if settings.runtime is None and on.device == "cpu":
+        runtime = (loaded.metadata.get("runtime") or "onnxruntime").split()[0]
+        settings = replace(settings, runtime=runtime)
+    if not force:
         # What an earlier validation found is found anew here, and calibrated where it is asked for.
-        require_usable(table, "validate", networks=False)
-    space = SearchSpace.load(values["space"])
-    drawn = draw_networks(
-        table, space, values["networks"], values["spread"], values["seed"], values["resolution"]
-    )
-    budget = values["budget"] or SECONDS_A_NETWORK * len(drawn)
-    log(f"measuring {len(drawn)} networks of '{space.id}', up to {format_duration(budget)}", quiet)
+        require_usable(loaded, "validate", networks=False)
+    searched = SearchSpace.load(space)
+    drawn = draw_networks(loaded, searched, networks, spread, seed, resolution)
+    budget = budget or SECONDS_A_NETWORK * len(drawn)
+    took = format_duration(budget)
+    log(f"measuring {len(drawn)} networks of '{searched.id}', up to {took}", quiet)
     with progress_bar("validating", quiet) as progress:
         how = measuring_for(
-            table,
-            device=values["device"],
+            loaded,
+            device=on.device,
             settings=settings,
             budget_s=budget,
-            goal=values["goal"],
+            goal=goal,
             progress=progress,
             say=lambda message: log(message, quiet),
         )
         if how.anchors is None:
             log(NO_ANCHORS, quiet)
         measured = measure_for(
-            table, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
+            loaded, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
         )
-    validation = score(table, drawn, measured)
+    validation = score(loaded, drawn, measured)
     document = validation.to_dict()
     if plot is not None:
-        plot_validation(validation, f"{table.name}", plot)
+        plot_validation(validation, loaded.name, plot)
         document["plot"] = str(plot)
     left_out: float | None = None
-    if _keeps_calibration(values["calibrate"], values["table"], validation):
+    if _keeps_calibration(calibrate, table, validation):
         try:
-            document["calibration"], left_out = _calibrate(values["table"], validation)
+            document["calibration"], left_out = _calibrate(table, validation)
             log(f"calibration kept: {document['calibration']}", quiet)
         except PredictorError as error:
-            if values["calibrate"]:
+            if calibrate:
                 raise
             log(f"no calibration kept: {error}", quiet)
-    judgement = _judge(values["table"], validation, left_out)
+    judgement = _judge(table, validation, left_out)
     document |= {
         "calibrated_mape": judgement[0].calibrated_mape,
         "verdict": judgement[1].grade,
         "machine_speed": _machine_speed(validation),
     }
-    if values["as_json"]:
+    if as_json:
         echo_json(document)
     else:
-        log(_summary(validation, table, *judgement), quiet)
-    if judgement[1].grade == "poor" and not values["force"]:
+        log(_summary(validation, loaded, *judgement), quiet)
+    if judgement[1].grade == "poor" and not force:
         click.echo(f"error: {judgement[1].sentence} Or go on with --force.", err=True)
         sys.exit(1)
 

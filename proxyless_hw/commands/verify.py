@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
@@ -30,7 +29,15 @@ LEAST_SECONDS = 2.0
 )
 @click.option("--device", help="Device kind: the table's own by default.")
 @output_options
-def command(**values: Any) -> None:
+def command(
+    target: str,
+    table: str,
+    target_ms: float,
+    budget: float,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Measure a file beside a table's anchors and compare it with a target.
 
     The setting is the table's. The verdict is agrees, undecided (the machine is too noisy for the
@@ -45,21 +52,20 @@ def command(**values: Any) -> None:
     from proxyless_hw.predictors.verify import verify
     from proxyless_hw.profilers.host.environment import seconds_since_process_start
 
-    quiet = values["quiet"]
-    log(f"measuring {values['target']}, up to {values['budget']:g} s", quiet)
-    left = values["budget"] - seconds_since_process_start() - FINISH_SECONDS
+    log(f"measuring {target}, up to {budget:g} s", quiet)
+    left = budget - seconds_since_process_start() - FINISH_SECONDS
     with progress_bar("verify", quiet) as progress:
         found = verify(
-            values["target"],
-            values["table"],
-            target_ms=values["target_ms"],
+            target,
+            table,
+            target_ms=target_ms,
             budget_s=max(LEAST_SECONDS, left),
-            device=values["device"],
+            device=device,
             progress=progress,
         )
     if found.measured.table_speed is None:
         log(NO_ANCHORS, quiet)
-    if values["as_json"]:
+    if as_json:
         echo_json(found.to_dict())
     elif found.verdict == "agrees":
         log(found.sentence(), quiet)

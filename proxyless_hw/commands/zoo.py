@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxyless_hw.commands._measuring_options import resolution_option
 from proxyless_hw.commands._options import echo_json, output_options
 from proxyless_hw.units import format_count
 
@@ -94,7 +95,8 @@ def _console() -> Any:
 
 @command.command("show")
 @click.argument("name")
-@click.option("--resolution", type=click.IntRange(1, 8192), help="Input resolution; its own else.")
+@resolution_option("Input resolution; the network's own by default.")
+@click.option("--space", help="Of an encoding (ks, e, d): the space that it chooses from.")
 @click.option(
     "--format",
     "form",
@@ -103,19 +105,22 @@ def _console() -> Any:
     help="table; or the architecture as our JSON, a published net.config, or timm strings.",
 )
 @output_options
-def show(name: str, resolution: int | None, form: str, as_json: bool, quiet: bool) -> None:
+def show(
+    name: str, resolution: int | None, space: str | None, form: str, as_json: bool, quiet: bool
+) -> None:
     """One network, block by block: shapes, parameters, MACs. NAME may be any architecture file.
 
     \b
     Example:
       proxyless-hw zoo show proxyless-mobile
       proxyless-hw zoo show runs/search --format net-config > net.config
+      proxyless-hw zoo show subnet.json --space mobilenet-v3 --format json > network.json
     """
     from proxyless_hw.formats.load import load_architecture
+    from proxyless_hw.space.search_space import SearchSpace
 
-    arch = load_architecture(name)
-    if resolution is not None:
-        arch = arch.with_shape(resolution=resolution)
+    chosen_from = None if space is None else SearchSpace.load(space)
+    arch = load_architecture(name, resolution, chosen_from).with_shape(resolution=resolution)
     if form != "table":
         text = _written(arch, form)
         if as_json:

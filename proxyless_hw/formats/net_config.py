@@ -1,8 +1,9 @@
 """Published ``net.config`` files as architectures, and back, exactly.
 
 Three networks write them: ProxylessNASNets and PyramidTreeNet of the ProxylessNAS repository, and
-MobileNetV3 of Once-for-All. What a file holds beyond the network itself (a dropout rate, a width
-given twice) is kept in the provenance as differences from the plain form, so that it comes back.
+MobileNetV3 of Once-for-All, in the form of 2020 and in that of today's package. What a file holds
+beyond the network itself (a dropout rate, a width given twice) is kept in the provenance as
+differences from the plain form, so that it comes back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.formats.net_config_fields import (
     MOBILENET,
     PROXYLESS,
@@ -20,8 +21,6 @@ from proxyless_hw.formats.net_config_fields import (
     WEIGHT_FIRST,
     batch_norm_from,
     batch_norm_to,
-    check_keys,
-    mapping,
 )
 from proxyless_hw.formats.net_config_layers import (
     act_name,
@@ -33,8 +32,9 @@ from proxyless_hw.formats.net_config_layers import (
 )
 from proxyless_hw.formats.net_config_tree import tree_from, tree_to
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.limits import MAX_POSITIONS
+from proxyless_hw.space.limits import MAX_POSITIONS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, op_variant
+from proxyless_hw.storage.fields import Fields
 
 CHAIN_RESOLUTION: Final = 224
 PROVENANCE: Final = "net_config"
@@ -43,7 +43,9 @@ _KEYS: Final = {PROXYLESS: _CHAIN_KEYS, MOBILENET: (*_CHAIN_KEYS, "final_expand_
 
 
 def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> Architecture:
-    """Reads a published configuration; its deployment shape is 224 pixels (32 for trees).
+    """Reads a published configuration.
+
+    Its deployment shape is 224 pixels (32 for trees), or what MCUNet's field ``resolution`` says.
 
     Args:
         document: the parsed JSON.
@@ -52,21 +54,17 @@ def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> 
     Raises:
         ArchitectureError: an unknown layer, a missing key, channels that do not match, ...
     """
-    name = mapping(document, source).get("name")
-    if name == PYRAMID:
-        arch = tree_from(document, source)
-    elif isinstance(name, str) and name in _KEYS:
-        arch = _chain_from(document, source, name)
-    else:
-        names = (PROXYLESS, MOBILENET, PYRAMID)
-        raise ArchitectureError(
-            f"{source}: name must be {', '.join(names)}: received {str(name)[:80]!r}."
-            f"{did_you_mean(str(name), names)}"
-        )
+    root = Fields(document, source, ArchitectureError)
+    name = root.choice("name", (PROXYLESS, MOBILENET, PYRAMID))
+    arch = tree_from(root) if name == PYRAMID else _chain_from(root, name)
+    stated: dict[str, object] = {}
+    if "resolution" in root and name != PYRAMID:
+        arch = arch.with_shape(resolution=root.whole("resolution", 1, MAX_RESOLUTION))
+        stated = {"stated_resolution": "its field resolution"}
     plain = replace(arch, provenance={PROVENANCE: {"name": name}})
     found = differences(to_net_config(plain), document)
     extra = {"differences": found} if found else {}
-    return replace(arch, provenance={PROVENANCE: {"name": name, **extra}})
+    return replace(arch, provenance={PROVENANCE: {"name": name, **extra}, **stated})
 
 
 def to_net_config(arch: Architecture) -> dict[str, Any]:
@@ -86,41 +84,33 @@ def to_net_config(arch: Architecture) -> dict[str, Any]:
     return document
 
 
-def _chain_from(document: Mapping[str, Any], source: str, name: str) -> Architecture:
-    check_keys(document, _KEYS[name], source)
-    blocks = document["blocks"]
-    if not isinstance(blocks, list) or not 1 <= len(blocks) <= MAX_POSITIONS:
-        raise ArchitectureError(f"{source}: blocks must be a list of 1 to {MAX_POSITIONS} blocks.")
-    before, classifier = linear_from(document["classifier"], f"{source}: classifier")
+def _chain_from(root: Fields, name: str) -> Architecture:
+    root.exactly((*_KEYS[name], *(key for key in ("resolution",) if key in root)))
+    before, classifier = linear_from(*root.at("classifier"))
     head: list[LayerSpec] = []
     if name == MOBILENET:
-        head.append(layer_from(document["final_expand_layer"], f"{source}: final_expand_layer"))
+        head.append(layer_from(*root.at("final_expand_layer")))
         head.append(LayerSpec("pool", head[-1].out_c, head[-1].out_c))
-        head.append(layer_from(document["feature_mix_layer"], f"{source}: feature_mix_layer"))
-    elif document["feature_mix_layer"] is not None:
-        head.append(layer_from(document["feature_mix_layer"], f"{source}: feature_mix_layer"))
+        head.append(layer_from(*root.at("feature_mix_layer")))
+    elif root.values["feature_mix_layer"] is not None:
+        head.append(layer_from(*root.at("feature_mix_layer")))
     return Architecture(
         space=name,
         resolution=CHAIN_RESOLUTION,
         num_classes=classifier.out_c,
-        stem=(layer_from(document["first_conv"], f"{source}: first_conv"),),
-        blocks=tuple(
-            _block_from(block, f"{source}: blocks[{index}]") for index, block in enumerate(blocks)
-        ),
+        stem=(layer_from(*root.at("first_conv")),),
+        blocks=tuple(_block_from(block) for block in root.rows("blocks", MAX_POSITIONS, least=1)),
         head=(*head, *before, classifier),
-        batch_norm=batch_norm_from(document["bn"], source),
+        batch_norm=batch_norm_from(root),
     )
 
 
-def _block_from(block: object, where: str) -> LayerSpec:
-    fields = mapping(block, where)
-    if fields.get("name") != "MobileInvertedResidualBlock":
-        raise ArchitectureError(
-            f"{where}.name must be MobileInvertedResidualBlock: "
-            f"received {str(fields.get('name'))[:80]!r}."
-        )
-    check_keys(fields, ("name", "mobile_inverted_conv", "shortcut"), where)
-    return mbconv_from(fields["mobile_inverted_conv"], fields["shortcut"], where)
+def _block_from(block: Fields) -> LayerSpec:
+    # The 2020 names of Once-for-All and ProxylessNAS, and those of Once-for-All since 2021.
+    name = block.choice("name", ("MobileInvertedResidualBlock", "ResidualBlock"))
+    inner = "conv" if name == "ResidualBlock" else "mobile_inverted_conv"
+    block.exactly(("name", inner, "shortcut"))
+    return mbconv_from(block, inner)
 
 
 def _chain_to(arch: Architecture) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from proxyless_hw.formats.net_config_fields import (
     MAX_POOL_STRIDE,
     NORM_FIRST,
     WEIGHT_FIRST,
-    LayerReader,
+    LayerFields,
 )
 from proxyless_hw.space.limits import MAX_CHANNELS
 from proxyless_hw.space.specs import ZERO, LayerSpec, OpVariant, op_variant
+from proxyless_hw.storage.fields import Fields
 
 _ACT_NAMES: Final = {name: key for key, name in ACTS.items()}
 _BASES: Final = {"ConvLayer": "conv", "DepthConvLayer": "sepconv", "IdentityLayer": "identity"}
@@ -25,57 +26,57 @@ def layer_from(value: object, where: str) -> LayerSpec:
     Raises:
         ArchitectureError: a rule is broken; the message names the place.
     """
-    reader = LayerReader(
+    layer = LayerFields(
         value, where, "ConvLayer", "DepthConvLayer", "PoolingLayer", "IdentityLayer"
     )
-    in_c, out_c = reader.channels("in_channels"), reader.channels("out_channels")
-    use_bn, act, norm_first = reader.flag("use_bn"), reader.act(), reader.norm_first()
-    if reader.name == "PoolingLayer":
-        return _pooling(reader, in_c, out_c, use_bn, act, norm_first)
-    if reader.name == "IdentityLayer":
-        _same_channels(reader, in_c, out_c)
+    in_c, out_c = layer.channels("in_channels"), layer.channels("out_channels")
+    use_bn, act, norm_first = layer.flag("use_bn"), layer.act(), layer.norm_first()
+    if layer.name == "PoolingLayer":
+        return _pooling(layer, in_c, out_c, use_bn, act, norm_first)
+    if layer.name == "IdentityLayer":
+        _same_channels(layer, in_c, out_c)
         # Nothing lies between the two orders here: BatchNorm, then activation.
         return LayerSpec("identity_pre" if use_bn else "identity", in_c, out_c, act=act)
-    groups = reader.whole("groups", 1, MAX_CHANNELS)
+    if layer.flag("use_se", default=False):
+        layer.fail("use_se", "must be false outside a block")
+    groups = layer.whole("groups", 1, MAX_CHANNELS)
     if in_c % groups or out_c % groups:
-        reader.fail("groups", f"must divide {in_c} and {out_c} channels", groups)
+        layer.fail("groups", f"must divide {in_c} and {out_c} channels", groups)
     variant = OpVariant(
-        base=_BASES[str(reader.name)],
+        base=_BASES[layer.name],
         pre=norm_first and (use_bn or act != "none"),
         no_norm=not use_bn,
-        bias=reader.flag("bias"),
+        bias=layer.flag("bias"),
         groups=groups,
-        shuffle=reader.flag("has_shuffle") and groups > 1,
-        dilation=reader.whole("dilation", 1, 16),
+        shuffle=layer.flag("has_shuffle") and groups > 1,
+        dilation=layer.whole("dilation", 1, 16),
     )
     return LayerSpec(
         variant.name,
         in_c,
         out_c,
-        kernel=reader.kernel(),
-        stride=reader.whole("stride", 1, 2),
+        kernel=layer.kernel(),
+        stride=layer.whole("stride", 1, 2),
         act=act,
     )
 
 
 def _pooling(
-    reader: LayerReader, in_c: int, out_c: int, use_bn: bool, act: str, norm_first: bool
+    layer: LayerFields, in_c: int, out_c: int, use_bn: bool, act: str, norm_first: bool
 ) -> LayerSpec:
-    _same_channels(reader, in_c, out_c)
-    kind = reader.fields["pool_type"]
-    if kind not in ("avg", "max"):
-        reader.fail("pool_type", "must be avg or max", kind)
+    _same_channels(layer, in_c, out_c)
+    kind = layer.choice("pool_type", ("avg", "max"))
     if use_bn != norm_first and (use_bn or act != "none"):
-        reader.fail("ops_order", "of a pooling layer puts BatchNorm first", "another")
-    stride = reader.whole("stride", 1, MAX_POOL_STRIDE)
-    kernel = reader.kernel(even=stride > 1)
+        layer.fail("ops_order", "of a pooling layer puts BatchNorm first", "another")
+    stride = layer.whole("stride", 1, MAX_POOL_STRIDE)
+    kernel = layer.kernel(even=stride > 1)
     op = f"{kind}pool_pre" if use_bn else f"{kind}pool"
     return LayerSpec(op, in_c, out_c, kernel=kernel, stride=stride, act=act)
 
 
-def _same_channels(reader: LayerReader, in_c: int, out_c: int) -> None:
+def _same_channels(layer: LayerFields, in_c: int, out_c: int) -> None:
     if in_c != out_c:
-        reader.fail("out_channels", f"of {reader.name} must be its in_channels, {in_c}", out_c)
+        layer.fail("out_channels", f"of {layer.name} must be its in_channels, {in_c}", out_c)
 
 
 def layer_to(layer: LayerSpec, order: str) -> dict[str, Any]:
@@ -138,15 +139,15 @@ def linear_from(value: object, where: str) -> tuple[list[LayerSpec], LayerSpec]:
     Raises:
         ArchitectureError: a rule is broken.
     """
-    reader = LayerReader(value, where, "LinearLayer")
-    in_c, classes = reader.channels("in_features"), reader.channels("out_features")
-    if not reader.flag("bias"):
-        reader.fail("bias", "must be true", False)
-    use_bn, act, norm_first = reader.flag("use_bn"), reader.act(), reader.norm_first()
+    layer = LayerFields(value, where, "LinearLayer")
+    in_c, classes = layer.channels("in_features"), layer.channels("out_features")
+    if not layer.flag("bias"):
+        layer.fail("bias", "must be true", False)
+    use_bn, act, norm_first = layer.flag("use_bn"), layer.act(), layer.norm_first()
     before: list[LayerSpec] = []
     if use_bn or act != "none":
         if not norm_first:
-            reader.fail("ops_order", f"must be {NORM_FIRST} around a classifier", WEIGHT_FIRST)
+            layer.fail("ops_order", f"must be {NORM_FIRST} around a classifier", WEIGHT_FIRST)
         # Over the 1x1 map that global pooling leaves.
         before.append(LayerSpec("pool", in_c, in_c))
         before.append(LayerSpec("identity_pre" if use_bn else "identity", in_c, in_c, act=act))
@@ -174,51 +175,52 @@ def linear_to(layers: list[LayerSpec], order: str) -> dict[str, Any]:
     }
 
 
-def mbconv_from(value: object, shortcut: object, where: str) -> LayerSpec:
+def mbconv_from(block: Fields, key: str) -> LayerSpec:
     """A mobile inverted bottleneck with or without its shortcut, or a removed block.
+
+    Args:
+        block: the block.
+        key: its field that holds the convolution.
 
     Raises:
         ArchitectureError: a rule is broken.
     """
-    has_shortcut = shortcut is not None
-    place = f"{where}.mobile_inverted_conv"
-    reader = LayerReader(value, place, "MBInvertedConvLayer", "ZeroLayer")
+    has_shortcut = block.get("shortcut") is not None
+    layer = LayerFields(*block.at(key), "MBInvertedConvLayer", "MBConvLayer", "ZeroLayer")
     if has_shortcut:
-        link = layer_from(shortcut, f"{where}.shortcut")
+        link = layer_from(*block.at("shortcut"))
         if not (link.op == "identity" and link.act == "none"):
-            raise ArchitectureError(f"{where}.shortcut must be a plain IdentityLayer or null.")
-    if reader.name == "ZeroLayer":
-        if reader.whole("stride", 1, 2) != 1 or not has_shortcut:
-            raise ArchitectureError(f"{place}: a removed block needs stride 1 and a shortcut.")
+            block.fail("shortcut", "must be a plain IdentityLayer or null")
+    if layer.name == "ZeroLayer":
+        if layer.whole("stride", 1, 2) != 1 or not has_shortcut:
+            block.fail(key, "of a removed block needs stride 1 and a shortcut")
         return LayerSpec(ZERO, link.in_c, link.out_c, skip=True)
-    in_c, out_c = reader.channels("in_channels"), reader.channels("out_channels")
-    stride = reader.whole("stride", 1, 2)
+    if layer.values.get("groups") is not None:
+        layer.fail("groups", "must be null: depthwise")
+    in_c, out_c = layer.channels("in_channels"), layer.channels("out_channels")
+    stride = layer.whole("stride", 1, 2)
     if has_shortcut and (stride != 1 or in_c != out_c or link.in_c != in_c):
-        raise ArchitectureError(
-            f"{where}.shortcut needs stride 1 and equal channels: received stride {stride}, "
-            f"{in_c} to {out_c} channels around a shortcut of {link.in_c}."
-        )
+        around = f"stride {stride}, {in_c} to {out_c} channels around a shortcut of {link.in_c}"
+        block.fail("shortcut", "needs stride 1 and equal channels", around)
     return LayerSpec(
         "mbconv",
         in_c,
         out_c,
-        kernel=reader.kernel(),
+        kernel=layer.kernel(),
         stride=stride,
-        expand=_expand(reader, in_c),
+        expand=_expand(layer, in_c),
         skip=has_shortcut,
-        act=reader.act(),
-        se=int(reader.flag("use_se")),
+        act=layer.act(),
+        se=int(layer.flag("use_se")),
     )
 
 
-def _expand(reader: LayerReader, in_c: int) -> float:
-    ratio = reader.fields["expand_ratio"]
-    if type(ratio) not in (int, float) or not 1 <= ratio <= 64:
-        reader.fail("expand_ratio", "must be a number from 1 to 64", ratio)
+def _expand(layer: LayerFields, in_c: int) -> float:
+    ratio = layer.number("expand_ratio", 1, 64)
     middle = round(in_c * ratio)
-    if reader.fields["mid_channels"] is not None:
-        middle = reader.channels("mid_channels")
+    if layer.values["mid_channels"] is not None:
+        middle = layer.channels("mid_channels")
     if (middle == in_c) != (ratio == 1):
-        reader.fail("mid_channels", f"does not agree with expand_ratio {ratio:g}", middle)
+        layer.fail("mid_channels", f"does not agree with expand_ratio {ratio:g}", middle)
     exact = ratio if middle == round(in_c * ratio) else middle / in_c
     return int(exact) if float(exact).is_integer() else float(exact)

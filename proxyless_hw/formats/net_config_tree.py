@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -12,8 +12,6 @@ from proxyless_hw.formats.net_config_fields import (
     PYRAMID,
     batch_norm_from,
     batch_norm_to,
-    check_keys,
-    mapping,
 )
 from proxyless_hw.formats.net_config_layers import (
     layer_from,
@@ -25,7 +23,9 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS
 from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant
 from proxyless_hw.space.wiring import MAX_TREE_DEPTH, Branch, Node, TreeBlock, Wiring, shares
+from proxyless_hw.storage.fields import Fields
 
+MAX_EDGES: Final = 16
 RESOLUTION: Final = 32
 # The published code leaves BatchNorm at PyTorch's own settings here.
 BATCH_NORM: Final = BatchNormSpec(momentum=0.1, eps=1e-5)
@@ -39,39 +39,37 @@ _BLOCK_KEYS: Final = (
 )
 
 
-def tree_from(document: Mapping[str, Any], source: str) -> Architecture:
+def tree_from(root: Fields) -> Architecture:
     """Reads a PyramidTreeNet.
 
     Raises:
         ArchitectureError: a rule is broken; the message names the place.
     """
-    check_keys({k: v for k, v in document.items() if k not in _OPTIONAL}, _REQUIRED_KEYS, source)
-    if document.get("tree_node_config") not in (None, {}):
-        raise ArchitectureError(f"{source}: tree_node_config must be empty; write the nodes out.")
-    no_drop(document.get("cell_drop_rate", 0), f"{source}: cell_drop_rate")
-    blocks = document["blocks"]
-    if not isinstance(blocks, list) or not 1 <= len(blocks) <= MAX_POSITIONS:
-        raise ArchitectureError(f"{source}: blocks must be a list of 1 to {MAX_POSITIONS} blocks.")
-    reader = _TreeReader(source)
+    root.exactly((*_REQUIRED_KEYS, *(key for key in _OPTIONAL if key in root)))
+    if root.values.get("tree_node_config") not in (None, {}):
+        root.fail("tree_node_config", "must be empty, with the nodes written out")
+    no_drop(root, "cell_drop_rate")
+    blocks = root.rows("blocks", MAX_POSITIONS, least=1)
+    reader = _TreeReader(root.where)
     transitions: list[list[LayerSpec] | None] = [
-        reader.transition(block, f"{source}: blocks[{index}]")
-        if mapping(block, f"{source}: blocks[{index}]").get("name") == "TransitionBlock"
+        reader.transition(block)
+        if block.choice("name", ("TransitionBlock", "ResidualTreeBlock")) == "TransitionBlock"
         else None
-        for index, block in enumerate(blocks)
+        for block in blocks
     ]
     stem = transitions[0] or []
     tail = (transitions[-1] or []) if len(blocks) > 1 else []
     for index in range(1 if stem else 0, len(blocks) - (1 if tail else 0)):
-        where = f"{source}: blocks[{index}]"
         layers = transitions[index]
         if layers is None:
-            reader.block(blocks[index], where)
+            reader.block(blocks[index])
         else:
             if (index and transitions[index - 1] is not None) or index + 1 == len(blocks):
-                raise ArchitectureError(f"{where}: two TransitionBlocks in a row; join them.")
+                raise ArchitectureError(
+                    f"{blocks[index].where}: two TransitionBlocks in a row; join them."
+                )
             reader.wiring += [reader.add(layer) for layer in layers]
-    before, classifier = linear_from(document["classifier"], f"{source}: classifier")
-    norm = document.get("bn")
+    before, classifier = linear_from(*root.at("classifier"))
     arch = Architecture(
         space=PYRAMID,
         resolution=RESOLUTION,
@@ -79,13 +77,13 @@ def tree_from(document: Mapping[str, Any], source: str) -> Architecture:
         stem=tuple(stem),
         blocks=tuple(reader.layers),
         head=(*tail, *before, classifier),
-        batch_norm=BATCH_NORM if norm is None else batch_norm_from(norm, source),
+        batch_norm=BATCH_NORM if root.values.get("bn") is None else batch_norm_from(root),
         wiring=tuple(reader.wiring),
     )
     end = arch.input_shapes()[-1 - len(before)]
     if (end.h, end.w) != (1, 1):
         raise ArchitectureError(
-            f"{source}: the classifier takes a 1x1 map: at {RESOLUTION} pixels it receives "
+            f"{root.where}: the classifier takes a 1x1 map: at {RESOLUTION} pixels it receives "
             f"{end.h}x{end.w}."
         )
     return arch
@@ -94,16 +92,14 @@ def tree_from(document: Mapping[str, Any], source: str) -> Architecture:
 _REQUIRED_KEYS: Final = ("name", "blocks", "classifier")
 
 
-def no_drop(value: object, where: str) -> None:
+def no_drop(fields: Fields, key: str) -> None:
     """Checks that a drop rate is zero: the published code scales outputs by it, also in use.
 
     Raises:
         ArchitectureError: it is not.
     """
-    if type(value) not in (int, float) or value != 0:
-        raise ArchitectureError(
-            f"{where} must be 0 (set drop-path when training): received {str(value)[:80]!r}."
-        )
+    if fields.number(key, default=0) != 0:
+        fields.fail(key, "must be 0 (set drop-path when training)")
 
 
 class _TreeReader:
@@ -120,26 +116,20 @@ class _TreeReader:
         self.layers.append(layer)
         return len(self.layers) - 1
 
-    def transition(self, value: Mapping[str, Any], where: str) -> list[LayerSpec]:
-        check_keys(value, ("name", "layers"), where)
-        layers = value["layers"]
-        if not isinstance(layers, list) or not 1 <= len(layers) <= 64:
-            raise ArchitectureError(f"{where}.layers must be a list of 1 to 64 layers.")
-        return [layer_from(item, f"{where}.layers[{index}]") for index, item in enumerate(layers)]
+    def transition(self, block: Fields) -> list[LayerSpec]:
+        block.exactly(("name", "layers"))
+        place = block.place("layers")
+        layers = block.items("layers", 64, least=1)
+        return [layer_from(item, f"{place}[{index}]") for index, item in enumerate(layers)]
 
-    def block(self, value: Mapping[str, Any], where: str) -> None:
-        if value.get("name") != "ResidualTreeBlock":
-            raise ArchitectureError(
-                f"{where}.name must be ResidualTreeBlock or TransitionBlock: "
-                f"received {str(value.get('name'))[:80]!r}."
-            )
-        check_keys(value, _BLOCK_KEYS, where)
-        no_drop(value["cell_drop_rate"], f"{where}.cell_drop_rate")
-        final_bn = self.flag(value["final_bn"], f"{where}.final_bn")
-        shortcut = self.add(layer_from(value["shortcut"], f"{where}.shortcut"))
-        in_bottle = self.optional(value["in_bottle"], f"{where}.in_bottle")
-        cell = self.node(value["cell"], f"{where}.cell", 1)
-        out_bottle = self.optional(value["out_bottle"], f"{where}.out_bottle")
+    def block(self, block: Fields) -> None:
+        block.exactly(_BLOCK_KEYS)
+        no_drop(block, "cell_drop_rate")
+        final_bn = block.flag("final_bn")
+        shortcut = self.add(layer_from(*block.at("shortcut")))
+        in_bottle = self.optional(block, "in_bottle")
+        cell = self.node(*block.at("cell"), 1)
+        out_bottle = self.optional(block, "out_bottle")
         out_c = cell.out_c if out_bottle is None else self.layers[out_bottle].out_c
         norm = self.add(LayerSpec("identity_pre", out_c, out_c)) if final_bn else None
         self.wiring.append(TreeBlock(shortcut, cell, in_bottle, out_bottle, norm))
@@ -147,23 +137,18 @@ class _TreeReader:
     def node(self, value: object, where: str, depth: int) -> Node:
         if depth > MAX_TREE_DEPTH:
             raise ArchitectureError(f"{where}: trees are at most {MAX_TREE_DEPTH} nodes deep.")
-        fields = mapping(value, where)
-        check_keys(fields, _NODE_KEYS, where)
-        if fields["name"] != "TreeNode":
-            raise ArchitectureError(f"{where}.name must be TreeNode.")
-        no_drop(fields["path_drop_rate"], f"{where}.path_drop_rate")
-        edges, children = fields["edges"], fields["child_nodes"]
-        lists = isinstance(edges, list) and isinstance(children, list)
-        if not lists or len(edges) != len(children) or not 1 <= len(edges) <= 16:
-            raise ArchitectureError(f"{where} needs 1 to 16 edges and as many child_nodes.")
-        in_c, out_c = (self.channels(fields, key, where) for key in ("in_channels", "out_channels"))
-        split, merge = fields["split_type"], fields["merge_type"]
+        node = Fields(value, where, ArchitectureError, inside=True)
+        node.exactly(_NODE_KEYS)
+        node.choice("name", ("TreeNode",))
+        no_drop(node, "path_drop_rate")
+        edges = node.items("edges", MAX_EDGES, least=1)
+        children = node.items("child_nodes", len(edges), least=len(edges))
+        in_c = node.whole("in_channels", 1, MAX_CHANNELS)
+        out_c = node.whole("out_channels", 1, MAX_CHANNELS)
         alone = len(edges) == 1
-        if split not in ("copy", "split") and not (split is None and alone):
-            raise ArchitectureError(f"{where}.split_type must be copy or split.")
-        if merge not in ("add", "concat") and not (merge is None and alone):
-            raise ArchitectureError(f"{where}.merge_type must be add or concat.")
-        has_norm = self.flag(fields["has_branch_bn"], f"{where}.has_branch_bn")
+        split = self.joining(node, "split_type", ("copy", "split"), alone)
+        merge = self.joining(node, "merge_type", ("add", "concat"), alone)
+        has_norm = node.flag("has_branch_bn")
         inputs = shares(in_c, len(edges)) if split == "split" else [in_c] * len(edges)
         outputs = shares(out_c, len(edges)) if merge == "concat" else [out_c] * len(edges)
         branches = []
@@ -174,28 +159,18 @@ class _TreeReader:
                 else self.add(layer_from(edge, f"{where}.edges[{index}]"))
             )
             below = f"{where}.child_nodes[{index}]"
-            node = None if child is None else self.node(child, below, depth + 1)
+            inner = None if child is None else self.node(child, below, depth + 1)
             width = outputs[index]
             norm = self.add(LayerSpec("identity_pre", width, width)) if has_norm else None
-            branches.append(Branch(number, node, norm))
-        return Node(tuple(branches), in_c, out_c, split or "copy", merge or "add")
+            branches.append(Branch(number, inner, norm))
+        return Node(tuple(branches), in_c, out_c, split, merge)
 
-    def optional(self, value: object, where: str) -> int | None:
-        return None if value is None else self.add(layer_from(value, where))
+    def joining(self, node: Fields, key: str, options: tuple[str, str], alone: bool) -> str:
+        """How branches are fed or joined; null, for the first option, where there is only one."""
+        return options[0] if alone and node.get(key) is None else node.choice(key, options)
 
-    def flag(self, value: object, where: str) -> bool:
-        if type(value) is not bool:
-            raise ArchitectureError(f"{where} must be true or false: received {str(value)[:80]!r}.")
-        return value
-
-    def channels(self, fields: Mapping[str, Any], key: str, where: str) -> int:
-        value = fields[key]
-        if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
-            raise ArchitectureError(
-                f"{where}.{key} must be a whole number from 1 to {MAX_CHANNELS}: "
-                f"received {str(value)[:80]!r}."
-            )
-        return value
+    def optional(self, block: Fields, key: str) -> int | None:
+        return None if block.get(key) is None else self.add(layer_from(*block.at(key)))
 
 
 def tree_to(arch: Architecture) -> dict[str, Any]:
@@ -241,7 +216,7 @@ def _optional(layers: tuple[LayerSpec, ...], number: int | None) -> dict[str, An
     return None if number is None else layer_to(layers[number], NORM_FIRST)
 
 
-def _transition(layers: Any) -> dict[str, Any]:
+def _transition(layers: Sequence[LayerSpec]) -> dict[str, Any]:
     return {
         "name": "TransitionBlock",
         "layers": [layer_to(layer, NORM_FIRST) for layer in layers],

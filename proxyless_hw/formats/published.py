@@ -1,14 +1,17 @@
-"""Checkpoints of the published networks, under the published names, into ours.
+"""Checkpoints of other code into our networks: every tensor of the file, and all of the network.
 
-Names: ``first_conv``, ``blocks.N.mobile_inverted_conv.{inverted_bottleneck, depth_conv,
-point_linear}``, ``final_expand_layer``, ``feature_mix_layer``, ``classifier.{bn,linear}``; in the
-tree network ``blocks.N.layers.i``, ``blocks.N.{in_bottle,out_bottle,final_bn,cell}`` and inside a
-cell ``edges.i``, ``child_nodes.i``, ``branch_bns.i``.
+Names of the published code: ``first_conv``, ``blocks.N.mobile_inverted_conv.{inverted_bottleneck,
+depth_conv, point_linear}``, ``final_expand_layer``, ``feature_mix_layer``,
+``classifier.{bn,linear}``; in the tree network ``blocks.N.layers.i``,
+``blocks.N.{in_bottle,out_bottle,final_bn,cell}`` and inside a cell ``edges.i``, ``child_nodes.i``,
+``branch_bns.i``. Today's Once-for-All writes ``conv`` for ``mobile_inverted_conv``. Names of
+torchvision and timm: `libraries`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.libraries import recognised
 from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.space.architecture import Architecture
@@ -31,18 +35,22 @@ _MBCONV: Final = {
     "se.expand": "depth_conv.se.fc.expand",
     "project": "point_linear",
 }
+_TODAY: Final = re.compile(
+    r"^(blocks\.\d{1,4})\.conv\.(?=inverted_bottleneck|depth_conv|point_linear)"
+)
 _COUNTER: Final = "num_batches_tracked"
 _LISTED: Final = 8
 
 
 def load_published_weights(arch: Architecture, path: str | Path) -> Network:
-    """Builds a network and fills it from a published checkpoint.
+    """Builds a network and fills it from a checkpoint of the published code, torchvision or timm.
 
-    The file is a dict of tensors, or holds some (`choose_state_dict`: averaged weights first). It
-    is read with ``weights_only=True``: nothing in it is executed.
+    The file is a dict of tensors, or holds some (`choose_state_dict`: averaged weights first), or
+    is a safetensors file. It is read with ``weights_only=True``: nothing in it is executed.
 
     Args:
-        arch: the architecture the checkpoint belongs to.
+        arch: the architecture the checkpoint belongs to. BatchNorm's eps and momentum become those
+            of torchvision or timm where the file is one of theirs.
         path: the file.
 
     Returns:
@@ -52,9 +60,16 @@ def load_published_weights(arch: Architecture, path: str | Path) -> Network:
         ArchitectureError: the file cannot be read safely, or a tensor is missing, left over, of
             another shape or not finite; the message lists the difference.
     """
-    network = build_network(arch)
-    fill_from_published(network, read_published(path), str(path))
+    tensors = read_published(path)
+    network = build_network(as_its_library(arch, tensors))
+    fill_from_published(network, tensors, str(path))
     return network.eval()
+
+
+def as_its_library(arch: Architecture, tensors: Collection[str]) -> Architecture:
+    """The architecture with the BatchNorm settings of the library whose names tensors have."""
+    library = recognised(tensors)
+    return arch if library is None else library.settings(arch)
 
 
 def read_published(path: str | Path) -> dict[str, Tensor]:
@@ -80,18 +95,24 @@ def published_tensors(tensors: dict[Any, Any], source: str) -> dict[str, Tensor]
             raise ArchitectureError(
                 f"{source} must hold tensors only: '{str(name)[:80]}' is a {type(tensor).__name__}."
             )
-    return tensors
+    return {_TODAY.sub(r"\1.mobile_inverted_conv.", name): held for name, held in tensors.items()}
 
 
 def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Copies tensors under published names into a network; all of them, and into all of it.
+    """Copies tensors under the names of other code into a network; all, and into all of it.
 
     Raises:
         ArchitectureError: a tensor is missing, left over, of another shape or not finite. The
             network is left as it was.
     """
-    names = published_names(network)
+    library = recognised(tensors)
+    names = published_names(network, tensors)
     targets = network.state_dict()
+    # A linear layer on a 1x1 map is a 1x1 convolution here.
+    linear = _as_convolutions(names, targets, tensors)
+    tensors = {
+        name: held[..., None, None] if name in linear else held for name, held in tensors.items()
+    }
     given = set(names.values()) & set(tensors)
     # Checkpoints of old PyTorch versions have no batch counters; nothing depends on them.
     missing = [name for name in names.values() if name not in given and not name.endswith(_COUNTER)]
@@ -115,8 +136,9 @@ def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source:
         if items
     ]
     if faults:
+        whose = "" if library is None else f", read as one of {library.name},"
         raise ArchitectureError(
-            f"{source} does not fit {network.arch.space} ({len(names)} tensors):\n  "
+            f"{source}{whose} does not fit {network.arch.space} ({len(names)} tensors):\n  "
             + "\n  ".join(faults)
             + "\nIs it the checkpoint of this network? Choose the network with --arch."
         )
@@ -124,6 +146,17 @@ def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source:
         for ours, theirs in names.items():
             if theirs in given:
                 targets[ours].copy_(tensors[theirs])
+
+
+def _as_convolutions(
+    names: Mapping[str, str], targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> set[str]:
+    """Names of the file's linear weights that are convolutions in the network."""
+    return {
+        theirs
+        for ours, theirs in names.items()
+        if theirs in tensors and tensors[theirs].ndim == 2 and targets[ours].ndim == 4
+    }
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -140,14 +173,23 @@ def published_state_dict(network: Network) -> dict[str, Tensor]:
     return {names[ours]: tensor.detach().clone() for ours, tensor in network.state_dict().items()}
 
 
-def published_names(network: Network) -> dict[str, str]:
-    """The published name of every tensor of a network.
+def published_names(network: Network, given: Collection[str] = ()) -> dict[str, str]:
+    """The name that other code has for every tensor of a network.
+
+    Args:
+        network: the network.
+        given: names of a file. Where they are torchvision's or timm's, so are those returned; else
+            they are those of the published code.
 
     Raises:
-        ArchitectureError: the published networks hold no such layer.
+        ArchitectureError: that code has no such layer.
     """
     arch = network.arch
-    prefixes = list(_tree_prefixes(arch) if arch.wiring else _chain_prefixes(arch))
+    library = recognised(given)
+    if library is not None:
+        prefixes = list(library.prefixes(arch, given))
+    else:
+        prefixes = list(_tree_prefixes(arch) if arch.wiring else _chain_prefixes(arch))
     by_length = sorted(prefixes, key=lambda pair: -len(pair[0]))
     names = {}
     for ours in network.state_dict():
@@ -157,7 +199,8 @@ def published_names(network: Network) -> dict[str, str]:
                 names[ours] = f"{theirs}.{rest}" if theirs else rest
                 break
         else:
-            raise ArchitectureError(f"the published networks hold no layer such as '{ours}'.")
+            whose = "the published code" if library is None else library.name
+            raise ArchitectureError(f"{whose} has no layer such as '{ours}' there.")
     return names
 
 

@@ -16,8 +16,8 @@ def at_deployment_shape(
     """A network at the shape that a table prices it at.
 
     What is asked for comes first. Otherwise a model file keeps its own shape: it is that file which
-    is priced. Another network keeps its own resolution where the table has it (or has none or
-    several), else takes the table's one; classes are the table's.
+    is priced. Another network keeps its own resolution where its file states one, and where the
+    table has it (or has none or several); else it takes the table's one. Classes are the table's.
 
     Raises:
         PredictorError: a model file has another batch than the table.
@@ -26,8 +26,9 @@ def at_deployment_shape(
         _check_batch(arch, table)
         return arch.with_shape(resolution=resolution, num_classes=num_classes)
     side = resolution
-    if side is None and len(table.resolutions) == 1 and arch.resolution not in table.resolutions:
-        side = table.resolutions[0]
+    if side is None and "stated_resolution" not in arch.provenance:
+        only = table.resolutions[0] if len(table.resolutions) == 1 else None
+        side = None if arch.resolution in table.resolutions else only
     return arch.with_shape(resolution=side, num_classes=num_classes or table.num_classes)
 
 
@@ -50,6 +51,9 @@ def own_shape_note(
         A sentence with the options that ask for the table's shape; None where there is nothing to
         tell.
     """
+    stated = arch.provenance.get("stated_resolution")
+    if stated and resolution is None:
+        return f"{name} is priced at {arch.resolution} pixels, as {stated} says."
     if not arch.provenance.get("own_shape"):
         return None
     deployed = at_deployment_shape(arch, table, resolution, num_classes)

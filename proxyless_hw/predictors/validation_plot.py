@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from proxyless_hw.drawing.plots import new_figure, save_figure
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.measured import at_table_speed
 from proxyless_hw.predictors.validation import Validation
-from proxyless_hw.storage.files import atomic_path
-
-FORMATS = (".png", ".svg", ".pdf")
-
-
-def check_plot_path(path: Path) -> None:
-    """Refuses an unknown format before anything is measured.
-
-    Raises:
-        PredictorError: the suffix is none that can be drawn.
-    """
-    if path.suffix not in FORMATS:
-        raise PredictorError(f"--plot ends in {', '.join(FORMATS)}: received {path}.")
 
 
 def plot_validation(validation: Validation, title: str, path: Path) -> None:
@@ -28,12 +16,7 @@ def plot_validation(validation: Validation, title: str, path: Path) -> None:
     Raises:
         PredictorError: the format is unknown, or the place cannot be written.
     """
-    check_plot_path(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6, 6)
     axes = figure.add_subplot()
     values = [network.measured_ms for network in validation.networks]
     values += [network.predicted_ms for network in validation.networks]
@@ -59,5 +42,4 @@ def plot_validation(validation: Validation, title: str, path: Path) -> None:
     axes.set(xlabel="predicted (ms)", ylabel="measured (ms)", title=title,
              xlim=(low, high), ylim=(low, high))  # fmt: skip
     axes.legend(loc="upper left")
-    with atomic_path(path, PredictorError) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    save_figure(figure, path, PredictorError)

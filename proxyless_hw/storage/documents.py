@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -50,10 +51,10 @@ def _check_number(node: yaml.ScalarNode) -> None:
 
 
 def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
-    """Reads a UTF-8 text file of at most 16 MiB.
+    """Reads a text file of at most 16 MiB: UTF-8, or UTF-16 where a byte-order mark says so.
 
     Raises:
-        ProxylessHwError: (as `error`) absent, unreadable, too large, or not UTF-8.
+        ProxylessHwError: (as `error`) absent, unreadable, too large, or of another encoding.
     """
     try:
         size = path.stat().st_size
@@ -63,12 +64,18 @@ def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
             raise error(
                 f"{what} may have at most {MAX_BYTES >> 20} MiB: {path} has {size / 2**20:.0f} MiB."
             )
-        # Spreadsheets put a byte-order mark first.
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        # Spreadsheets and Windows' editors put a byte-order mark first.
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as cause:
         raise error(f"cannot read {what} {path}: {cause.strerror or cause}.") from cause
     except UnicodeDecodeError as cause:
-        raise error(f"{what} {path} is not UTF-8 text (byte {cause.start}).") from cause
+        raise error(
+            f"{what} {path} is not UTF-8 text (byte {cause.start}), nor UTF-16 with a byte-order "
+            "mark. Save it as UTF-8."
+        ) from cause
     except ValueError as cause:  # a path with a null byte or half a surrogate pair
         raise error(f"cannot read {what} {str(path)[:200]!r}: {cause}.") from cause
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from proxyless_hw.errors import ProxylessHwError
@@ -53,6 +55,8 @@ def save_tensors(
 def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[str, Any]:
     """Reads a dict of tensors and plain containers. Nothing in the file is executed.
 
+    A safetensors file, recognised by its content, is read as such.
+
     Args:
         path: the file.
         error: the class of the error to raise.
@@ -63,6 +67,8 @@ def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[s
             containers, or no dict.
     """
     try:
+        if _is_safetensors(path):
+            return dict(load_file(path))
         _refuse_compressed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickle protocols, read safely or refused
@@ -72,13 +78,21 @@ def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[s
     except (
         *(RuntimeError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError),
         *(_RefusedPayload, zipfile.BadZipFile, UnicodeDecodeError, MemoryError, OverflowError),
-        *(struct.error, AssertionError, LookupError),
+        *(struct.error, AssertionError, LookupError, SafetensorError),
     ) as cause:
         reason = str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__
         raise error(f"{path} is not a {what} that can be loaded safely: {reason}") from cause
     if not isinstance(document, dict):
         raise error(f"{path} is not a {what}: it holds a {type(document).__name__}, not a dict.")
     return document
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON header, then the header."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return len(start) == 9 and start[8:] == b"{" and length < path.stat().st_size
 
 
 def _refuse_compressed(path: Path) -> None:

@@ -96,10 +96,16 @@ def parse_csv(stream: TextIO, source: str, name: str = "table") -> LatencyTable:
 
 
 class RowParser:
-    """Turns cells of text into ops and entries; `line` is the one that messages name."""
+    """Turns cells of text into ops and entries; `line` is the one that messages name.
 
-    def __init__(self, source: str) -> None:
+    Args:
+        source: the file, for messages.
+        what: what a place in the file is called.
+    """
+
+    def __init__(self, source: str, what: str = "line") -> None:
         self.source = source
+        self.what = what
         self.line = 0
 
     def parse(self, stream: TextIO, name: str) -> LatencyTable:
@@ -298,4 +304,4 @@ class RowParser:
 
     def fail(self, rule: str, hint: str = "") -> NoReturn:
         """Raises a TableError that names source and line."""
-        raise TableError(f"{self.source}, line {self.line} {rule}.{hint}")
+        raise TableError(f"{self.source}, {self.what} {self.line} {rule}.{hint}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, TypeVar
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
@@ -16,7 +17,15 @@ MUST_AGREE: Final = (
 """Header keys that make two measurements comparable; one table never mixes two of them."""
 
 
-def merge(tables: Sequence[LatencyTable], name: str = "merged") -> LatencyTable:
+Number = TypeVar("Number", int, float)
+
+Preference = Literal["first", "mean"]
+"""What to do where tables measured one op differently: keep the first, or take the mean."""
+
+
+def merge(
+    tables: Sequence[LatencyTable], name: str = "merged", prefer: Preference | None = None
+) -> LatencyTable:
     """Joins the rows of tables.
 
     Rows keep the order of the tables. Header keys on which all agree are kept; of the others
@@ -26,26 +35,63 @@ def merge(tables: Sequence[LatencyTable], name: str = "merged") -> LatencyTable:
     Args:
         tables: at least two.
         name: the name of the result, for messages.
+        prefer: what to do where tables hold one op with different numbers; None refuses them.
 
     Raises:
-        TableError: a setting differs, or two tables hold one op with different numbers.
+        TableError: a setting differs, or two tables hold one op with different numbers and nothing
+            is preferred.
     """
     first = tables[0]
     for other in tables[1:]:
         _check_settings(first, other)
-    entries: dict[OpSpec, Entry] = {}
-    origin: dict[OpSpec, str] = {}
-    for table in tables:
+    rows: dict[OpSpec, dict[str, Entry]] = {}
+    for number, table in enumerate(tables):
         for op, entry in table.entries.items():
-            if op in entries and entries[op] != entry:
-                raise TableError(
-                    f"'{origin[op]}' and '{table.name}' hold different measurements of {op}: "
-                    f"{entries[op].value:g} and {entry.value:g} {table.unit}. Measure it once, or "
-                    "take it out of one of them."
-                )
-            entries.setdefault(op, entry)
-            origin.setdefault(op, table.name)
+            rows.setdefault(op, {})[f"{number}: {table.name}"] = entry
+    entries = {op: _chosen(op, found, first.unit, prefer) for op, found in rows.items()}
     return LatencyTable(entries, _merged_metadata(tables), name)
+
+
+def _chosen(op: OpSpec, found: Mapping[str, Entry], unit: str, prefer: Preference | None) -> Entry:
+    """The entry of an op, from the tables that hold it."""
+    one, *others = found.values()
+    if prefer == "first" or all(other == one for other in others):
+        return one
+    if prefer == "mean":
+        return _mean(list(found.values()))
+    (first, before), (second, after) = next(
+        pair
+        for pair in zip(found.items(), list(found.items())[1:], strict=False)
+        if pair[0][1] != pair[1][1]
+    )
+    raise TableError(
+        f"'{first.partition(': ')[2]}' and '{second.partition(': ')[2]}' hold different "
+        f"measurements of {op}: {before.value:g} and {after.value:g} {unit}. Choose: --prefer "
+        "first keeps the row of the table that is named first, --prefer mean takes the mean. Or "
+        "take the op out of one of them."
+    )
+
+
+def _mean(entries: Sequence[Entry]) -> Entry:
+    """The mean of several measurements; its interval spans theirs."""
+    lows, highs = [e.ci_low for e in entries], [e.ci_high for e in entries]
+    known_lows = [low for low in lows if low is not None]
+    known_highs = [high for high in highs if high is not None]
+    known = len(known_lows) == len(known_highs) == len(entries)
+    return Entry(
+        value=statistics.fmean(entry.value for entry in entries),
+        ci_low=min(known_lows) if known else None,
+        ci_high=max(known_highs) if known else None,
+        min=_reduced(min, [entry.min for entry in entries]),
+        rounds=_reduced(sum, [entry.rounds for entry in entries]),
+        samples=_reduced(sum, [entry.samples for entry in entries]),
+    )
+
+
+def _reduced(how: Callable[[list[Number]], Number], values: list[Number | None]) -> Number | None:
+    """What `how` makes of the values; None where one of them is unknown."""
+    known = [value for value in values if value is not None]
+    return how(known) if len(known) == len(values) else None
 
 
 def _check_settings(first: LatencyTable, other: LatencyTable) -> None:

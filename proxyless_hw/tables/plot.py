@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from proxyless_hw.drawing.plots import check_plot_path, new_figure, save_figure
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.storage.files import atomic_path
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-FORMATS: Final = ("png", "svg", "pdf")
 SHAPES_PER_ROW: Final = 20
 MAX_SHAPES: Final = 400
 MAX_OTHERS: Final = 60
@@ -40,11 +40,7 @@ def plot_table(table: LatencyTable, path: str | Path) -> Path:
             place cannot be written.
     """
     path = Path(path)
-    ending = path.suffix.lower().removeprefix(".")
-    if ending not in FORMATS:
-        raise TableError(
-            f"a picture's name ends with .{', .'.join(FORMATS)}: received '{path.name}'."
-        )
+    check_plot_path(path, TableError)
     blocks: dict[Shape, list[OpSpec]] = {}
     for op in table.entries:
         if op.op == "mbconv":
@@ -56,28 +52,17 @@ def plot_table(table: LatencyTable, path: str | Path) -> Path:
             f"'{table.name}' has {len(blocks)} block shapes and {len(others)} other ops; a "
             f"picture holds at most {MAX_SHAPES} and {MAX_OTHERS}. Keep fewer rows."
         )
-    _draw(table, blocks, others, path, ending)
+    save_figure(_figure(table, blocks, others), path, TableError)
     return path
 
 
-def _draw(
-    table: LatencyTable,
-    blocks: dict[Shape, list[OpSpec]],
-    others: list[OpSpec],
-    path: Path,
-    ending: str,
-) -> None:
-    # The object interface: no window, no global state, whatever the user's default backend is.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def _figure(table: LatencyTable, blocks: dict[Shape, list[OpSpec]], others: list[OpSpec]) -> Figure:
     shapes = sorted(blocks, key=lambda shape: (-shape[0] * shape[1], shape[2], shape[3], shape[4]))
     rows = [
         shapes[start : start + SHAPES_PER_ROW] for start in range(0, len(shapes), SHAPES_PER_ROW)
     ]
     heights = [3.6] * len(rows) + ([0.8 + 0.26 * len(others)] if others else [])
-    figure = Figure(figsize=(11, 0.6 + sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 0.6 + sum(heights))
     figure.suptitle(_title(table), fontsize=11)
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     styles = _Styles([op for ops in blocks.values() for op in ops])
@@ -87,10 +72,7 @@ def _draw(
         styles.legend(axes[0])
     if others:
         _draw_others(axes[-1], table, others)
-    with atomic_path(path, TableError) as temporary:
-        # Without a date, the same table gives the same file.
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-        figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
+    return figure
 
 
 class _Styles:

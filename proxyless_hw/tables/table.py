@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from proxyless_hw.errors import MissingEntryError, TableError, did_you_mean
 from proxyless_hw.space.architecture import Architecture
@@ -224,7 +223,7 @@ class LatencyTable:
                 "networks: proxyless-hw benchmark ARCH --metric memory"
             )
 
-    def with_metadata(self, **changes: Any) -> LatencyTable:
+    def with_metadata(self, **changes: object) -> LatencyTable:
         """A copy with header keys set (None removes one)."""
         merged = {**self.metadata, **{key: str(value) for key, value in changes.items()}}
         for key, value in changes.items():

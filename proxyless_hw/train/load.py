@@ -11,6 +11,7 @@ from torch import Tensor
 
 from proxyless_hw.data.base import DataConfig
 from proxyless_hw.errors import TrainingError
+from proxyless_hw.formats.matching import classes_of
 from proxyless_hw.formats.published import fill_from_published, published_tensors
 from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
@@ -94,9 +95,7 @@ def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
     if any(str(name).startswith("stem.") for name in tensors):
         return tensors
     published = published_tensors(tensors, str(path))
-    bias = published.get("classifier.linear.bias")
-    classes = network.arch.num_classes if bias is None else len(bias)
-    filled = Network(network.arch.with_shape(num_classes=classes))
+    filled = Network(network.arch.with_shape(num_classes=classes_of(network.arch, published)))
     fill_from_published(filled, published, str(path))
     return filled.state_dict()
 

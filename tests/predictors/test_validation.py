@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from proxyless_hw.drawing.plots import check_plot_path
 from proxyless_hw.errors import MissingEntryError, PredictorError
 from proxyless_hw.predictors import validation as module
 from proxyless_hw.predictors.validation import accuracy, kendall_tau, named_choices, validate
-from proxyless_hw.predictors.validation_plot import check_plot_path, plot_validation
+from proxyless_hw.predictors.validation_plot import plot_validation
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
@@ -201,4 +202,4 @@ def test_the_plot_is_written(
 
 def test_an_unknown_plot_format_is_refused_early() -> None:
     with pytest.raises(PredictorError, match=r"\.png"):
-        check_plot_path(Path("x.docx"))
+        check_plot_path(Path("x.docx"), PredictorError)

@@ -74,6 +74,16 @@ def otherwise(config: Any, left_out: str) -> Any:
     return replace(config, **changes)
 
 
+class Aborted(Exception):
+    """Ends a command where its run would begin."""
+
+
+DRIVERS = {
+    "search": ("proxyless_hw.search.driver", "run_search"),
+    "train": ("proxyless_hw.train.driver", "run_training"),
+}
+
+
 @pytest.mark.parametrize(
     ("name", "left_out"), [("search", "target"), ("search", "target_ms"), ("train", "")]
 )
@@ -94,10 +104,18 @@ def test_the_commands_give_back_every_setting_that_is_not_the_default(
     Path("settings.yaml").write_text(text)
     _, _, *words = shlex.split(command)
     module = importlib.import_module(f"proxyless_hw.commands.{name}")
-    monkeypatch.setattr(module, "_check_device", lambda settings: None, raising=False)
-    values = module.command.make_context(name, words).params
-    values.pop("debug", None)
-    found = module._configuration(values)
+    monkeypatch.setattr(module, "_check_device", lambda table: None, raising=False)
+    received = []
+
+    def ends(config: RunSettings, *others: object) -> None:
+        received.append(config)
+        raise Aborted
+
+    driver, function = DRIVERS[name]
+    monkeypatch.setattr(importlib.import_module(driver), function, ends)
+    with pytest.raises(Aborted):
+        module.command.main(words, standalone_mode=False)
+    (found,) = received
     assert replace(found, output=None) == asked
     assert Path(found.output) == run
 

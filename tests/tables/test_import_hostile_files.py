@@ -9,8 +9,9 @@ import pytest
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.tables.importers import import_file
-from proxyless_hw.tables.importers.plain_csv import ColumnMap, parse_plain_csv
-from proxyless_hw.tables.importers.published_yaml import parse_published_yaml
+from proxyless_hw.tables.importers.plain_csv import parse_plain_csv
+from proxyless_hw.tables.importers.published import parse_published_yaml
+from proxyless_hw.tables.importers.rows import ColumnMap
 
 HEADER = "op,in_h,in_w,in_c,out_c,value\n"
 MICROSECONDS = ColumnMap(unit="us")

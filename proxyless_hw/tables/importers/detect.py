@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.storage.documents import MAX_BYTES, read_text
+from proxyless_hw.storage.documents import MAX_BYTES, parse_json, parse_yaml, read_text
 from proxyless_hw.tables.csv_format import SCHEMA, read_csv
-from proxyless_hw.tables.importers.plain_csv import ColumnMap, read_plain_csv
-from proxyless_hw.tables.importers.published_yaml import read_published_yaml
+from proxyless_hw.tables.importers.plain_csv import parse_plain_csv
+from proxyless_hw.tables.importers.published import (
+    parse_published_yaml,
+    published_table,
+    spells_an_op,
+)
+from proxyless_hw.tables.importers.records import is_nni, parse_nni, parse_records
+from proxyless_hw.tables.importers.rows import ColumnMap
 from proxyless_hw.tables.table import LatencyTable
 
 HEADER_KEYS: Final = (
@@ -23,11 +29,12 @@ HEADER_KEYS: Final = (
 def import_file(
     path: Path, columns: ColumnMap | None = None, header: Mapping[str, str] | None = None
 ) -> LatencyTable:
-    """Reads a table of any known form.
+    """Reads a table of any known form; its content says which one it is, not its name.
 
     Args:
-        path: the published YAML of ProxylessNAS or Once-for-All, a plain CSV, or our own CSV.
-        columns: which column of a plain CSV holds what, and the unit; needed only there.
+        path: the look-up table that ProxylessNAS or Once-for-All published (YAML or JSON), a plain
+            CSV, a list of records in JSON or YAML, NNI's lines of dicts, or our own CSV.
+        columns: which column or field holds what, and the unit; for CSV and records only.
         header: header lines to set, as the file itself does not know its device.
 
     Raises:
@@ -39,19 +46,45 @@ def import_file(
             raise TableError(
                 f"no header line '{key[:60]}' can be set. Choose from: {', '.join(HEADER_KEYS)}."
             )
-    own = path.suffix not in (".yaml", ".yml") and is_own_csv(path)
-    if columns is not None and (own or path.suffix in (".yaml", ".yml")):
+    if is_own_csv(path):
+        _refuse_columns(columns, path)
+        return read_csv(path).with_metadata(**stated)
+    text = read_text(path, TableError, "table")
+    return _parse(text, columns, path).with_metadata(**stated)
+
+
+def _parse(text: str, columns: ColumnMap | None, path: Path) -> LatencyTable:
+    source = str(path)
+    if is_nni(text):
+        _refuse_columns(columns, path)
+        return parse_nni(text, source)
+    is_json = text.lstrip()[:1] in ("{", "[")
+    if not is_json and not _looks_like_yaml(text):
+        return parse_plain_csv(text, columns or ColumnMap(), source)
+    document: object = (parse_json if is_json else parse_yaml)(text, TableError, source)
+    if isinstance(document, list) and all(isinstance(item, dict) for item in document) and document:
+        return parse_records(document, columns or ColumnMap(), source)
+    _refuse_columns(columns, path)
+    if is_json:
+        return published_table(document, source)
+    return parse_published_yaml(text, source)
+
+
+def _looks_like_yaml(text: str) -> bool:
+    """Whether the first line that says something is a key of YAML, or an item of its lists."""
+    for line in text.splitlines():
+        if line.strip() and not line.startswith(("#", "---", "%")):
+            key = line.rstrip()
+            return key.startswith("- ") or key.endswith(":") or spells_an_op(key.partition(" ")[0])
+    return False
+
+
+def _refuse_columns(columns: ColumnMap | None, path: Path) -> None:
+    if columns is not None:
         raise TableError(
             f"{path} says itself what its columns and unit are: --map, --unit and columns to --set "
-            "are for a plain CSV."
+            "are for a plain CSV and for records."
         )
-    if own:
-        table = read_csv(path)
-    elif path.suffix in (".yaml", ".yml"):
-        table = read_published_yaml(path)
-    else:
-        table = read_plain_csv(path, columns or ColumnMap())
-    return table.with_metadata(**stated)
 
 
 def is_own_csv(path: Path) -> bool:

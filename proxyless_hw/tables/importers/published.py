@@ -1,4 +1,4 @@
-"""The published YAML look-up tables of ProxylessNAS and Once-for-All.
+"""The published look-up tables of ProxylessNAS and Once-for-All, as YAML or JSON.
 
 One mapping an op, under a key that spells the op out:
 
@@ -15,15 +15,17 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, OpSpec
-from proxyless_hw.storage.documents import BoundedLoader, parse_yaml, read_text
+from proxyless_hw.storage.documents import BoundedLoader, parse_yaml
+from proxyless_hw.storage.fields import Fields
 from proxyless_hw.tables.csv_format import MAX_VALUE
+from proxyless_hw.tables.intervals import t_quantile
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 _SHAPE = r"(\d{1,5})x(\d{1,5})x(\d{1,5})"
@@ -37,35 +39,40 @@ _FIELDS: Final = ("count", "mean", "var", "std")
 MAX_COUNT: Final = 10**12
 
 
-def read_published_yaml(path: Path) -> LatencyTable:
-    """Reads a published look-up table; values and counts are kept exactly.
-
-    The 95% interval is that of the mean, from the spread and the count (Student's t).
+def parse_published_yaml(text: str, source: str) -> LatencyTable:
+    """As `published_table`, from YAML.
 
     Raises:
         TableError: a rule is broken; file, line, key and value are named.
     """
-    text = read_text(path, TableError, "table")
-    return parse_published_yaml(text, str(path))
+    document = parse_yaml(text, TableError, source)
+    return published_table(document, source, _key_lines(text, source))
 
 
-def parse_published_yaml(text: str, source: str) -> LatencyTable:
-    """As `read_published_yaml`, from text.
+def published_table(
+    document: object, source: str, lines: Mapping[str, int] | None = None
+) -> LatencyTable:
+    """Turns a parsed look-up table into ours; values and counts are kept exactly.
+
+    The 95% interval is that of the mean, from the spread and the count (Student's t).
+
+    Args:
+        document: ops, each a key that spells it out, to measurements.
+        source: the file, for messages.
+        lines: key to line, where the file has lines that mean something.
 
     Raises:
-        TableError: a rule is broken.
+        TableError: a rule is broken; file, line, key and value are named.
     """
-    document = parse_yaml(text, TableError, source)
     if not isinstance(document, dict) or not document:
         raise TableError(
             f"{source}: a published table maps ops to measurements: received "
             f"{type(document).__name__}. Example of a key: Conv-input:224x224x3-output:112x112x32"
         )
-    lines = _key_lines(text, source)
     once_for_all = any("-hs:" in str(key) for key in document)
     entries: dict[OpSpec, Entry] = {}
     for key, fields in document.items():
-        where = f"{source}, line {lines[key]}"
+        where = f"{source}, line {lines[key]}" if lines else source
         op = _op(key, where, once_for_all)
         if op in entries:
             raise TableError(f"{where} repeats an op ({op}); each op stands once.")
@@ -98,6 +105,11 @@ def _key_lines(text: str, source: str) -> dict[str, int]:
     return lines
 
 
+def spells_an_op(key: object) -> bool:
+    """Whether a key has the form of a published look-up table."""
+    return isinstance(key, str) and "-input:" in key
+
+
 def _op(key: str, where: str, once_for_all: bool) -> OpSpec:
     for pattern, build in ((_BLOCK, _block), (_CONV, _layer), (_LOGITS, _logits)):
         match = pattern.fullmatch(key)
@@ -109,7 +121,7 @@ def _op(key: str, where: str, once_for_all: bool) -> OpSpec:
     )
 
 
-def _block(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
+def _block(groups: tuple[str, ...], where: str, once_for_all: bool) -> OpSpec:
     height, width, in_c, out_h, out_w, out_c = _sizes(groups[:6], where)
     expand, kernel, stride, skip = (int(group) for group in groups[6:10])
     has_flags = groups[10] is not None
@@ -143,7 +155,7 @@ def _block(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
     return _checked(layer, (height, width), (out_h, out_w), where)
 
 
-def _layer(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
+def _layer(groups: tuple[str, ...], where: str, once_for_all: bool) -> OpSpec:
     height, width, in_c, out_h, out_w, out_c = _sizes(groups[1:], where)
     act = "hswish" if once_for_all else "relu6"
     layers = {
@@ -155,7 +167,7 @@ def _layer(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
     return _checked(layers[groups[0]], (height, width), (out_h, out_w), where)
 
 
-def _logits(groups: tuple[Any, ...], where: str, once_for_all: bool) -> OpSpec:
+def _logits(groups: tuple[str, ...], where: str, once_for_all: bool) -> OpSpec:
     height, width, in_c = _sizes(groups[:3], where)
     (classes,) = _sizes(groups[3:], where)
     return LayerSpec("classifier", in_c, classes).at(height, width)
@@ -183,46 +195,17 @@ def _checked(
 
 
 def _entry(fields: object, where: str) -> Entry:
-    if not isinstance(fields, dict):
-        raise TableError(f"{where} must map to count, mean and var or std.")
-    for name in fields:
-        if name not in _FIELDS:
-            raise TableError(
-                f"{where} has an unknown field {str(name)[:60]!r}; known: {', '.join(_FIELDS)}."
-            )
-    mean = _number(fields, "mean", where)
-    if mean == 0:
-        raise TableError(f"{where}: mean must be positive: received 0.")
-    count = fields.get("count")
-    if type(count) is not int or not 1 <= count <= MAX_COUNT:
-        raise TableError(
-            f"{where}: count must be a whole number from 1: received {str(count)[:60]!r}."
-        )
-    if ("var" in fields) == ("std" in fields):
+    row = Fields(fields, where, TableError)
+    row.only(_FIELDS)
+    mean = row.number("mean", 0, MAX_VALUE, above=True)
+    count = row.whole("count", 1, MAX_COUNT)
+    if ("var" in row) == ("std" in row):
         raise TableError(f"{where} must give var or std, one of the two.")
-    deviation = (
-        math.sqrt(_number(fields, "var", where))
-        if "var" in fields
-        else _number(fields, "std", where)
-    )
+    if "var" in row:
+        deviation = math.sqrt(row.number("var", 0, MAX_VALUE))
+    else:
+        deviation = row.number("std", 0, MAX_VALUE)
     if count < 2:
         return Entry(mean, samples=count)
-    half = _t_quantile(count - 1) * deviation / math.sqrt(count)
+    half = t_quantile(count - 1) * deviation / math.sqrt(count)
     return Entry(mean, ci_low=max(0.0, mean - half), ci_high=mean + half, samples=count)
-
-
-def _number(fields: Mapping[Any, Any], name: str, where: str) -> float:
-    value: Any = fields.get(name)
-    if type(value) not in (int, float) or not 0 <= value <= MAX_VALUE:
-        raise TableError(
-            f"{where}: {name} must be a finite number, not negative and at most {MAX_VALUE:g}: "
-            f"received {str(value)[:60]!r}."
-        )
-    return float(value)
-
-
-def _t_quantile(freedom: int) -> float:
-    """97.5% quantile of Student's t."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))

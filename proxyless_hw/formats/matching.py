@@ -1,0 +1,71 @@
+"""Which network of the zoo a checkpoint belongs to, by the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.published import published_names
+from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
+from proxyless_hw.network.network import Network
+from proxyless_hw.space.architecture import Architecture
+
+_COUNTER = "num_batches_tracked"
+
+
+def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
+    """The zoo network whose tensors these are; the number of classes may be another.
+
+    Args:
+        tensors: a checkpoint, under the names of the published code, torchvision or timm.
+        source: the file, for the message.
+
+    Raises:
+        ArchitectureError: no network fits; the nearest is named.
+    """
+    given = {(name, _flat(held.shape)) for name, held in tensors.items() if _counts(name)}
+    nearest, most = "", -1.0
+    for name in zoo_names():
+        wanted = _wanted(zoo_architecture(name), tensors)
+        if wanted == given:
+            return name
+        share = len(wanted & given) / len(wanted | given)
+        nearest, most = (name, share) if share > most else (nearest, most)
+    raise ArchitectureError(
+        f"{source} is not the checkpoint of a network of the zoo; nearest is {nearest} with "
+        f"{most:.0%} of the tensors. Give its net.config: --arch FILE."
+    )
+
+
+def classes_of(arch: Architecture, tensors: Mapping[str, Tensor]) -> int:
+    """The classes that a checkpoint's classifier tells apart; the architecture's without one."""
+    with torch.device("meta"):
+        network = Network(arch)
+    bias = published_names(network, tensors).get(f"head.{len(arch.head) - 1}.linear.bias")
+    held = None if bias is None else tensors.get(bias)
+    return arch.num_classes if held is None or held.ndim != 1 else len(held)
+
+
+def _wanted(arch: Architecture, tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    """Names and shapes that a checkpoint of this network has; empty where none can be written."""
+    try:
+        arch = arch.with_shape(num_classes=classes_of(arch, tensors))
+        with torch.device("meta"):
+            network = Network(arch)
+        names = published_names(network, tensors)
+    except ArchitectureError:
+        return set()  # a network that this code has no names for
+    state = network.state_dict()
+    return {(theirs, _flat(state[ours].shape)) for ours, theirs in names.items() if _counts(theirs)}
+
+
+def _counts(name: str) -> bool:
+    return not name.endswith(_COUNTER)
+
+
+def _flat(shape: torch.Size) -> tuple[int, ...]:
+    """A shape without the 1x1 kernel that tells a convolution from a linear layer."""
+    return tuple(shape[:2]) if tuple(shape[2:]) == (1, 1) else tuple(shape)

@@ -1,0 +1,216 @@
+"""Weights of torchvision, timm and Once-for-All: our network gives the outputs of theirs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from proxyless_hw.cli import main
+from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.libraries import TIMM
+from proxyless_hw.formats.matching import matching_network
+from proxyless_hw.formats.published import (
+    fill_from_published,
+    load_published_weights,
+    published_state_dict,
+)
+from proxyless_hw.formats.timm_weights import timm_tensors
+from proxyless_hw.formats.zoo import zoo_architecture
+from proxyless_hw.network.network import Network, build_network
+
+TORCHVISION = {
+    "mobilenet-v2": torchvision.models.mobilenet_v2,
+    "mobilenet-v3-large": torchvision.models.mobilenet_v3_large,
+    "mobilenet-v3-small": torchvision.models.mobilenet_v3_small,
+    "mnasnet-b1": torchvision.models.mnasnet1_0,
+}
+
+
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The model with weights and BatchNorm statistics that are all different."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for tensor in (part.weight, part.running_var):
+                # Small variances: eps makes a difference.
+                tensor.data.uniform_(0.01, 0.4, generator=generator)
+            for tensor in (part.bias, part.running_mean):
+                tensor.data.normal_(0, 0.1, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_outputs_are_those_of_torchvision(name: str, tmp_path: Path) -> None:
+    theirs = randomised(TORCHVISION[name](weights=None, num_classes=7))
+    path = tmp_path / "weights.pth"
+    torch.save({"model": theirs.state_dict()}, path)
+    arch = zoo_architecture(name).with_shape(num_classes=7)
+    ours = load_published_weights(arch, path)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, found = theirs(images), ours(images)
+    scale = expected.std()
+    assert (found - expected).abs().max() / scale < 1e-5
+    other = build_network(arch)
+    assert other.arch.batch_norm == arch.batch_norm
+    if ours.arch.batch_norm.eps != arch.batch_norm.eps:
+        # With the zoo's eps instead of the library's the outputs would differ.
+        fill_from_published(other, theirs.state_dict(), "x")
+        with torch.no_grad():
+            assert (other.eval()(images) - expected).abs().max() / scale > 1e-5
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_the_network_is_found_by_its_tensors(name: str) -> None:
+    with torch.device("meta"):
+        state = TORCHVISION[name](weights=None, num_classes=7).state_dict()
+    assert matching_network(state, "x") == name
+
+
+def timm_names(name: str) -> tuple[Network, dict[str, Tensor]]:
+    """A zoo network with random weights, and its tensors under timm's names."""
+    network = Network(TIMM.settings(zoo_architecture(name)))
+    randomised(network)
+    stages: dict[int, tuple[int, int]] = {}
+    stage = block = -1
+    for index, layer in enumerate(network.arch.blocks):
+        new = index == 0 or layer.stride == 2 or layer.out_c != network.arch.blocks[index - 1].out_c
+        stage, block = (stage + 1, 0) if new else (stage, block + 1)
+        stages[index] = (stage, block)
+    tensors = {}
+    for key, tensor in network.state_dict().items():
+        tensors[_timm_name(key, network, stages)] = tensor
+    return network, tensors
+
+
+def _timm_name(key: str, network: Network, stages: dict[int, tuple[int, int]]) -> str:
+    """timm's name of a tensor, written down from its source (efficientnet_blocks.py)."""
+    part, number, rest = key.split(".", 2)
+    layer = getattr(network.arch, "head" if part == "head" else "blocks")[int(number)]
+    leaf = rest.rsplit(".", 1)[-1]
+    if part == "stem":
+        return f"conv_stem.{leaf}" if ".conv" in f".{rest}" else f"bn1.{leaf}"
+    if part == "head":
+        mobile = len(network.head) == 4
+        if rest.startswith("linear"):
+            return f"classifier.{leaf}"
+        if mobile and number == "0":
+            last = f"blocks.{max(stage for stage, _ in stages.values()) + 1}.0"
+            return f"{last}.conv.{leaf}" if rest.startswith("conv") else f"{last}.bn1.{leaf}"
+        return f"conv_head.{leaf}" if rest.startswith("conv") else f"bn2.{leaf}"
+    stage, block = stages[int(number)]
+    rest = rest.removeprefix("body.")
+    order = ["expand", "depthwise", "project"] if layer.expand != 1 else ["depthwise", "project"]
+    names = ["conv_pw", "conv_dw", "conv_pwl"] if layer.expand != 1 else ["conv_dw", "conv_pw"]
+    where = f"blocks.{stage}.{block}"
+    which, kind = rest.split(".")[:2]
+    if which == "se":
+        return f"{where}.se.conv_{kind}.{leaf}"
+    place = order.index(which)
+    return f"{where}.{names[place]}.{leaf}" if kind == "conv" else f"{where}.bn{place + 1}.{leaf}"
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "mobilenet-v3-large", "mnasnet-a1"])
+def test_names_of_timm_are_known_and_its_eps_holds(name: str, tmp_path: Path) -> None:
+    network, tensors = timm_names(name)
+    if name == "mobilenet-v3-large":
+        # Spot checks against the names that timm 1.0.31 writes.
+        assert {"blocks.6.0.conv.weight", "conv_head.bias", "blocks.5.2.bn3.bias"} <= set(tensors)
+    assert matching_network(tensors, "x") == name
+    path = tmp_path / "weights.safetensors"
+    save_file({key: held.contiguous() for key, held in tensors.items()}, path)
+    loaded = load_published_weights(zoo_architecture(name), path)
+    assert loaded.arch.batch_norm.eps == 1e-5
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(loaded(images), network(images))
+
+
+def test_todays_once_for_all_writes_conv_for_the_inner_convolution(tmp_path: Path) -> None:
+    network = build_network(zoo_architecture("proxyless-cpu"), seed=3)
+    old = published_state_dict(network)
+    new = {re.sub(r"\.mobile_inverted_conv\.", ".conv.", name): held for name, held in old.items()}
+    assert new.keys() != old.keys()
+    torch.save({"state_dict": new}, tmp_path / "w.pth")
+    loaded = load_published_weights(network.arch, tmp_path / "w.pth")
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_half_precision_becomes_single_precision(tmp_path: Path) -> None:
+    network, tensors = timm_names("mobilenet-v2")
+    half = {n: held.half() if held.is_floating_point() else held for n, held in tensors.items()}
+    torch.save(half, tmp_path / "w.pth")
+    loaded = load_published_weights(network.arch, tmp_path / "w.pth")
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    weight = network.stem[0].conv.weight
+    assert torch.equal(loaded.stem[0].conv.weight, weight.half().float())
+
+
+def test_what_does_not_fit_is_listed_by_name_and_shape(tmp_path: Path) -> None:
+    _, tensors = timm_names("mobilenet-v2")
+    tensors["blocks.9.0.conv_dw.weight"] = torch.zeros(1)
+    tensors["conv_stem.weight"] = torch.zeros(8, 3, 3, 3)
+    del tensors["bn2.bias"]
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(ArchitectureError) as caught:
+        load_published_weights(zoo_architecture("mobilenet-v2"), tmp_path / "w.pth")
+    message = str(caught.value)
+    assert "read as one of timm" in message
+    assert "missing 1: bn2.bias" in message
+    assert "left over 1: blocks.9.0.conv_dw.weight" in message
+    assert "conv_stem.weight: (8, 3, 3, 3) instead of (32, 3, 3, 3)" in message
+
+
+@pytest.mark.parametrize("content", [b"\x10\0\0\0\0\0\0\0{not a header at all" + b" " * 40])
+def test_a_broken_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(ArchitectureError, match="can be loaded safely"):
+        load_published_weights(zoo_architecture("mobilenet-v2"), tmp_path / "w.safetensors")
+
+
+def test_the_command_imports_weights_of_torchvision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = randomised(TORCHVISION["mobilenet-v3-small"](weights=None, num_classes=5))
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    words = ["import-weights", str(tmp_path / "w.pth"), "--output", str(tmp_path / "run"), "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["arch"] == "mobilenet-v3-small"
+    document = json.loads((tmp_path / "run" / "architecture.json").read_text())
+    assert document["num_classes"] == 5
+    assert document["batch_norm"] == {"momentum": 0.01, "eps": 0.001}
+
+
+def test_weights_are_taken_from_timm_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert main(["import-weights", "timm:mobilenetv2_100"]) == 1
+    assert "Install it: pip install timm" in " ".join(capsys.readouterr().err.split())
+    _, tensors = timm_names("mobilenet-v2")
+    timm = ModuleType("timm")
+    timm.list_models = lambda: ["mobilenetv2_100", "mobilenetv3_large_100"]
+    model = SimpleNamespace(state_dict=lambda: tensors)
+    timm.create_model = lambda name, pretrained: model
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    assert main(["import-weights", "timm:mobilenetv2_100", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["arch"] == "mobilenet-v2"
+    with pytest.raises(ArchitectureError, match="Did you mean 'mobilenetv2_100'"):
+        timm_tensors("mobilenetv2_10")
+
+    def fails(name: str, pretrained: bool) -> None:
+        raise RuntimeError("No pretrained weights exist")
+
+    timm.create_model = fails
+    with pytest.raises(ArchitectureError, match=r"gives no weights .*No pretrained weights exist"):
+        timm_tensors("mobilenetv2_100")
