@@ -10,7 +10,7 @@ from typing import Any
 
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.runs.settings import RunSettings
-from proxyless_hw.runs.state import EpochSums, RunState
+from proxyless_hw.runs.state import RunState
 from proxyless_hw.storage.tensor_files import finite, load_tensors, read_sums, save_tensors, whole
 
 
@@ -31,7 +31,7 @@ class CheckpointFormat:
     def write(
         self,
         path: Path,
-        state: RunState[EpochSums],
+        state: RunState[Any],
         settings: RunSettings,
         parts: Mapping[str, Any],
         check: Callable[[], None] | None = None,
@@ -73,7 +73,7 @@ class CheckpointFormat:
 
     @contextlib.contextmanager
     def restoring(
-        self, state: RunState[EpochSums], document: Mapping[str, Any], path: Path
+        self, state: RunState[Any], document: Mapping[str, Any], path: Path
     ) -> Iterator[None]:
         """Restores what `write` took from the state; the block restores the other parts.
 

@@ -17,7 +17,7 @@ from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.folder import RunFolder
 from proxyless_hw.runs.interrupt import StopRequest
-from proxyless_hw.runs.state import EpochSums, RunState
+from proxyless_hw.runs.state import RunState
 
 Batch = tuple[Tensor, Tensor]
 
@@ -35,7 +35,7 @@ class BatchSource(Protocol):
     def batches(self) -> Callable[..., Iterator[Batch]]: ...
 
 
-S = TypeVar("S", bound=RunState[EpochSums])
+S = TypeVar("S", bound=RunState[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
