@@ -1,8 +1,4 @@
-"""Data sets for searching and training: settings, splits, and the batches of an epoch.
-
-A batch depends on nothing but (seed, split, epoch, position), never on what was drawn before it,
-so that a resumed run sees the very batches an uninterrupted one would have seen.
-"""
+"""Data sets for search and training: settings, splits, and the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from proxyless_hw.data.broken import unusable_limit
+from proxyless_hw.data.random_streams import Stream, seeded
 from proxyless_hw.errors import DataError, did_you_mean
 from proxyless_hw.export.preparation import Preparation
 
@@ -24,27 +20,25 @@ Batch = tuple[Tensor, Tensor]
 DATA_SETS: Final = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder")
 DEFAULT_RESOLUTION: Final = {"folder": 224}
 MAX_RESOLUTION: Final = 1024
-# Numbers that tell the random streams of the splits and purposes apart.
-TRAIN_STREAM, HOLDOUT_STREAM, TEST_STREAM, SPLIT_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which data, and how they are split and fed.
+    """Which data are used, and how they are split and batched.
 
     Attributes:
         name: one of `DATA_SETS`.
         root: folder of the files; ``digits`` needs none, ``fashion-mnist`` none where Debian's
             dataset-fashion-mnist is installed.
-        limit: use at most so many training images, a random subset fixed by the seed.
+        limit: largest number of training images; the seed fixes which ones are used.
         resolution: training resolution in pixels; 32, or 224 for a folder, when None.
         batch_size: images per batch.
         holdout: share of the training images kept apart (in a search they move alpha).
         seed: fixes the subset, the held-out split, every order and every augmentation.
-        workers: loading processes (folders only; the other sets live in memory).
+        workers: loading processes (folders only; the other sets are kept in memory).
         augment: whether training batches that ask for augmentation get it.
-        max_broken: how many unreadable images of a folder are passed over before it is an error:
-            a number (int), or a share of all its images (float); None: 1%, and at least 10.
+        max_broken: largest number of unreadable images of a folder (int), or largest share of all
+            its images (float); more are an error. None: 1%, and at least 10.
     """
 
     name: str = "digits"
@@ -82,20 +76,39 @@ class DataConfig:
 
     @property
     def train_resolution(self) -> int:
-        """The resolution asked for, or the data set's default."""
+        """The resolution of the settings, or the data set's default."""
         return DEFAULT_RESOLUTION.get(self.name, 32) if self.resolution is None else self.resolution
+
+    def split_training(self, count: int) -> tuple[Tensor, Tensor]:
+        """Chooses the training and held-out images among `count`, by the seed alone.
+
+        Returns:
+            Two sorted int64 tensors of indices without a common element.
+
+        Raises:
+            DataError: either part would be empty although it is wanted.
+        """
+        order = torch.randperm(count, generator=seeded(self.seed, Stream.SPLIT))
+        used = order[: min(count, self.limit or count)]
+        held = round(len(used) * self.holdout)
+        if held == len(used) or (self.holdout > 0 and held == 0):
+            raise DataError(
+                f"{len(used)} training images cannot be split with a held-out share of "
+                f"{self.holdout:g}: raise --limit, or change the share."
+            )
+        return used[held:].sort().values, used[:held].sort().values
 
 
 @dataclass(frozen=True, slots=True)
 class EpochPart:
-    """Batches of an epoch that are to be made.
+    """The batches of an epoch that a process makes.
 
     Attributes:
         chosen: number of each batch in its epoch to the indices of its images.
         seed: of the epoch.
         randomly: whether images are augmented.
-        full: whether every batch has to give something.
-        alone: whether no other process makes batches of this epoch.
+        full: whether a batch without a readable image is an error.
+        alone: whether this process makes all batches of the epoch.
     """
 
     chosen: Mapping[int, Tensor]
@@ -107,15 +120,15 @@ class EpochPart:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSplit(ABC):
-    """One part of the data: images with labels, fed in batches.
+    """One part of the data: images with labels, in batches.
 
     Attributes:
         config: the data settings.
-        stream_number: tells the random numbers of the parts apart.
+        stream: names the random numbers of this part.
     """
 
     config: DataConfig
-    stream_number: int
+    stream: Stream
 
     @abstractmethod
     def __len__(self) -> int:
@@ -136,19 +149,19 @@ class DataSplit(ABC):
         Args:
             epoch: which epoch; with the seed it fixes order and augmentation.
             shuffle: random order instead of the stored one.
-            augment: random augmentation, where the data set has one.
-            drop_last: leave out a last batch that is not full.
-            first: number of batches to pass over without making them.
-            every: give every `every`-th batch only, from `first` on (one share per process).
+            augment: random augmentation, if the data set has one.
+            drop_last: omit a last batch that is not full.
+            first: number of the first batch.
+            every: step from one batch to the next (one share per process).
 
         Returns:
             Pairs of images (N, 3, resolution, resolution), float32, normalised, channels-last in
             memory, and labels (N,), int64.
 
         Raises:
-            DataError: images cannot be read, more than the settings pass over.
+            DataError: more images cannot be read than the settings allow.
         """
-        seed = (self.config.seed, self.stream_number, epoch)
+        seed = (self.config.seed, self.stream, epoch)
         generator = seeded(*seed) if shuffle else None
         order = torch.arange(len(self))
         if generator is not None:
@@ -172,15 +185,16 @@ class DataSplits:
     """The parts of a data set and what is known about it.
 
     Attributes:
-        train: moves the weights.
-        holdout: from the training images too; moves alpha, or validates. Empty with holdout 0.
-        test: never used for any choice.
+        train: trains the weights.
+        holdout: a part of the training images that trains alpha, or validates. Empty with
+            holdout 0.
+        test: not used for any choice.
         class_names: one name per class.
         mean, std: normalisation per channel, in [0, 1] units.
         resolution: side of the images in pixels.
         name: name of the data set.
         channels: always 3; grayscale is repeated.
-        preparation: how test images came to their shape; None: they are as the data set gives them.
+        preparation: how test images were brought to their shape; None: the data set gives them so.
     """
 
     train: DataSplit
@@ -198,34 +212,3 @@ class DataSplits:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
-
-
-def stream(*numbers: int) -> int:
-    """A 63-bit seed that depends on all the numbers: a random stream of its own."""
-    # numpy 1 has no shift of its uint64 by a Python number.
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
-
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator of the stream that the numbers name."""
-    return torch.Generator().manual_seed(stream(*numbers))
-
-
-def split_training(count: int, config: DataConfig) -> tuple[Tensor, Tensor]:
-    """Chooses the training and held-out images among `count`, by the seed alone.
-
-    Returns:
-        Two sorted int64 tensors of indices without a common element.
-
-    Raises:
-        DataError: either part would be empty although it is wanted.
-    """
-    order = torch.randperm(count, generator=seeded(config.seed, SPLIT_STREAM))
-    used = order[: min(count, config.limit or count)]
-    held = round(len(used) * config.holdout)
-    if held == len(used) or (config.holdout > 0 and held == 0):
-        raise DataError(
-            f"{len(used)} training images cannot be split with a held-out share of "
-            f"{config.holdout:g}: raise --limit, or change the share."
-        )
-    return used[held:].sort().values, used[:held].sort().values

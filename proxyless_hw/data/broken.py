@@ -1,4 +1,4 @@
-"""Pictures that cannot be read: named once each, and how many are too many."""
+"""Unreadable images: each is named once, and too many of them are an error."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from proxyless_hw.errors import DataError
 from proxyless_hw.terminal.notices import Notice, notice
 
 FEW: Final = 10
-"""Passed over in any set when no limit is given."""
+"""Unreadable images that any data set may have when no limit is given."""
 
 SHARE: Final = 0.01
-"""Passed over in a large set when no limit is given."""
+"""Share of unreadable images that a large data set may have when no limit is given."""
 
 _LISTED: Final = 20
 
 
 class BrokenImageWarning(Notice):
-    """An image of a folder cannot be read and is passed over."""
+    """An image of a folder cannot be read and is skipped."""
 
 
 def unusable_limit(value: object) -> str | None:
-    """Why a value cannot be ``max_broken``; None where it can."""
+    """Returns why a value cannot be ``max_broken``; None if it can."""
     if value is None or (type(value) is int and value >= 0):
         return None
     if type(value) is float and 0 <= value <= 1:
@@ -47,7 +47,7 @@ def broken_limit(max_broken: int | float | None, images: int) -> int:
 
 @dataclass
 class BrokenImages:
-    """The unreadable images met so far; shared by the splits of one data set.
+    """The unreadable images so far, shared by the splits of one data set.
 
     Attributes:
         limit: how many may be passed over.

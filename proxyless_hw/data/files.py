@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from proxyless_hw.data.base import seeded
+from proxyless_hw.data.random_streams import seeded
 from proxyless_hw.errors import DataError
 
 DEBIAN_FASHION_MNIST: Final = Path("/usr/share/datasets/fashion-mnist")
@@ -138,7 +138,7 @@ def _idx_array(path: Path, dimensions: int) -> Tensor:
 
 
 def _content(path: Path) -> bytes:
-    """All bytes of a file, unzipped where it is gzipped; at most 512 MiB, whatever it announces."""
+    """Reads all bytes of a file, at most 512 MiB, and unpacks a gzipped one."""
     try:
         if path.suffix != ".gz":
             if path.stat().st_size > _MAX_FILE:

@@ -13,19 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from proxyless_hw.data.base import (
-    HOLDOUT_STREAM,
-    TEST_STREAM,
-    TRAIN_STREAM,
-    Batch,
-    DataConfig,
-    DataSplit,
-    DataSplits,
-    EpochPart,
-    seeded,
-    split_training,
-    stream,
-)
+from proxyless_hw.data.base import Batch, DataConfig, DataSplit, DataSplits, EpochPart
 from proxyless_hw.data.broken import BrokenImages, broken_limit
 from proxyless_hw.data.images import (
     MAX_PIXELS,
@@ -35,6 +23,7 @@ from proxyless_hw.data.images import (
     read_image,
 )
 from proxyless_hw.data.layout import Sample, read_layout
+from proxyless_hw.data.random_streams import Stream, seeded, stream_seed
 from proxyless_hw.errors import DataError
 from proxyless_hw.export.preparation import Preparation, Resize
 from proxyless_hw.terminal.notices import notice
@@ -51,7 +40,7 @@ EVALUATION_CROP: Final = 0.875
 
 @dataclass(frozen=True)
 class _Images(Dataset[Any]):
-    """Decodes single images; random transforms are seeded per image, whichever worker runs them."""
+    """Decodes single images. Random transforms are seeded per image."""
 
     samples: Sequence[Sample]
     transform: Any
@@ -67,7 +56,7 @@ class _Images(Dataset[Any]):
         except UNREADABLE as cause:
             return None, label, str(path), explain(cause)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(*self.seed, index))
+            torch.manual_seed(stream_seed(*self.seed, index))
             return self.transform(image), label, "", ""
 
 
@@ -117,7 +106,7 @@ class FolderSplit(DataSplit):
             )
 
     def _batch(self, items: list[tuple[Tensor | None, int, str, str]]) -> Batch | None:
-        """What can be read of a batch; None where nothing can."""
+        """The readable images of a batch; None if there are none."""
         images, labels = [], []
         for image, label, path, reason in items:
             if image is None:
@@ -142,7 +131,7 @@ def preparation(side: int) -> Preparation:
 
 
 def _require_scalable(image: Image.Image, prepared: Preparation) -> None:
-    """Refuses strips that would grow beyond all memory when their shorter side is enlarged.
+    """Refuses narrow images that would become too large when their shorter side is scaled.
 
     Raises:
         ValueError: it is one.
@@ -198,17 +187,17 @@ def load_folder(config: DataConfig) -> DataSplits:
     if launched_rank() == 0:
         for line in layout.notes:
             notice(line)
-    chosen, held = split_training(len(layout.train), config)
+    chosen, held = config.split_training(len(layout.train))
     total = len(layout.train) + len(layout.test)
     broken = BrokenImages(broken_limit(config.max_broken, total), total)
 
-    def split(samples: Sequence[Sample], number: int) -> FolderSplit:
-        return FolderSplit(config=config, stream_number=number, samples=samples, broken=broken)
+    def split(samples: Sequence[Sample], stream: Stream) -> FolderSplit:
+        return FolderSplit(config=config, stream=stream, samples=samples, broken=broken)
 
     return DataSplits(
-        train=split([layout.train[index] for index in chosen.tolist()], TRAIN_STREAM),
-        holdout=split([layout.train[index] for index in held.tolist()], HOLDOUT_STREAM),
-        test=split(layout.test, TEST_STREAM),
+        train=split([layout.train[index] for index in chosen.tolist()], Stream.TRAIN),
+        holdout=split([layout.train[index] for index in held.tolist()], Stream.HOLDOUT),
+        test=split(layout.test, Stream.TEST),
         class_names=layout.classes,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

@@ -1,4 +1,4 @@
-"""One picture file as a network sees it: upright, on white, 8-bit RGB."""
+"""Reads image files as a network takes them: upright, on white, 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PIXELS: Final = 100_000_000
 # A file's name does not bind Pillow: left to choose, it would hand PostScript to Ghostscript.
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
 BACKGROUND: Final = (255, 255, 255)
-"""What shows through transparent pixels."""
+"""The colour behind transparent pixels."""
 
 # Also those that are pictures to people but cannot be read here: they are named, not passed by.
 IMAGE_SUFFIXES: Final = frozenset(
@@ -75,7 +75,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def explain(cause: BaseException) -> str:
-    """Why a file cannot be read, in one line."""
+    """Says why a file cannot be read, in one line."""
     if isinstance(cause, UnidentifiedImageError):
         return f"no image in one of the formats {', '.join(IMAGE_FORMATS)}"
     if isinstance(cause, OSError) and cause.strerror:
@@ -87,7 +87,7 @@ def explain(cause: BaseException) -> str:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Within it Pillow says nothing about odd files: those that it reads, it reads."""
+    """Suppresses Pillow's warnings about unusual files."""
     logger = logging.getLogger("PIL")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

@@ -1,7 +1,7 @@
-"""A folder of pictures as people have it: which are the classes, which part is for testing.
+"""Finds the classes and the test part of a folder of images, however it is laid out.
 
-Every folder is listed once, into a tree of `Branch`; what it means is decided on the tree. Nothing
-is passed over without a word: what is left out goes into `Layout.notes`.
+Every folder is listed once, into a tree of `Branch`; the tree then decides what it means. What is
+not used is named in `Layout.notes`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Layout:
     Attributes:
         classes: names, sorted.
         train, test: path and class of every picture.
-        notes: what the user should know about how the folder was read, a line each.
+        notes: what the user should know about how the folder was read, one line each.
     """
 
     classes: tuple[str, ...]
@@ -153,12 +153,12 @@ def _listed(folder: Path, above: tuple[str, ...], depth: int) -> Branch:
 
 
 def _may_be_read(entry: os.DirEntry[str]) -> bool:
-    """No pipes and devices; a link to nowhere is a picture that is named as unreadable later."""
+    """Excludes pipes and devices. A broken link counts as an image and is reported later."""
     return entry.is_file() or entry.is_symlink()
 
 
 def _way_in(branch: Branch, *, stop_at_parts: bool) -> list[Branch]:
-    """From a folder through those that merely cover one other to the one that holds more."""
+    """Follows folders that hold nothing but one folder, down to one that holds more."""
     way = [branch]
     while not branch.images and len(branch.folders) == 1:
         (branch,) = branch.folders
@@ -196,7 +196,7 @@ def _test_part(place: Branch, train: Branch) -> Branch:
 
 
 def _refuse_parts_without_classes(place: Branch) -> None:
-    """``train/*.jpg`` beside ``test/*.jpg`` are no two classes."""
+    """Refuses ``train/*.jpg`` beside ``test/*.jpg``, which are parts and not two classes."""
     parts = [branch for branch in place.folders if branch.part is not None]
     if parts and len(parts) == len(place.folders):
         names = ", ".join(f"'{branch.path.name}'" for branch in parts)
@@ -236,7 +236,7 @@ def _samples(classes: dict[str, Branch]) -> tuple[Sample, ...]:
 
 
 def _class_name(branch: Branch) -> str:
-    """The name of a class folder, one and the same from every file system.
+    """The name of a class folder, in the same form on every file system.
 
     Raises:
         DataError: it holds no picture, or pictures in folders only; or its name is no text.
@@ -263,7 +263,7 @@ def _class_name(branch: Branch) -> str:
 
 
 def _parts_taken(place: Branch, train: Branch, test: Branch) -> list[str]:
-    """Which folders are the parts; nothing where there are two, named as in the documentation."""
+    """Says which folders are the parts; returns no lines if they are named as documented."""
     unused = [branch.path.name for branch in place.folders if branch not in (train, test)]
     if not unused and train.path.name == "train" and test.path.name in ("val", "test"):
         return []
@@ -275,7 +275,7 @@ def _parts_taken(place: Branch, train: Branch, test: Branch) -> list[str]:
 
 
 def _left_out(root: Path, way: list[Branch], classes: Iterable[Branch]) -> list[str]:
-    """What lies on the way to the classes, or in them, and is not used: one line, if anything."""
+    """Names what lies beside or in the class folders and is not used, in at most one line."""
     inside = [branch for folder in classes for branch in folder.everything()]
     found = {
         "hidden or system names": [path for each in (*way, *inside) for path in each.left_out],

@@ -1,4 +1,4 @@
-"""Which reader serves a data set."""
+"""Chooses the reader of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small data sets that live in memory as bytes, with batched augmentation."""
+"""Small data sets that are kept in memory as bytes, with batched augmentation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.data.base import (
-    HOLDOUT_STREAM,
-    TEST_STREAM,
-    TRAIN_STREAM,
-    Batch,
-    DataConfig,
-    DataSplit,
-    DataSplits,
-    EpochPart,
-    seeded,
-    split_training,
-)
+from proxyless_hw.data.base import Batch, DataConfig, DataSplit, DataSplits, EpochPart
 from proxyless_hw.data.files import RawData, read_cifar, read_digits, read_idx
+from proxyless_hw.data.random_streams import Stream, seeded
 from proxyless_hw.errors import DataError
 from proxyless_hw.export.preparation import Preparation, Resize
 
@@ -74,7 +64,7 @@ class MemorySplit(DataSplit):
 
 
 def augmented(images: Tensor, mirror: bool, generator: torch.Generator) -> Tensor:
-    """Random crops of the zero-padded images, each half of them mirrored where that is sensible.
+    """Random crops of the zero-padded images; if `mirror` is set, half of them are mirrored.
 
     Args:
         images: (N, C, R, R), uint8.
@@ -111,13 +101,13 @@ def load_memory(config: DataConfig) -> DataSplits:
         pixels = raw.train_images.double() / 255
         mean, std = pixels.mean((0, 2, 3)).float(), pixels.std((0, 2, 3)).float()
     mean, std = mean.expand(3).contiguous(), std.expand(3).contiguous()
-    train, held = split_training(len(raw.train_labels), config)
+    train, held = config.split_training(len(raw.train_labels))
     side = config.train_resolution
 
-    def split(images: Tensor, labels: Tensor, number: int) -> MemorySplit:
+    def split(images: Tensor, labels: Tensor, stream: Stream) -> MemorySplit:
         return MemorySplit(
             config=config,
-            stream_number=number,
+            stream=stream,
             images=resized(images, side),
             labels=labels,
             mean=mean,
@@ -126,9 +116,9 @@ def load_memory(config: DataConfig) -> DataSplits:
         )
 
     return DataSplits(
-        train=split(raw.train_images[train], raw.train_labels[train], TRAIN_STREAM),
-        holdout=split(raw.train_images[held], raw.train_labels[held], HOLDOUT_STREAM),
-        test=split(raw.test_images, raw.test_labels, TEST_STREAM),
+        train=split(raw.train_images[train], raw.train_labels[train], Stream.TRAIN),
+        holdout=split(raw.train_images[held], raw.train_labels[held], Stream.HOLDOUT),
+        test=split(raw.test_images, raw.test_labels, Stream.TEST),
         class_names=raw.class_names,
         mean=_triple(mean),
         std=_triple(std),

@@ -46,24 +46,28 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polygon:
-    """A filled polygon."""
+class Filled:
+    """A shape in one colour. `title` is shown when pointed at."""
 
-    points: Points
     fill: str
-    opacity: float = 1
     title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circle:
+class Polygon(Filled):
+    """A filled polygon."""
+
+    points: Points
+    opacity: float = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circle(Filled):
     """A disc."""
 
     x: float
     y: float
     radius: float
-    fill: str
-    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

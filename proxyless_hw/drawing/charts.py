@@ -18,12 +18,10 @@ from proxyless_hw.drawing.canvas import (
     text_width,
 )
 
-WIDTH: Final = 460
-HEIGHT: Final = 250
-LEFT: Final = 52
-RIGHT: Final = 14
-TOP: Final = 34
-BOTTOM: Final = 36
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 36
+"""Margins around the axes, in pixels."""
+
 MAX_NAME: Final = 200
 """Widest name beside a bar, in pixels."""
 
@@ -116,7 +114,7 @@ def scatter_chart(title: str, series: Sequence[Series], *, x_label: str) -> Canv
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, float]], unit: str) -> Canvas:
-    """Horizontal bars, one row each, longest to the full width; values are written out."""
+    """Horizontal bars, one per row; the longest has the full width, and values are written out."""
     row = 19
     canvas = Canvas(WIDTH, TOP + row * len(bars) + 8, title)
     canvas.add(_title(title))
@@ -182,7 +180,7 @@ def heat_map(
     column_names: Sequence[str],
     chosen: Sequence[int | None],
 ) -> Canvas:
-    """Probabilities from 0 to 1 as shades, a row per slot; the chosen cell is framed.
+    """Probabilities from 0 to 1 as shades, one row per slot; the chosen cell is framed.
 
     Cells have the keys ``row-column``, so that a script can show another moment.
     """
@@ -288,7 +286,7 @@ def _draw_frame(canvas: Canvas, axis: _Axis, title: str, x_label: str) -> None:
 
 
 def _tick_name(y: float, name: str) -> Text:
-    """The name of a tick left of the frame, smaller where it is long."""
+    """The name of a tick left of the frame; a long name is smaller."""
     size = min(11.0, 11 * (LEFT - 8) / text_width(name, 11))
     return Text(x=LEFT - 7, y=y + 4, text=name, size=size, fill="muted", anchor="end")
 

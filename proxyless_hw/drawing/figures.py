@@ -13,10 +13,10 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import LayerSpec, describe, op_variant
 from proxyless_hw.space.wiring import Node, TreeBlock
 
-GAP: Final = 4
-STAGE_GAP: Final = 12
-ROW_HEIGHT: Final = 184
-ROW_WIDTH: Final = 1180
+GAP, STAGE_GAP = 4, 12
+"""Between blocks, and between stages, in pixels."""
+
+ROW_HEIGHT, ROW_WIDTH = 184, 1180
 CELL: Final = 10
 TREE_COLUMNS: Final = 2
 MIDDLE: Final = 72
@@ -171,38 +171,18 @@ def _draw_block(canvas: Canvas, block: _Block, x: float, top: float) -> None:
     layer, middle = block.layer, top + MIDDLE
     y = middle - block.height / 2
     centre = x + block.width / 2
-    title = _title(block)
     if block.cells:
         _draw_tree(canvas, block, x, y)
         _draw_stride(canvas, block, centre, y)
         return
-    if layer.is_zero:
-        canvas.add(
-            Rect(
-                x=x,
-                y=y,
-                width=block.width,
-                height=block.height,
-                fill="paper",
-                stroke="muted",
-                dashed=True,
-                radius=3,
-                title=title,
-            )
-        )
-        return
     fill = kernel_colour(layer.kernel) if block.part == "block" else "fixed"
-    canvas.add(
-        Rect(
-            x=x,
-            y=y,
-            width=block.width,
-            height=block.height,
-            fill=fill,
-            radius=3,
-            title=title,
-        )
+    box = Rect(
+        x=x, y=y, width=block.width, height=block.height, fill=fill, radius=3, title=_title(block)
     )
+    if layer.is_zero:
+        canvas.add(replace(box, fill="paper", stroke="muted", dashed=True))
+        return
+    canvas.add(box)
     first, second = _label(block)
     ink = "on-block" if block.part == "block" else "ink"
     lines = [(middle + 4, first)] if not second else [(middle - 1, first), (middle + 10, second)]

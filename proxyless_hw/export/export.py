@@ -163,7 +163,7 @@ def export_network(
         targets: the files, several of one format share the conversion.
         config: shape and ends.
         data: images for calibration and comparison.
-        report: told what is going on, a line at a time.
+        report: receives messages about the progress, one line at a time.
 
     Raises:
         ExportError: a file cannot be made, written, or differs too much (`Verification.limit`).
@@ -281,7 +281,7 @@ class _Exporter:
         return result
 
     def _torch_outputs(self, count: int) -> NDArray[np.float32]:
-        """torch's outputs for the first so many images, each computed once for all files."""
+        """torch's outputs for the first `count` images, each computed once for all files."""
         known = len(self._expected) if self._expected is not None else 0
         if known < count:
             rest = torch_outputs(self.module, self.images[known:count])

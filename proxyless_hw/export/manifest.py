@@ -52,7 +52,7 @@ def write_manifest(
 
 
 def baseline(files: Sequence[ExportedFile]) -> dict[str, Any] | None:
-    """What the files' accuracies are to be compared with; None without labels or checks.
+    """The accuracy that the files' accuracies are compared with; None without labels or checks.
 
     It is one figure for all files: the float32 network's in torch, on the images that every one of
     them was run on.

@@ -39,7 +39,7 @@ def describe_model(
     weights: str,
     architecture: dict[str, Any],
 ) -> dict[str, Any]:
-    """The document that is kept inside a file.
+    """Makes the document that is kept inside a file.
 
     Args:
         file_format: ``onnx`` or ``tflite``.

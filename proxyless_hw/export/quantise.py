@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
@@ -21,7 +21,6 @@ from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.terminal.quiet import quiet_native_output
 
 FilePrecision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
-FILE_PRECISIONS: Final[tuple[str, ...]] = get_args(FilePrecision)
 
 INSTALL_QUANTIZER: Final = "Install it: pip install 'proxyless-hw[tflite]'"
 MIN_HALF_ELEMENTS: Final = 16384
@@ -183,7 +182,7 @@ def _ranges(seen: dict[str, Any], share: float) -> dict[str, Any]:
 def _best_share(
     model: bytes, models: dict[float, bytes], calibration: NDArray[np.float32]
 ) -> float:
-    """The share whose file agrees most often with the float one; the widest among equals."""
+    """The share whose file agrees most often with the float file; of equal ones, the widest."""
     from proxyless_hw.export.runtimes import tflite_outputs
 
     images = calibration.reshape(-1, *calibration.shape[2:]).transpose(0, 3, 1, 2)

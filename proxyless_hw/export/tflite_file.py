@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.prepare import channels_last_pooling, deployment_copy
-from proxyless_hw.storage.files import atomic_path, scratch_folder
+from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.terminal.quiet import quiet_native_output
 
 INSTALL_TFLITE = "Install it: pip install 'proxyless-hw[tflite]'"
@@ -56,25 +55,6 @@ def tflite_bytes(
         except (RuntimeError, ValueError, TypeError) as cause:
             raise ExportError(f"this network cannot be written as TFLite: {cause}") from cause
         return path.read_bytes()
-
-
-def write_tflite(
-    module: nn.Module,
-    input_shape_nchw: Sequence[int],
-    path: str | Path,
-    *,
-    channels_last_output: bool = False,
-) -> Path:
-    """Writes what `tflite_bytes` gives, atomically, and returns the path.
-
-    Raises:
-        BackendUnavailableError: litert-torch is not installed.
-        ExportError: the module cannot be converted, or the place cannot be written.
-    """
-    content = tflite_bytes(module, input_shape_nchw, channels_last_output=channels_last_output)
-    with atomic_path(Path(path), ExportError) as temporary:
-        temporary.write_bytes(content)
-    return Path(path)
 
 
 def _import_litert_torch() -> ModuleType:

@@ -38,7 +38,7 @@ standard deviations. A wrong scale, layout or normalisation gives about 1."""
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What the comparison of a file with its network gave.
+    """The result of comparing a file with its network.
 
     Attributes:
         images: number of images compared.
@@ -174,7 +174,7 @@ def _judge(
     mean: float,
     right: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None,
 ) -> tuple[str, bool]:
-    """The rule in words, and whether it is met.
+    """The rule as text, and whether it is met.
 
     Args:
         precision: decides the rule.
@@ -204,5 +204,5 @@ def _keeps_accuracy(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool
 
 
 def _finite(value: np.floating[Any]) -> float:
-    """A difference that is no number counts as the largest there is: it never passes."""
+    """Treats NaN as an infinite difference, which never passes."""
     return float(value) if np.isfinite(value) else float(np.finfo(np.float32).max)

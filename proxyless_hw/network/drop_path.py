@@ -1,4 +1,4 @@
-"""Stochastic depth: in training, residual branches are left out at random, image by image."""
+"""Stochastic depth: training leaves out residual branches at random, for each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def drop_path(x: Tensor, rate: float) -> Tensor:
-    """Zeroes whole images of a batch and scales the rest, so that the expectation stays.
+    """Zeroes whole images of a batch and scales the rest, so that the expectation is unchanged.
 
     After Huang et al., ECCV 2016. The published code drops a block for the whole batch and scales
     at evaluation instead; per image, a trained network needs no scaling and exports as it is.

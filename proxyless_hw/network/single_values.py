@@ -1,4 +1,4 @@
-"""What BatchNorm cannot do: normalise a channel that holds a single value."""
+"""BatchNorm cannot normalise a channel that holds a single value: a message for that error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SINGLE: Final = "more than 1 value per channel"
 
 @contextlib.contextmanager
 def named_single_values(error: type[ProxylessHwError]) -> Iterator[None]:
-    """Within it, torch's refusal of a single value per channel says what to change.
+    """Turns torch's error about a single value per channel into one that says what to change.
 
     Raises:
         ProxylessHwError: (as `error`) a batch of one image met a map of one pixel in training.

@@ -27,7 +27,7 @@ class TensorFlow:
         self.drop_rates = list(reversed(drop_rates))
 
     def split(self, x: Tensor, widths: Sequence[int]) -> Sequence[Tensor]:
-        """x cut along its channels."""
+        """Splits x along its channels."""
         return x.split(list(widths), dim=1)  # type: ignore[no-any-return, no-untyped-call]
 
     def add(self, parts: Sequence[Tensor]) -> Tensor:

@@ -113,7 +113,7 @@ def _weights(layer: LayerSpec, variant: OpVariant) -> list[tuple[str, nn.Module]
 
 
 def widened(narrow: Tensor, channels: int) -> Tensor:
-    """Zero channels appended to (N, C, H, W) until it has so many."""
+    """Appends zero channels to (N, C, H, W) until it has `channels` of them."""
     # Plain ints: a tracing exporter would otherwise write the padding as a computation.
     missing = int(channels) - int(narrow.shape[1])
     if missing == 0:

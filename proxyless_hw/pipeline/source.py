@@ -110,7 +110,7 @@ def _load_run(folder: Path) -> Source:
 
 
 def _load_search(folder: Path) -> Source:
-    from proxyless_hw.runs.derived_network import load_derived_network
+    from proxyless_hw.runs.run_network import load_derived_network
     from proxyless_hw.search.config import config_from
     from proxyless_hw.search.context import data_config
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.model_inputs import FileShape, ModelInput
+from proxyless_hw.profilers.models.child_process import run_python
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.options import given_options
 
@@ -47,17 +47,12 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings, shape: FileShape | No
         "threads": settings.threads,
         "delegate": given_options(settings.options).get("delegate", "xnnpack"),
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "proxyless_hw.profilers.inspection"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=MEMORY_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as cause:
-        raise ProfilingError(f"measuring the memory of {path} took too long.") from cause
+    done = run_python(
+        ("-m", "proxyless_hw.profilers.inspection"),
+        request,
+        MEMORY_TIMEOUT_S,
+        f"measuring the memory of {path} took more than {MEMORY_TIMEOUT_S:g} s and was ended.",
+    )
     try:
         return float(json.loads(done.stdout)["peak_mb"])
     except (ValueError, KeyError, TypeError) as cause:

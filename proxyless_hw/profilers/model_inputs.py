@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from proxyless_hw.errors import ProfilingError
-
-if TYPE_CHECKING:
-    from proxyless_hw.profilers.host.session import Runner
 
 Shape = tuple[int, ...]
 Size = int | str
@@ -154,13 +151,3 @@ def declared_text(item: ModelInput) -> str:
     if item.sizes is None:
         return f"{item.name}: unknown"
     return f"{item.name}: {' x '.join(map(str, item.sizes)) or 'scalar'}"
-
-
-def input_shapes(runner: Runner) -> dict[str, Shape]:
-    """Shape of every input that a runner was built with, as its runtime holds it."""
-    return dict(runner.inputs)
-
-
-def batch_of(runner: Runner) -> int | None:
-    """Images per call of a runner; None where its inputs do not agree on one, or have none."""
-    return runner.batch_size

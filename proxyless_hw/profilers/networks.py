@@ -6,9 +6,6 @@ and calibration alike.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +18,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.host.conditioning import cache_options
 from proxyless_hw.profilers.models.building import REFERENCE_OP
-from proxyless_hw.profilers.models.child_process import reply_of
+from proxyless_hw.profilers.models.child_process import reply_of, run_python
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.protocol.estimates import disturbed_share
 from proxyless_hw.profilers.protocol.measurement import (
@@ -280,19 +277,12 @@ def measure_in_fresh_process(
         "archs": [arch.to_json() for arch in archs],
         "how": chosen.to_dict(),
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "proxyless_hw.profilers.fresh_process"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as cause:
-        raise ProfilingError(
-            f"measuring in a fresh process took more than {limit:g} s and was ended."
-        ) from cause
+    done = run_python(
+        ("-m", "proxyless_hw.profilers.fresh_process"),
+        request,
+        limit,
+        f"measuring in a fresh process took more than {limit:g} s and was ended.",
+    )
     reply = reply_of(
         done.stdout, done.stderr, done.returncode, "the measuring process", ProfilingError
     )

@@ -161,13 +161,6 @@ def protocol_line(timing: TimingConfig) -> str:
 
 def entry_of(estimate: Estimate) -> Entry:
     """The table row of an estimate."""
-    interval = estimate.interval
-    return Entry(
-        value=interval.estimate,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        p90=estimate.p90,
-        min=estimate.min,
-        rounds=estimate.rounds,
-        samples=estimate.samples,
-    )
+    value = estimate.interval
+    counts = {"rounds": estimate.rounds, "samples": estimate.samples}
+    return Entry(value.estimate, value.low, value.high, estimate.p90, estimate.min, **counts)

@@ -1,4 +1,4 @@
-"""Several processes by torchrun: the same path on every rank, gradients averaged."""
+"""Several processes started by torchrun: each rank takes the same path, gradients are averaged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class World:
         return summed / self.size
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Averages the gradients that exist: the same set on every rank, as the path is."""
+        """Averages the gradients that exist; every rank took the same path, so it has the same."""
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -84,7 +84,7 @@ def own_device(device: torch.device) -> torch.device:
 
 
 def join_world(device: torch.device) -> World:
-    """Joins the process group that torchrun set up; alone when there is none."""
+    """Joins the process group that torchrun set up, if there is one."""
     size = launched_world_size()
     if size == 1:
         return World()

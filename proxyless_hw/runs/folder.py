@@ -13,14 +13,22 @@ from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import append_durably, write_text_atomically
 
 
+class FileOfRun:
+    """A file of a run folder: an attribute of `RunFolder` that gives its path."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, owner: type[RunFolder] | None = None) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths and small files of one run.
 
     Attributes:
-        path: the folder. In it: ``config.json`` (settings and what is known of the data),
-            ``metrics.jsonl`` (one line per epoch), ``checkpoint.pt`` (the whole state, last),
-            ``architecture.json``, and ``result.json`` (at the end).
+        path: the folder.
     """
 
     path: Path
@@ -32,42 +40,25 @@ class RunFolder:
     free: ClassVar[frozenset[str]]
     """Settings that may differ between a run and its resumption."""
 
-    @property
-    def config(self) -> Path:
-        """The effective settings."""
-        return self.path / "config.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state after the last completed epoch, or at an interruption."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def architecture(self) -> Path:
-        """The network."""
-        return self.path / "architecture.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object per epoch."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def result(self) -> Path:
-        """What came out; a finished run has it."""
-        return self.path / "result.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that writes here."""
-        return self.path / ".lock"
+    config = FileOfRun("config.json")
+    """The effective settings."""
+    checkpoint = FileOfRun("checkpoint.pt")
+    """The state after the last completed epoch, or at an interruption."""
+    architecture = FileOfRun("architecture.json")
+    """The network."""
+    metrics = FileOfRun("metrics.jsonl")
+    """One JSON object per epoch."""
+    result = FileOfRun("result.json")
+    """What came out; a finished run has it."""
+    lock = FileOfRun(".lock")
+    """Held by the process that writes here."""
 
     def is_started(self) -> bool:
-        """Whether a run has been here."""
+        """Whether the folder holds a run."""
         return self.config.exists() or self.checkpoint.exists()
 
     def resume_command(self) -> str:
-        """The command that goes on with this run."""
+        """The command that resumes this run."""
         return f"proxyless-hw {self.command} --output {self.path} --resume"
 
     def last_good(self) -> str:
@@ -97,7 +88,7 @@ class RunFolder:
         return document
 
     def settings(self) -> dict[str, Any]:
-        """The settings the run began with.
+        """The settings that the run began with.
 
         Raises:
             ProxylessHwError: the folder holds no run of this kind.
@@ -108,7 +99,7 @@ class RunFolder:
         return settings
 
     def check_may_run(self, settings: Mapping[str, Any], resume: bool) -> None:
-        """Checks that a run may begin here, or go on.
+        """Checks that a run may begin here, or be resumed.
 
         Args:
             settings: the run's.
@@ -128,7 +119,7 @@ class RunFolder:
         self.check_same_settings(settings)
 
     def check_same_settings(self, settings: Mapping[str, Any]) -> None:
-        """Checks that a resumption asks for what the run began with.
+        """Checks that a resumed run has the settings it began with.
 
         Raises:
             ProxylessHwError: a setting differs; old and new value are named.

@@ -28,7 +28,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Within it, the first SIGINT or SIGTERM only sets the request; a second one acts at once.
+    """Makes the first SIGINT or SIGTERM only set the request; a second one acts at once.
 
     A request that nothing acted upon is not lost: the signal is sent again at the end.
     """

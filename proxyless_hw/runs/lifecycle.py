@@ -1,4 +1,4 @@
-"""A run from its folder's lock to its end: one process writes, Ctrl-C is a message."""
+"""The frame of a run: the lock of its folder, its processes, and the message after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxyless_hw.storage.locks import exclusive_lock
 
 @contextlib.contextmanager
 def held(folder: RunFolder) -> Iterator[Callable[[], None]]:
-    """Within it the folder is this process's; gives the check that it still is.
+    """Holds the lock of a run folder; yields a check that this process still holds it.
 
     Raises:
         ProxylessHwError: as `RunFolder.error`: another process holds it.
@@ -32,7 +32,7 @@ def held(folder: RunFolder) -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def joined(device: torch.device, threads: int | None) -> Iterator[World]:
-    """Within it this process is one of those that torchrun started, or alone.
+    """Joins the processes that torchrun started, and leaves them at the end.
 
     Args:
         device: where it computes.

@@ -17,13 +17,13 @@ from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.folder import RunFolder
 from proxyless_hw.runs.interrupt import StopRequest
-from proxyless_hw.runs.state import State
+from proxyless_hw.runs.state import RunState
 
 Batch = tuple[Tensor, Tensor]
 
 
 class NotFiniteError(Exception):
-    """A loss, a gradient or a weight became NaN or infinite; the loop adds the way on."""
+    """A loss, a gradient or a weight became NaN or infinite; the loop adds what to do."""
 
 
 class BatchSource(Protocol):
@@ -35,19 +35,19 @@ class BatchSource(Protocol):
     def batches(self) -> Callable[..., Iterator[Batch]]: ...
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=RunState[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlace:
-    """Where a run happens, the same for its whole length.
+    """Folder, device and processes of a run; they do not change while it lasts.
 
     Attributes:
         folder: where checkpoints and metrics go.
         device: where tensors are.
         world: this process among its peers.
         stop: asks the loop to end at the next step.
-        check_held: raises when the folder is not this run's any more.
+        check_held: raises an error once another process has taken the folder.
     """
 
     folder: RunFolder
@@ -65,7 +65,7 @@ class RunLoop(ABC, Generic[S]):
         place: folder, device, processes.
         batch_size: images per step and process.
         epochs: epochs in all.
-        checkpoint_minutes: a checkpoint is also written within an epoch after so many minutes.
+        checkpoint_minutes: minutes after which a checkpoint is also written within an epoch.
     """
 
     place: RunPlace
@@ -76,11 +76,11 @@ class RunLoop(ABC, Generic[S]):
     @property
     @abstractmethod
     def training(self) -> BatchSource:
-        """The images that move the weights."""
+        """The images that train the weights."""
 
     @abstractmethod
     def step(self, state: S, images: Tensor, labels: Tensor) -> float:
-        """One step: moves the weights and adds to the sums of the epoch.
+        """Takes one step: updates the weights and adds to the sums of the epoch.
 
         Returns:
             The loss.
@@ -88,11 +88,11 @@ class RunLoop(ABC, Generic[S]):
 
     @abstractmethod
     def tell_step(self, state: S, loss: float) -> None:
-        """Tells the observer of the step that is done; `state.step` counts it already."""
+        """Reports a finished step to the observer; `state.step` already counts it."""
 
     @abstractmethod
     def finish_epoch(self, state: S) -> Mapping[str, Any]:
-        """What is left to do at the end of an epoch, before it is counted.
+        """Ends an epoch, before it is counted.
 
         Returns:
             Its line of metrics.jsonl.
@@ -104,7 +104,7 @@ class RunLoop(ABC, Generic[S]):
 
     @abstractmethod
     def tell_epoch(self, metrics: Mapping[str, Any]) -> None:
-        """Tells the observer of the epoch that is done."""
+        """Reports a finished epoch to the observer."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -146,8 +146,7 @@ class RunLoop(ABC, Generic[S]):
         metrics = self.finish_epoch(state)
         state.seconds += state.sums.seconds
         state.epoch += 1
-        state.step = 0
-        state.new_sums()
+        state.start_epoch()
         if self.place.world.is_main:
             self.place.check_held()
             self.place.folder.append_metrics(metrics)
@@ -155,7 +154,7 @@ class RunLoop(ABC, Generic[S]):
         self.tell_epoch(metrics)
 
     def stop_if_asked(self, state: S) -> None:
-        """Saves and ends where a signal arrived in any process.
+        """Saves and ends the run if a signal arrived in any process.
 
         Raises:
             InterruptedRunError: it did.
@@ -176,7 +175,7 @@ class RunLoop(ABC, Generic[S]):
             self.save(state)
 
     def _finite(self, state: S) -> None:
-        """No checkpoint is replaced by one that cannot be used."""
+        """Checks the weights, so that an unusable checkpoint never replaces a good one."""
         for name, parameter in state.weights().named_parameters():
             if not bool(parameter.detach().isfinite().all()):
                 raise NotFiniteError(

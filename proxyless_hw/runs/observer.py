@@ -1,9 +1,8 @@
-"""What a run tells the outside: nothing by default, progress on stderr for people."""
+"""Observers receive the events of a run; one of them shows progress on stderr."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Self
 
 from proxyless_hw.terminal.progress import Say, StepDisplay
@@ -13,10 +12,10 @@ class RunObserver:
     """Receives the events that every run has; this base class ignores them."""
 
     def start(self, total_steps: int, done_steps: int, message: str) -> None:
-        """The run begins (or goes on) with so many weight steps in all."""
+        """The run begins, or goes on: `done_steps` of `total_steps` weight steps are done."""
 
     def note(self, message: str) -> None:
-        """A line for people."""
+        """A message for people."""
 
     def phase(self, title: str) -> AbstractContextManager[Say]:
         """Work before or after the steps that may take a while: `with observer.phase(...)`."""
@@ -25,17 +24,12 @@ class RunObserver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
+    def __exit__(self, *exc_info: object) -> None:
+        """The run is over, or has failed."""
 
 
 class TerminalRun(RunObserver):
-    """The progress of the steps with time left, and lines, on stderr.
+    """Shows the progress of the steps, the time left and messages on stderr.
 
     Args:
         name: what is in progress.
@@ -58,10 +52,5 @@ class TerminalRun(RunObserver):
         self.display.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.display.__exit__()
+    def __exit__(self, *exc_info: object) -> None:
+        self.display.__exit__(*exc_info)

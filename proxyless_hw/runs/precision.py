@@ -1,4 +1,4 @@
-"""Mixed precision, and the optimiser that weights are trained with."""
+"""Mixed precision, and the optimiser that trains the weights."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from proxyless_hw.runs.settings import Autocast
 
 
 def autocast_of(kind: Autocast, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """The context of a forward pass; one that does nothing in float32."""
+    """The context of a forward pass; in float32 it does nothing."""
     if kind == "none":
         return contextlib.nullcontext()
     dtype = torch.bfloat16 if kind == "bf16" else torch.float16
     return torch.autocast(device.type, dtype=dtype)
+
+
+def grad_scaler(kind: Autocast, device: torch.device) -> torch.amp.GradScaler:
+    """The loss scaling of a run; it is enabled in fp16 only."""
+    return torch.amp.GradScaler(device.type, enabled=kind == "fp16")
 
 
 def sgd(

@@ -1,4 +1,4 @@
-"""Settings of a run, each declared once: default, bounds and help stand in its field.
+"""Settings of a run. Each is declared once: its field has the default, the bounds and the help.
 
 Command-line options, the YAML form, the checks and the report's lines come from the declaration.
 """
@@ -23,7 +23,7 @@ DECLARATION: Final = "setting"
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What is said of a setting beside its type and default.
+    """What a field declares beside its type and default.
 
     Attributes:
         help: what it is; the help text of its option.
@@ -55,7 +55,7 @@ class Declaration:
 
     @property
     def rule(self) -> str:
-        """The bounds in words."""
+        """The bounds as text."""
         low = self.least if self.above is None else self.above
         high = self.most if self.below is None else self.below
         if low is not None and high is not None:
@@ -104,7 +104,7 @@ class RunSettings:
     data_root: str | None = setting(
         None, "Folder of the data set, where it needs one.", metavar="DIR"
     )
-    limit: int | None = setting(None, "At most so many training images.", above=0)
+    limit: int | None = setting(None, "Largest number of training images.", above=0)
     train_resolution: int | None = setting(
         None, "Training resolution; the data set's by default.", least=8, most=1024
     )
@@ -135,7 +135,7 @@ class RunSettings:
 
     @classmethod
     def declarations(cls) -> dict[str, Declaration]:
-        """Name of each declared setting to what is said of it, in order."""
+        """The declared settings by name, in order."""
         return {
             item.name: item.metadata[DECLARATION]
             for item in fields(cls)
@@ -195,7 +195,7 @@ class RunSettings:
         return {str(key): value for key, value in document.items()}
 
     def data_settings(self) -> dict[str, Any]:
-        """What `proxyless_hw.data.base.DataConfig` is made from."""
+        """The arguments of `proxyless_hw.data.base.DataConfig`."""
         return {
             "name": self.data,
             "root": self.data_root,
@@ -218,7 +218,7 @@ class RunSettings:
 
 
 def _wrong(name: str, value: object, hint: Any) -> str | None:
-    """Why a value is not of a setting's type; None where it is."""
+    """Returns why a value does not have a setting's type; None if it has."""
     reason = unusable(name, value)
     if reason is not None:
         return reason

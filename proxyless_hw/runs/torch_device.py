@@ -1,4 +1,4 @@
-"""Where torch computes: the device that `--device` names, for searches and trainings."""
+"""The torch device that `--device` names."""
 
 from __future__ import annotations
 

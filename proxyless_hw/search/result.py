@@ -98,7 +98,7 @@ class SearchResult:
         Raises:
             SearchError: the weights are not there any more.
         """
-        from proxyless_hw.runs.derived_network import load_derived_network
+        from proxyless_hw.runs.run_network import load_derived_network
 
         return load_derived_network(self.folder)
 

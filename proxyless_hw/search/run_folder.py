@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
-from proxyless_hw.runs.folder import RunFolder
+from proxyless_hw.runs.folder import FileOfRun, RunFolder
 from proxyless_hw.search.config import SearchConfig
 
 
@@ -19,7 +18,5 @@ class SearchFolder(RunFolder):
     command: ClassVar[str] = "search"
     free: ClassVar[frozenset[str]] = SearchConfig.free()
 
-    @property
-    def network(self) -> Path:
-        """Weights of the derived network, from the supernet, BatchNorm recalibrated."""
-        return self.path / "network.pt"
+    network = FileOfRun("network.pt")
+    """Weights of the derived network, from the supernet, BatchNorm recalibrated."""

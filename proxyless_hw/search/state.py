@@ -1,4 +1,4 @@
-"""Everything a search must remember, and its checkpoint: tensors and plain containers only."""
+"""Everything that a search must remember, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -6,80 +6,61 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from proxyless_hw.errors import SearchError
-from proxyless_hw.runs import checkpoint
-from proxyless_hw.runs.precision import sgd
+from proxyless_hw.runs.checkpoint import CheckpointFormat
+from proxyless_hw.runs.precision import grad_scaler, sgd
+from proxyless_hw.runs.state import EpochSums, RunState
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.objective import Multipliers
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.storage.tensor_files import (
-    finite,
-    load_optimizer,
-    plain_tensors,
-    save_tensors,
-    whole,
-)
+from proxyless_hw.storage.tensor_files import finite, load_optimizer, plain_tensors, whole
 
-SCHEMA = "proxyless-hw-search/1"
+CHECKPOINT: Final = CheckpointFormat("proxyless-hw-search/1", "search", SearchError)
 
 
 @dataclass
-class EpochSums:
-    """Running sums over the epoch in progress, kept so that a resumed epoch reports the whole."""
+class SearchSums(EpochSums):
+    """Running sums over the epoch in progress."""
 
-    steps: int = 0
     train_loss: float = 0.0
     train_correct: int = 0
     train_images: int = 0
     alpha_steps: int = 0
     holdout_loss: float = 0.0
-    seconds: float = 0.0
 
 
-@dataclass
-class SearchState:
+@dataclass(kw_only=True)
+class SearchState(RunState[SearchSums]):
     """The moving parts of a search.
 
     Attributes:
         supernet: weights and alpha.
         weight_optimizer: SGD over the weights; alpha is not among them (asserted).
         alpha_optimizer: Adam over alpha alone.
-        scaler: loss scaling of the weight steps (fp16 only).
         generator: draws paths; on the CPU, the same on every rank.
         multipliers: of the constraints.
         baseline: REINFORCE's baseline; None before its first batch.
-        epoch: epochs completed, warm-up included.
-        step: weight steps completed within the epoch in progress.
         alpha_batches: held-out batches used so far.
-        sums: running sums of the epoch in progress.
-        seconds: time spent in completed epochs.
+        epoch: epochs completed, warm-up included.
     """
 
     supernet: SuperNet
     weight_optimizer: torch.optim.Optimizer
     alpha_optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
     generator: torch.Generator
     multipliers: Multipliers
+    sums: SearchSums = field(default_factory=SearchSums)
     baseline: float | None = None
-    epoch: int = 0
-    step: int = 0
     alpha_batches: int = 0
-    sums: EpochSums = field(default_factory=EpochSums)
-    seconds: float = 0.0
-
-    def new_sums(self) -> None:
-        """Starts the sums of the next epoch."""
-        self.sums = EpochSums()
 
     def weights(self) -> nn.Module:
-        """What must stay finite: weights and alpha."""
         return self.supernet
 
 
@@ -108,7 +89,7 @@ def new_state(
         supernet=supernet,
         weight_optimizer=weight_optimizer,
         alpha_optimizer=alpha_optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=config.autocast == "fp16"),
+        scaler=grad_scaler(config.autocast, device),
         generator=torch.Generator().manual_seed(config.seed),
         multipliers=Multipliers([0.0] * constraints),
     )
@@ -123,23 +104,18 @@ def space_fingerprint(space: SearchSpace) -> str:
 def save_checkpoint(
     path: Path, state: SearchState, config: SearchConfig, check: Callable[[], None] | None = None
 ) -> None:
-    """Writes the whole state atomically; the old checkpoint stays until the new one is on disk.
-
-    `check` is that of `save_tensors`.
+    """Writes the checkpoint as `CheckpointFormat.write`.
 
     Raises:
         SearchError: the place cannot be written.
     """
-    document = {
-        "schema": SCHEMA,
+    parts = {
         "space": state.supernet.space.id,
         "space_fingerprint": space_fingerprint(state.supernet.space),
         "num_classes": state.supernet.num_classes,
-        "config": {**config.to_dict(), "resume": False},
         "supernet": state.supernet.state_dict(),
         "weight_optimizer": state.weight_optimizer.state_dict(),
         "alpha_optimizer": state.alpha_optimizer.state_dict(),
-        "scaler": state.scaler.state_dict(),
         "generator": state.generator.get_state(),
         "multipliers": {
             "values": list(state.multipliers.values),
@@ -149,8 +125,7 @@ def save_checkpoint(
         "baseline": state.baseline,
         "alpha_batches": state.alpha_batches,
     }
-    document |= checkpoint.position_of(state)
-    save_tensors(path, document, SearchError, check)
+    CHECKPOINT.write(path, state, config, parts, check)
 
 
 def read_checkpoint(path: Path, space: SearchSpace | None = None) -> Mapping[str, object]:
@@ -163,7 +138,7 @@ def read_checkpoint(path: Path, space: SearchSpace | None = None) -> Mapping[str
     Raises:
         SearchError: unreadable, not a search checkpoint, or of another space.
     """
-    document = checkpoint.read_checkpoint(path, SCHEMA, "search", SearchError)
+    document = CHECKPOINT.read(path)
     if space is not None and document.get("space_fingerprint") != space_fingerprint(space):
         raise SearchError(
             f"{path} was made in space '{str(document.get('space'))[:80]}', this search uses "
@@ -179,14 +154,12 @@ def restore(state: SearchState, document: Mapping[str, object], path: Path) -> N
     Raises:
         SearchError: a part is missing or has another shape.
     """
-    with checkpoint.restoring(path, "search", SearchError):
+    with CHECKPOINT.restoring(state, document, path):
         state.supernet.load_state_dict(plain_tensors(document["supernet"]))
         load_optimizer(state.weight_optimizer, document["weight_optimizer"], ("momentum_buffer",))
         load_optimizer(
             state.alpha_optimizer, document["alpha_optimizer"], ("step", "exp_avg", "exp_avg_sq")
         )
-        if "scaler" in document:  # not in checkpoints of version 0.1
-            state.scaler.load_state_dict(_mapping(document["scaler"], "scaler"))
         generator = document["generator"]
         if not isinstance(generator, Tensor):
             raise ValueError("the state of the generator is a tensor")
@@ -194,7 +167,6 @@ def restore(state: SearchState, document: Mapping[str, object], path: Path) -> N
         state.multipliers = _multipliers(document["multipliers"], len(state.multipliers.values))
         baseline = document["baseline"]
         state.baseline = None if baseline is None else finite(baseline, "baseline")
-        checkpoint.restore_position(state, document)
         state.alpha_batches = whole(document["alpha_batches"], "alpha_batches")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from proxyless_hw.tables.table import LatencyTable
 
 
@@ -35,7 +37,7 @@ class TableSummary:
 def summarise(table: LatencyTable) -> TableSummary:
     """Computes the summary of a table from its rows."""
     entries = list(table.entries.values())
-    widths = sorted(entry.half_width for entry in entries if entry.half_width is not None)
+    widths = [entry.half_width for entry in entries if entry.half_width is not None]
     rounds = [entry.rounds for entry in entries if entry.rounds is not None]
     return TableSummary(
         rows=len(entries),
@@ -50,14 +52,8 @@ def summarise(table: LatencyTable) -> TableSummary:
     )
 
 
-def _quantile(ordered: list[float], fraction: float) -> float | None:
-    """Linear interpolation between order statistics, as numpy's default."""
-    if not ordered:
-        return None
-    position = fraction * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+def _quantile(values: list[float], fraction: float) -> float | None:
+    return float(np.quantile(values, fraction)) if values else None
 
 
 def _share(values: list[float], limit: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What a user should know although nothing has failed: a warning in Python, one line on stderr."""
+"""Messages that a user should see although nothing has failed: warnings, or lines on stderr."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Notice(UserWarning):
 
 
 def notice(message: str, category: type[Notice] = Notice) -> None:
-    """Warns; Python's filters decide what becomes of it, the command line prints one line."""
+    """Warns. Python's filters apply; the command line prints one line."""
     warnings.warn(message, category, stacklevel=3)
 
 
 @contextmanager
 def notices_as_lines() -> Iterator[None]:
-    """Within it every notice is a line on stderr; other warnings stay as they are."""
+    """Prints every notice as a line on stderr; other warnings stay as they are."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 

@@ -56,7 +56,7 @@ class Ticker:
         text: gives the line from the seconds since the start; an empty one is not written.
         write: takes the line; stderr by default.
         clock: seconds, monotonic.
-        wait: waits for so many seconds, and says whether the end came meanwhile.
+        wait: waits for a number of seconds; returns whether the end came meanwhile.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Ticker:
         self.restart()
 
     def restart(self) -> None:
-        """Something else begins: its first line comes soon, and seconds count from now."""
+        """Begins anew: the first line comes soon, and seconds count from now."""
         self._start = self._clock()
         self._due = self._start + FIRST_LINE_S
 
@@ -87,7 +87,7 @@ class Ticker:
         self._due = self._start + elapsed + apart
 
     def run(self) -> None:
-        """Writes lines until the end, or until nobody reads them any more."""
+        """Writes lines until the end, or until stderr is closed."""
         while not self._wait(LOOK_EVERY_S):
             line = self._text(self._clock() - self._start) if self._clock() >= self._due else ""
             if not line:

@@ -1,4 +1,4 @@
-"""Keeping the native chatter of converters and runtimes off the terminal, errors excepted."""
+"""Keeps the output of native libraries off the terminal, unless an error occurs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
     if terminal is None:
         yield
         return
-    stream = sys.stderr
-    redirect_python = not python_too and _writes_to_descriptor_2(stream)
+    python: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if not python_too and _writes_to_descriptor_2(sys.stderr):
+        python = contextlib.redirect_stderr(terminal)
     try:
         held = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the with below)
     except OSError as cause:
@@ -38,27 +39,31 @@ def quiet_native_output(*, python_too: bool = False) -> Iterator[None]:
             f"cannot write temporary files: {cause}. Make room there, or set TMPDIR to a folder "
             "that has some."
         ) from cause
-    with held:
-        previous = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        if redirect_python:
-            sys.stderr = terminal
+    with held, _descriptor_2_as(held.fileno()) as previous:
         try:
-            yield
+            with python:
+                yield
         except BaseException:
             held.seek(0)
             os.write(previous, held.read())
             raise
-        finally:
-            if redirect_python and sys.stderr is terminal:
-                sys.stderr = stream
-            os.dup2(previous, 2)
-            os.close(previous)
+
+
+@contextlib.contextmanager
+def _descriptor_2_as(descriptor: int) -> Iterator[int]:
+    """Redirects file descriptor 2; yields a descriptor of its former target."""
+    previous = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield previous
+    finally:
+        os.dup2(previous, 2)
+        os.close(previous)
 
 
 @cache
 def _terminal() -> TextIO | None:
-    """The process's standard error under another descriptor; None where there is none.
+    """The process's standard error under another descriptor; None if it has no standard error.
 
     Closed when the process ends, not before: a log handler made meanwhile may keep it.
     """

@@ -1,4 +1,4 @@
-"""Which of torchrun's processes this is, before a process group exists: the first one speaks."""
+"""Rank and number of torchrun's processes, before the process group exists."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 def launched_rank() -> int:
-    """This process's rank as torchrun says it, before the process group exists."""
+    """This process's rank, from torchrun's environment."""
     return int(os.environ.get("RANK", "0"))
 
 
 def launched_world_size() -> int:
-    """Processes that torchrun started; 1 without it."""
+    """Number of processes that torchrun started; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -102,7 +102,7 @@ class TrainConfig(RunSettings):
         below=1,
     )
     checkpoint_minutes: float = setting(
-        10.0, "Also save within an epoch after so many minutes.", above=0, free=True
+        10.0, "Also save within an epoch after this many minutes.", above=0, free=True
     )
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ from proxyless_hw.train.loop import TrainLoop
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.result import TrainResult
 from proxyless_hw.train.run_folder import KIND, TrainFolder
-from proxyless_hw.train.state import TrainState, new_state, read_checkpoint, restore
+from proxyless_hw.train.state import CHECKPOINT, TrainState, new_state, restore
 
 
 def run_training(
@@ -40,7 +40,7 @@ def run_training(
 
     Args:
         config: all settings.
-        observer_factory: makes what is told of the progress.
+        observer_factory: makes the observer of the progress.
 
     Returns:
         The result; None on torchrun's processes other than the first, which writes it.
@@ -86,7 +86,7 @@ def _train(
     network = _network(arch, config, data, None if resumed else config.weights)
     state = new_state(network, config, device)
     if resumed:
-        restore(state, read_checkpoint(folder.checkpoint), folder.checkpoint)
+        restore(state, CHECKPOINT.read(folder.checkpoint), folder.checkpoint)
     world.broadcast(state.network)
     if world.is_main:
         folder.write_json(folder.config, _config_document(config, data))

@@ -1,4 +1,4 @@
-"""Trained networks from their run folders, in the manner of torch.hub."""
+"""Loads trained networks from their run folders."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from proxyless_hw.formats.matching import classes_of
 from proxyless_hw.formats.published import fill_from_published, published_tensors
 from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
-from proxyless_hw.runs.derived_network import load_derived_network
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.runs.run_network import (
+    DERIVED,
+    fill_network,
+    load_run_network,
+    weights_file,
+)
 from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
 from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.train.config import TrainConfig, config_from
 from proxyless_hw.train.run_folder import TrainFolder
-from proxyless_hw.train.state import (
-    load_tensors_into,
-    save_weights,
-)
+from proxyless_hw.train.state import save_weights
 
 CLASSIFIER = "head."
 
@@ -41,26 +42,10 @@ def load(folder: str | Path) -> Network:
         The network in eval mode, with the classes of the data it was trained on.
 
     Raises:
-        TrainingError: the folder holds no trained network, or its files do not fit.
+        TrainingError: the folder holds no network, or two, or its files do not fit.
         ArchitectureError: its architecture file is malformed.
     """
-    path = Path(folder)
-    if not path.is_dir():
-        raise TrainingError(f"no run folder {path}.")
-    if (path / "network.pt").is_file():
-        return load_derived_network(path)
-    weights = path / "best.pt"
-    if not weights.is_file():
-        raise TrainingError(
-            f"{path} holds no trained network (best.pt). Train one: proxyless-hw train ARCH "
-            f"--output {path}"
-        )
-    arch = Architecture.load(path)
-    classes = arch.num_classes if arch.training is None else arch.training.num_classes
-    network = Network(arch.with_shape(num_classes=classes))
-    document = load_tensors(weights, TrainingError, "weights file")
-    load_tensors_into(network, document.get("state_dict"), weights)
-    return network.eval()
+    return load_run_network(weights_file(Path(folder), TrainingError), TrainingError)
 
 
 def load_data_config(folder: str | Path) -> DataConfig | None:
@@ -100,11 +85,11 @@ def initialise_from(network: Network, source: str | Path) -> None:
         else tensor
         for name, tensor in tensors.items()
     }
-    load_tensors_into(network, kept, path)
+    fill_network(network, kept, path, TrainingError)
 
 
 def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by our names."""
+    """Reads the tensors of a file, with our names."""
     document = load_tensors(path, TrainingError, "weights file")
     tensors = choose_state_dict(document, str(path))
     if any(str(name).startswith("stem.") for name in tensors):
@@ -128,7 +113,7 @@ def save_imported(network: Network, folder: str | Path, facts: dict[str, Any]) -
         ArchitectureError: as `Architecture.save`.
     """
     run = TrainFolder(Path(folder))
-    if run.is_started() or run.best.exists() or (run.path / "network.pt").exists():
+    if run.is_started() or run.best.exists() or (run.path / DERIVED).exists():
         raise TrainingError(f"{run.path} already holds a run. Choose another --output.")
     with torch.no_grad():
         save_weights(run.best, network.state_dict(), {"epoch": None, "accuracy": None})

@@ -6,9 +6,8 @@ drawn before it; with batches that do likewise a resumed training repeats an uni
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -18,19 +17,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.data.base import DataSplit, DataSplits, stream
+from proxyless_hw.data.base import DataSplit, DataSplits
+from proxyless_hw.data.random_streams import stream_seed
 from proxyless_hw.runs.loop import NotFiniteError, RunLoop
 from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.evaluate import Score, evaluate
-from proxyless_hw.train.mixing import mixed_batch, smooth_targets
+from proxyless_hw.train.mixing import mixed_batch
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.schedule import learning_rate
 from proxyless_hw.train.state import (
     TrainState,
     save_checkpoint,
     save_weights,
-    update_average,
 )
 
 _STEP_STREAM, _MIX_STREAM = 11, 12
@@ -43,8 +42,8 @@ class TrainLoop(RunLoop[TrainState]):
     Attributes:
         data: the splits.
         config: settings.
-        observer: told of every step and epoch.
-        best: where the weights of the best epoch go.
+        observer: receives every step and epoch.
+        best: file of the weights of the best epoch.
     """
 
     data: DataSplits
@@ -67,17 +66,19 @@ class TrainLoop(RunLoop[TrainState]):
         """
         world = self.place.world
         position = (self.config.seed, state.epoch, state.step, world.rank)
-        torch.manual_seed(stream(_STEP_STREAM, *position))
-        generator = torch.Generator().manual_seed(stream(_MIX_STREAM, *position))
-        targets = smooth_targets(labels, self.data.num_classes, self.config.label_smoothing)
-        images, targets = mixed_batch(images, targets, self.config, generator)
+        torch.manual_seed(stream_seed(_STEP_STREAM, *position))
+        images, targets = mixed_batch(
+            images, labels, self.config, self.data.num_classes, stream_seed(_MIX_STREAM, *position)
+        )
         for group in state.optimizer.param_groups:
             group["lr"] = self._lr(state)
         state.optimizer.zero_grad(set_to_none=True)
         state.network.train()
         with autocast_of(self.config.autocast, self.place.device):
             logits = state.network(images)
-        loss = functional.cross_entropy(logits.float(), targets)
+        loss = functional.cross_entropy(
+            logits.float(), targets, label_smoothing=self.config.label_smoothing
+        )
         value = float(world.average(loss.detach()))
         if not math.isfinite(value):
             raise NotFiniteError(
@@ -88,7 +89,8 @@ class TrainLoop(RunLoop[TrainState]):
         world.average_gradients(state.network.parameters())
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        update_average(state, self.config.ema)
+        if state.average is not None:
+            state.average.update_parameters(state.network)
         state.sums.steps += 1
         state.sums.loss += value
         state.sums.correct += int((logits.detach().argmax(1) == labels).sum())
@@ -113,7 +115,7 @@ class TrainLoop(RunLoop[TrainState]):
             if self.place.world.is_main:
                 save_weights(
                     self.best,
-                    state.evaluated_tensors(),
+                    state.evaluated().state_dict(),
                     {"epoch": state.best_epoch, "accuracy": state.best_accuracy},
                     self.place.check_held,
                 )
@@ -133,12 +135,13 @@ class TrainLoop(RunLoop[TrainState]):
         self.observer.epoch(dict(metrics))
 
     def score(self, state: TrainState, split: DataSplit) -> Score:
-        """Evaluates what counts (the average where there is one) over all processes.
+        """Evaluates the network (the moving average if there is one) over all processes.
 
         It ends early, with a score of what it has seen, when a signal asks the run to stop.
         """
         place = self.place
-        place.world.broadcast_buffers(state.network)
+        network = state.evaluated()
+        place.world.broadcast_buffers(network)
         batches = split.batches(
             0,
             shuffle=False,
@@ -147,23 +150,8 @@ class TrainLoop(RunLoop[TrainState]):
             first=place.world.rank,
             every=place.world.size,
         )
-        with evaluated(state):
-            wanted = takewhile(lambda _: not place.stop.is_set, batches)
-            return evaluate(state.network, wanted, place.device, place.world)
+        wanted = takewhile(lambda _: not place.stop.is_set, batches)
+        return evaluate(network, wanted, place.device, place.world)
 
     def _lr(self, state: TrainState) -> float:
         return learning_rate(self.config, state.epoch, state.step, self.steps_per_epoch)
-
-
-@contextlib.contextmanager
-def evaluated(state: TrainState) -> Iterator[None]:
-    """Within it the network holds the moving average, where there is one."""
-    if not state.average:
-        yield
-        return
-    own = {name: tensor.detach().clone() for name, tensor in state.network.state_dict().items()}
-    state.network.load_state_dict(state.average)
-    try:
-        yield
-    finally:
-        state.network.load_state_dict(own)

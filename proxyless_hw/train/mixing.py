@@ -1,68 +1,66 @@
-"""Mixup, CutMix and Cutout on whole batches; each draws from a generator given to it."""
+"""Mixup, CutMix and cutout on whole batches; each batch has a seed of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torchvision.transforms import v2
 
 from proxyless_hw.train.config import TrainConfig
 
-
-def smooth_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """One-hot targets with label smoothing, (N, classes)."""
-    one_hot = functional.one_hot(labels, classes).float()
-    return one_hot * (1 - smoothing) + smoothing / classes
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def mixed_batch(
-    images: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+    images: Tensor, labels: Tensor, config: TrainConfig, classes: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Applies what the configuration asks for, in the order cutout, then mixup or CutMix.
+    """Applies cutout, then mixup or CutMix, as the configuration asks for.
+
+    torchvision's transforms pair each image with the one before it, so the batch must be in random
+    order. They draw from torch's global generator, whose state is left as it was.
 
     Args:
         images: (N, C, H, W).
-        targets: (N, classes).
-        config: mixup, cutmix, cutout.
-        generator: on the CPU.
+        labels: (N,), int64.
+        config: its `cutout`, `mixup` and `cutmix`.
+        classes: number of classes.
+        seed: fixes every draw.
+
+    Returns:
+        The images, and the targets for the cross entropy: the labels, or (N, classes) shares where
+        images were mixed.
     """
     if config.cutout:
-        images = cutout(images, config.cutout, generator)
-    kinds = [name for name in ("mixup", "cutmix") if getattr(config, name) > 0]
+        images = cutout(images, config.cutout, torch.Generator().manual_seed(seed))
+    mix = mixing(config.mixup, config.cutmix, classes)
+    if mix is None:
+        return images, labels
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        mixed, targets = mix(images, labels)
+    return mixed.contiguous(memory_format=torch.channels_last), targets
+
+
+@cache
+def mixing(mixup: float, cutmix: float, classes: int) -> Mix | None:
+    """The transform that mixes a batch: mixup or CutMix, or one of the two at random.
+
+    Args:
+        mixup, cutmix: alpha of their Beta distributions; 0 leaves one out.
+        classes: number of classes.
+    """
+    kinds = [
+        kind(alpha=alpha, num_classes=classes)
+        for kind, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix))
+        if alpha > 0
+    ]
     if not kinds:
-        return images, targets
-    kind = kinds[int(torch.randint(len(kinds), (1,), generator=generator))]
-    share = beta_sample(getattr(config, kind), generator)
-    order = torch.randperm(len(images), generator=generator).to(images.device)
-    if kind == "mixup":
-        images = share * images + (1 - share) * images[order]
-    else:
-        images, share = _cut(images, order, share, generator)
-    return images, share * targets + (1 - share) * targets[order]
-
-
-def beta_sample(alpha: float, generator: torch.Generator) -> float:
-    """A draw of Beta(alpha, alpha)."""
-    concentration = torch.full((2,), alpha, dtype=torch.float64)
-    first, second = torch._standard_gamma(concentration, generator=generator).tolist()
-    return first / (first + second) if first + second > 0 else 0.5
-
-
-def _cut(
-    images: Tensor, order: Tensor, share: float, generator: torch.Generator
-) -> tuple[Tensor, float]:
-    height, width = images.shape[2:]
-    side = (1 - share) ** 0.5
-    top, bottom = _span(height, round(height * side), generator)
-    left, right = _span(width, round(width * side), generator)
-    images = images.clone()
-    images[:, :, top:bottom, left:right] = images[order, :, top:bottom, left:right]
-    return images, 1 - (bottom - top) * (right - left) / (height * width)
-
-
-def _span(size: int, length: int, generator: torch.Generator) -> tuple[int, int]:
-    centre = int(torch.randint(size, (1,), generator=generator))
-    return max(0, centre - length // 2), min(size, centre + (length + 1) // 2)
+        return None
+    mix: Mix = v2.RandomChoice(kinds) if len(kinds) > 1 else kinds[0]
+    return mix
 
 
 def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a running training tells the outside."""
+"""Observers of a training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TrainObserver(RunObserver):
 
 
 class TerminalObserver(TerminalRun, TrainObserver):
-    """One line per epoch and the progress of the steps with time left, on stderr."""
+    """Shows a line per epoch and the progress of the steps with the time left on stderr."""
 
     def __init__(self) -> None:
         super().__init__("train")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
-from proxyless_hw.runs.folder import RunFolder
+from proxyless_hw.runs.folder import FileOfRun, RunFolder
+from proxyless_hw.runs.run_network import TRAINED
 from proxyless_hw.train.config import TrainConfig
 
 KIND = "train"
@@ -24,10 +24,8 @@ class TrainFolder(RunFolder):
     command: ClassVar[str] = "train"
     free: ClassVar[frozenset[str]] = TrainConfig.free()
 
-    @property
-    def best(self) -> Path:
-        """The weights that count: of the best epoch, averaged where there is an average."""
-        return self.path / "best.pt"
+    best = FileOfRun(TRAINED)
+    """The weights that count: of the best epoch, averaged where there is an average."""
 
     def settings(self) -> dict[str, Any]:
         """The settings the run began with.

@@ -25,7 +25,7 @@ from proxyless_hw.errors import DataError, ExportError, ProxylessHwError, Search
 from proxyless_hw.export.metadata import TFLITE_ENTRY, add_to_tflite, read_metadata
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import load_published_weights
-from proxyless_hw.runs.derived_network import load_derived_network
+from proxyless_hw.runs.run_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig, read_config
 from proxyless_hw.search.other_targets import open_search
 from proxyless_hw.search.run_folder import SearchFolder
@@ -37,7 +37,7 @@ from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.train import config as train_config
 from proxyless_hw.train.load import load
 from proxyless_hw.train.run_folder import TrainFolder
-from proxyless_hw.train.state import read_checkpoint as read_train_checkpoint
+from proxyless_hw.train.state import CHECKPOINT
 
 WAYS = ("os.system", "open", "eval", "exec", "path")
 
@@ -109,7 +109,7 @@ def readers(folder: Path) -> list[Callable[[Path], Any]]:
     return [
         lambda path: load_tensors(path, SearchError, "checkpoint"),
         read_checkpoint,
-        read_train_checkpoint,
+        CHECKPOINT.read,
         lambda path: load_published_weights(arch, path),
         as_part("checkpoint.pt", open_search),
         as_part("best.pt", load),

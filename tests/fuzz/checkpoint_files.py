@@ -125,22 +125,19 @@ def _train() -> Kind:
     config = TrainConfig(arch="tiny", ema=0.9)
     state = train_state.new_state(build_network(chain(), seed=0), config, CPU)
     _use([state.optimizer])
-    document = {
-        "schema": train_state.SCHEMA,
-        "config": config.to_dict(),
-        "network": state.network.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "scaler": state.scaler.state_dict(),
-        "average": state.average,
-        **{"updates": 3, "epoch": 1, "step": 2, "best_accuracy": 0.5, "best_epoch": 0},
-        "sums": vars(train_state.EpochSums()),
-        "seconds": 1.5,
-    }
+    assert state.average is not None
+    state.average.update_parameters(state.network)
+    state.best_accuracy, state.best_epoch = 0.5, 0
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "checkpoint.pt"
+        train_state.save_checkpoint(path, state, config)
+        document = torch.load(path, weights_only=True)
 
     def read(path: Path) -> None:
-        train_state.restore(state, train_state.read_checkpoint(path), path)
+        train_state.restore(state, train_state.CHECKPOINT.read(path), path)
         _use([state.optimizer])
-        train_state.update_average(state, 0.9)
+        assert state.average is not None
+        state.average.update_parameters(state.network)
 
     return Kind(document, read)
 

@@ -20,6 +20,7 @@ from proxyless_hw.profilers.gpu.torch_cuda import TorchCudaProfiler
 from proxyless_hw.profilers.gpu.torch_cuda_device import Work
 from proxyless_hw.profilers.host.energy import EnergyProfiler
 from proxyless_hw.profilers.models.building import IDENTITY, build_module
+from proxyless_hw.profilers.protocol.plan import Plan
 from proxyless_hw.profilers.protocol.timing import TimingConfig, measure
 from proxyless_hw.profilers.registry import BUILT_IN, get_profiler
 from proxyless_hw.space.specs import OpSpec
@@ -169,7 +170,7 @@ def test_no_workloads_give_no_visits(session: Session) -> None:
 
 def test_the_protocol_drives_it(session: Session) -> None:
     timing = TimingConfig(min_rounds=2, max_rounds=2, goal=0.5)
-    measured = measure(session, WORKLOADS, 0, timing)
+    measured = measure(session, Plan(workloads=WORKLOADS, reference=0, config=timing))
     assert [estimate.name for estimate in measured.estimates] == [SMALL.key, LARGE.key]
     small, large = measured.estimates
     assert small.rounds == large.rounds == 2

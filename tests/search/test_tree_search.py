@@ -14,7 +14,7 @@ import torch
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import build_network
-from proxyless_hw.runs.derived_network import load_derived_network
+from proxyless_hw.runs.run_network import load_derived_network
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.extract import extract_network

@@ -16,7 +16,7 @@ from proxyless_hw.network.network import build_network, set_drop_path
 from proxyless_hw.network.ops import Residual
 from proxyless_hw.train.config import config_from
 from proxyless_hw.train.evaluate import evaluate
-from proxyless_hw.train.mixing import beta_sample, cutout, mixed_batch, smooth_targets
+from proxyless_hw.train.mixing import cutout, mixed_batch, mixing
 from proxyless_hw.train.schedule import learning_rate
 
 
@@ -24,38 +24,72 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_smoothed_targets_by_hand():
-    targets = smooth_targets(torch.tensor([1]), 4, 0.2)
-    torch.testing.assert_close(targets, torch.tensor([[0.05, 0.85, 0.05, 0.05]]))
+def one_hot_images(count, side):
+    """Image i is one in channel i alone, so that a mixed image shows the shares it is made of."""
+    return torch.eye(count).view(count, count, 1, 1).expand(-1, -1, side, side).clone()
 
 
-def test_mixup_mixes_images_and_targets_alike(tmp_path):
+@pytest.mark.parametrize("seed", range(5))
+def test_mixup_mixes_images_and_targets_alike(tmp_path, seed):
     config = tiny_config(tmp_path, mixup=1.0)
     count = 16
-    targets = torch.eye(count)
-    images = targets.view(count, count, 1, 1).expand(-1, -1, 4, 4)  # image i is one-hot too
-    mixed, mixed_targets = mixed_batch(images, targets, config, generator())
-    torch.testing.assert_close(mixed[:, :, 0, 0], mixed_targets)
-    torch.testing.assert_close(mixed_targets.sum(1), torch.ones(count))
-    assert (mixed_targets.max(1).values < 1).any()
+    images, targets = mixed_batch(
+        one_hot_images(count, 4), torch.arange(count), config, count, seed
+    )
+    torch.testing.assert_close(images[:, :, 0, 0], targets)
+    torch.testing.assert_close(targets.sum(1), torch.ones(count))
+    assert (targets.max(1).values < 1).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_cutmix_weighs_the_targets_by_area(tmp_path, seed):
     config = tiny_config(tmp_path, cutmix=1.0)
     count = 8
-    targets = torch.eye(count)
-    images = targets.view(count, count, 1, 1).expand(-1, -1, 9, 9).clone()
-    mixed, mixed_targets = mixed_batch(images, targets, config, generator(seed))
-    torch.testing.assert_close(mixed.mean((2, 3)), mixed_targets, rtol=1e-5, atol=1e-6)
+    images, targets = mixed_batch(
+        one_hot_images(count, 9), torch.arange(count), config, count, seed
+    )
+    assert set(images.unique().tolist()) == {0.0, 1.0}  # each pixel is of one image
+    torch.testing.assert_close(images.mean((2, 3)), targets, rtol=1e-5, atol=1e-6)
 
 
-def test_beta_samples_have_the_right_moments():
-    source = generator()
-    draws = torch.tensor([beta_sample(0.4, source) for _ in range(4000)])
-    # Var of Beta(a, a) is 1 / (4 (2a + 1)).
-    assert abs(float(draws.mean()) - 0.5) < 0.02
-    assert abs(float(draws.var()) - 1 / (4 * 1.8)) < 0.01
+def test_with_both_each_batch_draws_one(tmp_path):
+    config = tiny_config(tmp_path, mixup=1.0, cutmix=1.0)
+    batches = [
+        mixed_batch(one_hot_images(8, 9), torch.arange(8), config, 8, seed)[0] for seed in range(20)
+    ]
+    whole = [set(images.unique().tolist()) == {0.0, 1.0} for images in batches]
+    assert any(whole)
+    assert not all(whole)
+
+
+def test_a_mixed_batch_depends_on_its_seed_alone_and_disturbs_no_other_draw(tmp_path):
+    config = tiny_config(tmp_path, mixup=0.4, cutmix=1.0, cutout=3)
+    images, labels = torch.randn(8, 3, 12, 12), torch.arange(8)
+    torch.manual_seed(1)
+    first = mixed_batch(images, labels, config, 8, seed=5)
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), drawn)
+    again = mixed_batch(images, labels, config, 8, seed=5)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], mixed_batch(images, labels, config, 8, seed=6)[0])
+
+
+@pytest.mark.parametrize("alpha", [1e-30, 1e-6, 1e6, 1e30])
+def test_shares_stay_in_range_for_any_alpha(alpha):
+    mix = mixing(alpha, 0.0, 4)
+    assert mix is not None
+    images, targets = mix(torch.rand(4, 3, 5, 5), torch.arange(4))
+    assert images.isfinite().all()
+    torch.testing.assert_close(targets.sum(1), torch.ones(4))
+
+
+def test_without_mixing_the_batch_stays_as_it_is(tmp_path):
+    images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
+    kept = mixed_batch(images, labels, tiny_config(tmp_path), 4, seed=0)
+    assert kept[0] is images
+    assert kept[1] is labels
 
 
 def test_cutout_blanks_one_square_per_image():

@@ -251,6 +251,14 @@ def test_a_folder_without_a_trained_network_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_a_folder_with_the_networks_of_two_runs_is_refused(tmp_path):
+    network = build_network(Architecture.load(tiny_network(tmp_path)), seed=3)
+    save_imported(network, tmp_path / "run", {})
+    (tmp_path / "run" / "network.pt").write_bytes((tmp_path / "run" / "best.pt").read_bytes())
+    with pytest.raises(TrainingError, match=r"holds one network.*network\.pt.*best\.pt"):
+        load(tmp_path / "run")
+
+
 def test_imported_weights_load_like_a_run(tmp_path):
     network = build_network(Architecture.load(tiny_network(tmp_path)), seed=3).eval()
     save_imported(network, tmp_path / "imported", {"source": "x.pth"})

@@ -117,7 +117,7 @@ class AdbProfiler:
         return {**described, **self._facts.header()}
 
     def _delegate_options(self) -> dict[str, str]:
-        """What measuring again needs beside the delegate's name, which the runtime tells."""
+        """The options that measuring again needs, beside the delegate, which the runtime names."""
         given = given_options(self.options)
         return {key: given[key] for key in DELEGATE_KEYS if key in given}
 
@@ -128,7 +128,7 @@ class AdbProfiler:
         return (answers + [""] * len(_QUERIES))[: len(_QUERIES)]
 
     def _tool_version(self) -> str:
-        """The tool prints no version; its checksum tells two builds apart."""
+        """The tool's checksum, in place of a version, which it does not print."""
         local = self._local_tool()
         if local is not None:
             return f"md5 {hashlib.md5(local.read_bytes(), usedforsecurity=False).hexdigest()}"

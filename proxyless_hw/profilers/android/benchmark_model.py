@@ -90,8 +90,8 @@ def parse_output(text: str, name: str) -> BenchmarkRun:
         name: names the model in messages.
 
     Raises:
-        ProfilingError: no measurement is in it, it was cut off, a number is none, no inference
-            ran, or the statistics contradict the summary.
+        ProfilingError: no measurement is in it, it was cut off, a number cannot be read, no
+            inference ran, or the statistics contradict the summary.
     """
     lines = whole_lines(text)
     stats = [_stats(match, name) for line in lines if (match := _STATS.search(line))]

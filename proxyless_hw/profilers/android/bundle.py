@@ -103,7 +103,7 @@ def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_R
 
 
 def _check_options(given: Mapping[str, str]) -> None:
-    """Refuses options for a phone that is attached here: a bundle's script knows none."""
+    """Refuses options for a phone that is attached here; a bundle's script has no such phone."""
     known = {option.name for option in described_options(MobileOptions)}
     useless = sorted(known.intersection(given) - {*_OPTION_KEYS, *_FLAG_KEYS})
     if useless:

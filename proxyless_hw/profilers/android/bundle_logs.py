@@ -169,7 +169,7 @@ def _read_device(directory: Path, manifest: _Manifest) -> dict[str, str]:
 
 def _read_manifest(directory: Path) -> _Manifest:
     if not directory.is_dir():
-        raise TableError(f"a bundle is a folder: {directory} is none.")
+        raise TableError(f"a bundle must be a folder: received {directory}.")
     path = directory / "manifest.json"
     document = parse_json(_read(directory, path.name, MAX_MANIFEST_BYTES), TableError, str(path))
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:

@@ -93,7 +93,7 @@ class Evidence:
         return " and ".join(ran)
 
     def names(self) -> str:
-        """What ran the model, for people; empty where nothing is said."""
+        """Names what ran the model, for people; empty if the log does not say."""
         if self.placement is not None:
             return str(self.placement)
         ran = [f"{name} ({use})" for name, use in self.applied if use != "unused"]

@@ -71,7 +71,7 @@ def loop_script(
         flags: its flags after ``--graph``.
         state: shell commands without user text that print the device's state at the end.
         side_file: path on the device, without an ending, of the files of `SIDE_FILES`; a tool whose
-            help names their flags is told to write them. None asks for none.
+            help names their flags then writes them. None: no such files.
     """
     listed = " ".join(shlex.quote(model) for model in models)
     rest = shlex.join(flags)

@@ -127,7 +127,7 @@ def visit_from_run(run: BenchmarkRun, metric: str, name: str) -> tuple[Visit, st
 
 
 def _memory_visit(run: BenchmarkRun, name: str) -> tuple[Visit, str]:
-    """The peak; where the tool gives none, what memory grew by, under another statistic's name."""
+    """The peak memory; without one, the growth, under another statistic's name."""
     value, statistic = run.peak_memory_mb, "peak"
     if value is None:
         value, statistic = run.overall_memory_mb, "overall footprint"
@@ -139,7 +139,7 @@ def _memory_visit(run: BenchmarkRun, name: str) -> tuple[Visit, str]:
 
 
 class PhoneFacts:
-    """What a table's header says of all runs together: what ran where, and what the tool missed."""
+    """Header fields of all runs together: what ran where, and which flags the tool did not know."""
 
     def __init__(self) -> None:
         self._ran: dict[str, Evidence] = {}

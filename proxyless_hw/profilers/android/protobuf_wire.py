@@ -73,7 +73,7 @@ def float32(value: Value) -> float:
         WireError: the field has another type.
     """
     if not isinstance(value, bytes) or len(value) != 4:
-        raise WireError("a protocol buffer field that must be a float is none.")
+        raise WireError("a field of a protocol buffer must be a float and is not.")
     number: float = struct.unpack("<f", value)[0]
     return number
 

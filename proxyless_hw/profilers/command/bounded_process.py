@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.profilers.models.child_process import run_python
 
 PATTERN_SECONDS: Final = 5.0
 MAX_LINE: Final = 2000
@@ -165,19 +165,13 @@ def last_match(pattern: str, text: str) -> PatternMatch | None:
         ProfilingError: the search took too long.
     """
     lines = [line[:MAX_LINE] for line in text.splitlines()]
-    try:
-        result = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _SEARCH],
-            input=json.dumps([pattern, lines]),
-            capture_output=True,
-            text=True,
-            timeout=PATTERN_SECONDS,
-            check=True,
-        )
-    except subprocess.TimeoutExpired as cause:
-        raise ProfilingError(
-            f"--pattern {pattern[:120]!r} needs more than {PATTERN_SECONDS:g} s on the command's "
-            "output. Write one without nested repetition."
-        ) from cause
+    result = run_python(
+        ("-I", "-S", "-c", _SEARCH),
+        [pattern, lines],
+        PATTERN_SECONDS,
+        f"--pattern {pattern[:120]!r} needs more than {PATTERN_SECONDS:g} s on the command's "
+        "output. Write one without nested repetition.",
+    )
+    result.check_returncode()
     found = json.loads(result.stdout)
     return None if found is None else PatternMatch(*found)

@@ -121,7 +121,7 @@ def _times(lines: Sequence[str], pattern: str, tool: str, name: str) -> Times:
 
 
 def _one(times: Times, tool: str, statistic: str, name: str) -> ToolReading | None:
-    """The one time; None where there is none."""
+    """The only time found; None if no line has one."""
     if not times:
         return None
     if len({time.text for time in times}) > 1:

@@ -1,7 +1,7 @@
 """Any tool that times a model file: an NPU's, FPGA's or TPU's benchmark becomes a profiler.
 
-Options: `device_options.CommandOptions`. In the command {result}, where it stands, is a file that
-the tool writes its result to; it is read together with what the tool prints.
+Options: `device_options.CommandOptions`. ``{result}`` in the command stands for a file that
+the tool writes its result to. The file is read together with what the tool prints.
 
 A table's header holds these options, so that `recorded_options` can measure there again.
 """
@@ -62,8 +62,8 @@ class CommandProfiler:
     def describe(self) -> Mapping[str, str]:
         """Header fields of a table made here (see `Profiler.describe`).
 
-        What the tool told is there after a session's first visit. Nothing of this machine is: the
-        tool may run on a board elsewhere.
+        What the tool printed is included after a session's first visit. Facts about this machine
+        are left out: the tool may run on a board elsewhere.
         """
         options, rule = self.options, self.rule
         program = Path(find_program(self.words[0])).name

@@ -23,14 +23,14 @@ _MAY_DIFFER = {"timeout"}
 
 
 def recorded_options(header: Mapping[str, str]) -> dict[str, str]:
-    """The options of --device command that a table's header holds; none for another device."""
+    """The options of --device command in a table's header; empty for another device."""
     if header.get("device_kind") != "command":
         return {}
     return {option: header[key] for key, option in _OPTIONS.items() if key in header}
 
 
 def require_asked(header: Mapping[str, str], table: str) -> None:
-    """Refuses to run the command of a header where nobody asked for it by name.
+    """Refuses to run the command of a header unless the user named it.
 
     A table may come from anywhere, and its header may name any program.
 

@@ -228,7 +228,7 @@ def cuts_a_number(line: str, start: int, end: int) -> bool:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """The last line that is not blank."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "(nothing)"
 

@@ -7,7 +7,7 @@ in the GPU's memory. Options: `CudaOptions`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
@@ -21,10 +21,11 @@ from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
 from proxyless_hw.profilers.models.random_inputs import random_arrays
 from proxyless_hw.profilers.models.shape_filling import fill_shapes
 from proxyless_hw.profilers.options import parse_options
-from proxyless_hw.profilers.runtimes.onnxruntime_session import session_inputs
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from proxyless_hw.profilers.runtimes.onnxruntime_session import (
+    import_onnxruntime,
+    onnxruntime_errors,
+    session_inputs,
+)
 
 BLOCK_S: Final = 0.005
 BLOCKS: Final = 5
@@ -55,7 +56,7 @@ class CudaOnnxRuntimeProfiler:
             BackendUnavailableError: it is absent, or built without this provider.
         """
         if self._onnxruntime is None:
-            self._onnxruntime = _import_onnxruntime()
+            self._onnxruntime = import_onnxruntime("onnxruntime-gpu")
         if self.provider not in self._onnxruntime.get_available_providers():
             raise no_gpu(
                 f"this ONNX Runtime has no {self.provider}; pip install onnxruntime-gpu in the "
@@ -150,7 +151,7 @@ class CudaOnnxRuntimeProfiler:
         # A node on the CPU would be timed together with two copies, as if it were the GPU's.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         providers = [(self.provider, self.provider_options())]
-        errors = _onnxruntime_errors(runtime)
+        errors = onnxruntime_errors(runtime)
         try:
             session = runtime.InferenceSession(model, options, providers=providers)
         except errors as cause:
@@ -190,28 +191,8 @@ def half_precision(model: bytes) -> bytes:
 
 
 def gpu_name(index: int) -> str:
-    """Name of a GPU as the driver gives it, or a plain one where NVML is not installed."""
+    """Name of a GPU from the driver; a plain one if NVML is not installed."""
     from proxyless_hw.profilers.host.nvml import Nvml
 
     nvml = Nvml.find()
     return f"NVIDIA GPU {index}" if nvml is None else nvml.name(index)
-
-
-def _import_onnxruntime() -> ModuleType:
-    try:
-        import onnxruntime
-    except ImportError as cause:
-        raise BackendUnavailableError(
-            f"ONNX Runtime cannot be imported ({cause}). Install it: pip install onnxruntime-gpu"
-        ) from cause
-    return onnxruntime  # type: ignore[no-any-return]
-
-
-def _onnxruntime_errors(runtime: Any) -> tuple[type[Exception], ...]:
-    state = getattr(getattr(runtime, "capi", None), "onnxruntime_pybind11_state", None)
-    names = (
-        *("Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph"),
-        *("NotImplemented", "RuntimeException", "EPFail"),
-    )
-    own = [getattr(state, name) for name in names if hasattr(state, name)]
-    return (RuntimeError, ValueError, *own)

@@ -134,7 +134,7 @@ def with_caches_for(
         resolution: input resolution in pixels.
         num_classes: classes of the classifier; the space's own when None.
         settings: as they were given.
-        say: told where a custom op does not count itself, so that the amount is not known.
+        say: receives a message if a custom op does not count itself, so that the amount is unknown.
     """
     given = given_options(settings.options)
     if "cache_mb" in given or given.get("cache", "network") != "network":
@@ -173,7 +173,7 @@ def space_megabytes(
         resolution: input resolution in pixels.
         num_classes: classes of the classifier; the space's own when None.
         precision: number format of weights and maps.
-        batch_size: images a call.
+        batch_size: images per call.
     """
     fixed = space.fixed_ops(resolution, num_classes)
     weights = float(sum(map(_weights, fixed)))

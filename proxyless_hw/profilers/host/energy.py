@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Visit, Workload
@@ -182,8 +181,40 @@ def find_counter(kind: str, settings: ProfilerSettings) -> EnergyCounter:
     )
 
 
+class RepeatedWork(Protocol):
+    """A workload that can be run again and again in this process."""
+
+    @property
+    def block(self) -> Callable[[], object]:
+        """Runs, or enqueues, `calls` inferences."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Inferences in a block."""
+        ...
+
+
+@runtime_checkable
+class InProcessSession(Protocol):
+    """A session whose workloads run in this process, so that a counter shows their energy."""
+
+    @property
+    def runners(self) -> Sequence[RepeatedWork]:
+        """The workloads, in the order they were given."""
+        ...
+
+    def synchronise(self) -> None:
+        """Waits for everything that was enqueued."""
+        ...
+
+    def close(self) -> None:
+        """Releases the device. May be called twice."""
+        ...
+
+
 class EnergyProfiler:
-    """Any profiler whose sessions show their `runners`, measured in energy.
+    """Any profiler whose sessions are `InProcessSession`s, measured in energy.
 
     Args:
         inner: builds the runners; its own settings measure latency.
@@ -219,53 +250,45 @@ class EnergyProfiler:
         """
         counter = self.counter()
         session = self.inner.open(workloads)
-        runners = getattr(session, "runners", None)
-        if runners is None:
+        if not isinstance(session, InProcessSession):
             session.close()
             raise ProfilingError("energy is measured for runtimes that run in this process only.")
-        return EnergySession(session, runners, counter)
+        return EnergySession(session, counter)
 
 
 class EnergySession:
     """Runners of a session, visited for the energy that they use.
 
     Args:
-        session: what made the runners; closed with this one.
-        runners: each with a `call`, or a `block` of `calls`, that runs it.
+        session: the runners; closed with this one.
         counter: the energy counter.
         clock: seconds, monotonic.
     """
 
     def __init__(
         self,
-        session: AbstractContextManager[Any],
-        runners: Sequence[Any],
+        session: InProcessSession,
         counter: EnergyCounter,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.session = session
-        self.runners = list(runners)
         self.counter = counter
         self.clock = clock
-        self._synchronise: Callable[[], None] = getattr(session, "synchronise", _nothing)
 
     def visit(self, order: Sequence[int]) -> list[Visit]:
         """Runs each workload for a block and divides the energy by the number of inferences."""
-        return [self._visit(index) for index in order]
+        return [self._visit(self.session.runners[index]) for index in order]
 
-    def _visit(self, index: int) -> Visit:
-        runner = self.runners[index]
-        run = getattr(runner, "block", runner.call)
-        inferences = getattr(runner, "calls", 1)
-        run()
-        self._synchronise()
+    def _visit(self, runner: RepeatedWork) -> Visit:
+        runner.block()
+        self.session.synchronise()
         start_mj = self._at_step()
         begin = self.clock()
         calls = 0
         while self.clock() - begin < self.counter.block_s:
-            run()
-            self._synchronise()
-            calls += inferences
+            runner.block()
+            self.session.synchronise()
+            calls += runner.calls
         value = (self.counter.read_mj() - start_mj) / calls
         return Visit(value=value, min=value, p90=value, calls=calls, samples=(value,))
 
@@ -280,15 +303,10 @@ class EnergySession:
 
     def close(self) -> None:
         """Closes the inner session."""
-        self.runners = []
-        self.session.__exit__(None, None, None)
+        self.session.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-
-def _nothing() -> None:
-    """Runtimes on the CPU have nothing to wait for."""

@@ -21,9 +21,9 @@ PREEMPTION_RETRIES = 3
 STEADY_CALLS = 4
 """Untimed calls before the first sample, and samples, at least: see `HostSession`."""
 STEADY_S = 0.002
-"""Where calls are short there are more of both: as many as take so long, ..."""
+"""Short calls are repeated for this many seconds, ..."""
 MOST_STEADY_CALLS = 12
-"""... but no more than these."""
+"""... but not more often than this."""
 NETWORK_SAMPLES = 12
 NETWORK_VISIT_S = 0.03
 
@@ -48,6 +48,16 @@ class Runner:
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     batch_size: int | None = None
 
+    @property
+    def block(self) -> Callable[[], object]:
+        """Runs it `calls` times: here a call is a block of one."""
+        return self.call
+
+    @property
+    def calls(self) -> int:
+        """Inferences in a block."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True)
 class VisitSize:
@@ -65,7 +75,7 @@ class VisitSize:
 
 
 def _steady_calls(seconds: float, least: int) -> int:
-    """How many calls of so many seconds make a workload steady."""
+    """How many calls make a workload steady when one takes `seconds`."""
     return min(MOST_STEADY_CALLS, max(least, math.ceil(STEADY_S / max(seconds, 1e-9))))
 
 
@@ -221,6 +231,9 @@ class HostSession:
         if runner.whole and self.conditioning is not None and not self.conditioning.cold:
             return None
         return self.conditioning
+
+    def synchronise(self) -> None:
+        """Returns at once: on the host a call returns when its work is done."""
 
     def close(self) -> None:
         """Lets go of the runners and undoes what was set for the session."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ProfilingError
@@ -24,17 +25,7 @@ IDENTITY: Final = Workload(name="identity", op=OpSpec(ZERO, 8, 8, 8, 8, 8, 8, sk
 
 def layer_of(op: OpSpec) -> LayerSpec:
     """The layer that stands in a table as `op`."""
-    return LayerSpec(
-        op=op.op,
-        in_c=op.in_c,
-        out_c=op.out_c,
-        kernel=op.kernel,
-        stride=op.stride,
-        expand=op.expand,
-        skip=op.skip,
-        act=op.act,
-        se=op.se,
-    )
+    return LayerSpec(**{item.name: getattr(op, item.name) for item in fields(LayerSpec)})
 
 
 def takes_input(workload: Workload) -> bool:

@@ -1,18 +1,47 @@
-"""What a child process answered: one JSON object on the last line of its output."""
+"""Child processes of Python: a JSON request goes in, one JSON object comes out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, ProxylessHwError
 
 
+def run_python(
+    arguments: Sequence[str], request: object, timeout_s: float, too_late: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a process of its own until it ends.
+
+    Args:
+        arguments: of the interpreter, as ``-m MODULE``.
+        request: what it reads from stdin, as JSON.
+        timeout_s: seconds after which it is ended.
+        too_late: the message when it took longer.
+
+    Raises:
+        ProfilingError: it took longer.
+    """
+    try:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as cause:
+        raise ProfilingError(too_late) from cause
+
+
 def reply_of(
     stdout: str, stderr: str, code: int | None, what: str, failed: type[ProxylessHwError]
 ) -> Mapping[str, Any]:
-    """The child's answer.
+    """Reads the answer of a child process.
 
     Args:
         stdout, stderr: what it printed.

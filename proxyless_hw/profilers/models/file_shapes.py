@@ -37,24 +37,18 @@ class ModelFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileSetting:
-    """What a file runs with: every field that a result states.
+class FileSetting(ModelFile):
+    """A model file with the shapes that it runs with.
 
     Attributes:
-        inputs: the inputs, as the file declares them.
         shapes: shape of every input.
         batch_size: images per call; None where the inputs do not agree on one, or have none.
         resolution: side of its one image input, where it is square.
-        num_classes: as `ModelFile`.
-        signature: as `ModelFile`.
     """
 
-    inputs: tuple[ModelInput, ...]
     shapes: Mapping[str, tuple[int, ...]]
     batch_size: int | None
     resolution: int | None
-    num_classes: int | None
-    signature: str | None
 
     @property
     def input_shape(self) -> str:
@@ -148,12 +142,10 @@ def file_setting(path: Path, shape: FileShape | None, batch_size: int = 1) -> Fi
     model = read_model(path, wanted.signature)
     filled = fill_shapes(model.inputs, wanted, str(path))
     return FileSetting(
-        inputs=model.inputs,
+        **vars(model),
         shapes=filled.shapes,
         batch_size=filled.batch,
         resolution=filled.resolution,
-        num_classes=model.num_classes,
-        signature=model.signature,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
@@ -14,7 +14,6 @@ from proxyless_hw.profilers.models.file_shapes import copy_weights, model_with_w
 from proxyless_hw.profilers.models.random_inputs import calibration_inputs
 
 ModelFormat = Literal["onnx", "tflite"]
-MODEL_FORMATS: Final[tuple[ModelFormat, ...]] = ("onnx", "tflite")
 
 
 def write_model_files(

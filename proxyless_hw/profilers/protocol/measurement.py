@@ -48,7 +48,7 @@ class Measurement:
         samples: timed calls.
         converged: whether the goal was met.
         cache: state of the caches: ``network`` (called again and again), ``hot`` or ``cold``.
-        batch_size: images a call; None where the device does not say.
+        batch_size: images per call; None where the device does not say.
         input_shape: the input's shape as ``1x3x224x224``; None likewise.
         table_speed: the value at a table's speed; None without a table or its anchors.
     """
@@ -142,7 +142,7 @@ class Measuring:
         sessions: times the runners are built; 8 on a CPU and 1 elsewhere when None.
         anchors: of the table at whose speed values are given too; None for raw values only.
         progress: called after each round.
-        say: told of what takes longer than a few seconds before measuring starts.
+        say: receives a message about what takes longer than a few seconds before measuring.
     """
 
     settings: ProfilerSettings = ProfilerSettings()

@@ -13,6 +13,7 @@ from typing import Final
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Profiler, Workload
 from proxyless_hw.profilers.protocol.drift import Round
+from proxyless_hw.profilers.protocol.plan import Plan, SessionPlace
 from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig, estimates, measure
 
@@ -55,9 +56,9 @@ class MeasurementJob:
         progress: called after each round.
         clock: seconds, monotonic.
         started: clock reading from which the budget counts.
-        say: told of what a person should know while measuring.
+        say: receives messages for people while measuring.
         grace_s: seconds beyond the budget in which targets may still have their first visit.
-        way_on: what to do when the budget was too short, for the message.
+        way_on: what to do when the budget was too short; ends the message.
     """
 
     profiler: Profiler
@@ -87,8 +88,18 @@ class MeasurementJob:
         budget = self.timing.budget_s
         return float("inf") if budget is None else self.started + budget
 
+    def plan(self, timing: TimingConfig) -> Plan:
+        """What one session measures, by a protocol of its own."""
+        return Plan(
+            workloads=self.workloads,
+            reference=self.reference,
+            config=timing,
+            targets=self.targets,
+            importance=self.importance,
+        )
+
     def timing_of(self, now: float, end: float, later: int, built_s: float) -> TimingConfig:
-        """The protocol of a session that is built at `now`, when so many come after it.
+        """The protocol of a session that is built at `now`, with `later` sessions after it.
 
         The time until `end`, less what building the later ones takes, is shared equally. Together
         the sessions reach the goal when each comes within its square root of their number; a
@@ -152,18 +163,16 @@ def measure_sessions(
                 later = _affordable(job, place + 1, built_s, end - now)
                 measured = measure(
                     session,
-                    job.workloads,
-                    job.reference,
-                    job.timing_of(now, end, later, built_s),
+                    job.plan(job.timing_of(now, end, later, built_s)),
+                    SessionPlace(
+                        part=repeat * job.parts + place,
+                        earlier=own,
+                        started=job.started,
+                        hard_deadline=end + job.grace_s,
+                    ),
                     clock=job.clock,
                     progress=_overall(job),
-                    importance=job.importance,
-                    earlier=own,
                     on_round=keep,
-                    started=job.started,
-                    part=repeat * job.parts + place,
-                    targets=job.targets,
-                    hard_deadline=end + job.grace_s,
                 )
             own = list(measured.rounds)
             if measured.jumps and job.say is not None:
@@ -191,7 +200,7 @@ def _overall(job: MeasurementJob) -> Callable[[Progress], None] | None:
 
 
 def _reached(job: MeasurementJob, rounds: Sequence[Round]) -> bool:
-    """Whether the goal is met by the sessions so far, where a budget is a limit and not a wish."""
+    """Whether the sessions so far meet the goal and the budget need not be used up."""
     if job.timing.spend or not all(visit_counts(rounds, job.targets).values()):
         return False
     return all(item.converged for item in estimates(rounds, job.targets, job.timing))

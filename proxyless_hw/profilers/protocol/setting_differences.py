@@ -84,7 +84,7 @@ def _common_start(first: str, second: str) -> int:
 
 
 def _short(text: str, start: int = 0) -> str:
-    """The text, or the part of it around `start` where it is long."""
+    """The text; of a long one, the part around `start`."""
     if len(text) <= MOST_CHARACTERS:
         return text
     begin = max(0, start - CONTEXT_CHARACTERS)

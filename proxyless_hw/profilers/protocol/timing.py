@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.profilers.base import Session, Visit, Workload
+from proxyless_hw.profilers.base import Session, Visit
 from proxyless_hw.profilers.protocol.drift import Round, Segment
 from proxyless_hw.profilers.protocol.estimates import Estimate, estimates, reference_drift
+from proxyless_hw.profilers.protocol.plan import ALONE, Plan, SessionPlace
 from proxyless_hw.profilers.protocol.statistics import Interval
 from proxyless_hw.profilers.protocol.stopping import (
     choose_next,
@@ -37,9 +38,9 @@ __all__ = [
 ]
 
 JUMP_FACTOR = 30.0
-"""A stretch that takes so many times as long as it should have, ..."""
 JUMP_S = 2.0
-"""... and so many seconds longer, was interrupted: the machine slept, or was stopped."""
+"""A stretch was interrupted (the machine slept, or was stopped) if it took more than `JUMP_FACTOR`
+times the expected time plus `JUMP_S` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +114,15 @@ class _Run:
     def __init__(
         self,
         session: Session,
-        workloads: Sequence[Workload],
-        reference_index: int | None,
-        config: TimingConfig,
+        plan: Plan,
         clock: Callable[[], float],
         deadline: float,
         hard_deadline: float,
     ) -> None:
         self.session = session
-        self.index = {workload.name: index for index, workload in enumerate(workloads)}
-        self.reference = reference_index
-        self.config = config
+        self.index = {workload.name: index for index, workload in enumerate(plan.workloads)}
+        self.reference = plan.reference
+        self.config = plan.config
         self.clock = clock
         self.deadline = deadline
         self.hard_deadline = hard_deadline
@@ -217,19 +216,12 @@ def _check(name: str, visit: Visit) -> None:
 
 def measure(
     session: Session,
-    workloads: Sequence[Workload],
-    reference_index: int | None,
-    config: TimingConfig,
+    plan: Plan,
+    place: SessionPlace = ALONE,
     *,
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[Progress], None] | None = None,
-    importance: Sequence[float] | None = None,
-    earlier: Sequence[Round] = (),
     on_round: Callable[[Round], None] | None = None,
-    started: float | None = None,
-    part: int = 0,
-    targets: Sequence[str] | None = None,
-    hard_deadline: float | None = None,
 ) -> Measurements:
     """Measures workloads by the protocol, in one session.
 
@@ -237,32 +229,25 @@ def measure(
     what its other sessions have seen.
 
     Args:
-        session: built and warmed-up runners of the workloads, indexed as `workloads`.
-        workloads: what the session holds.
-        reference_index: the workload that shows the machine's speed; None corrects nothing.
-        config: goal, budget and thresholds.
+        session: built and warmed-up runners of the plan's workloads.
+        plan: what is measured.
+        place: where the session stands among others.
         clock: seconds, monotonic.
         progress: called after each round.
-        importance: how often each workload is used; equal when None. Steers left-over budget.
-        earlier: rounds of this measurement that came before, of this session and of others.
         on_round: called with each finished round, before the next one starts.
-        started: clock reading from which the budget counts; now when None.
-        part: number of this session within the measurement.
-        targets: names to estimate; all workloads when None.
-        hard_deadline: clock reading until which workloads may have their first visit, where
-            `config.budget_s` is one session's share of a larger budget; the same when None.
 
     Raises:
         ProfilingError: a workload failed.
     """
     begin = clock()
-    origin = begin if started is None else started
+    config, names, part = plan.config, plan.names, place.part
+    origin = begin if place.started is None else place.started
     deadline = float("inf") if config.budget_s is None else origin + config.budget_s
-    names = [workload.name for workload in workloads] if targets is None else list(targets)
+    importance = plan.importance
     weights = np.ones(len(names)) if importance is None else np.asarray(importance, dtype=float)
-    last_call = deadline if hard_deadline is None else hard_deadline
-    run = _Run(session, workloads, reference_index, config, clock, deadline, last_call)
-    rounds = list(earlier)
+    last_call = deadline if place.hard_deadline is None else place.hard_deadline
+    run = _Run(session, plan, clock, deadline, last_call)
+    rounds = list(place.earlier)
     # Going on draws the orders that an unbroken measurement would have drawn.
     run.passes = sum(record.part == part for record in rounds)
     while True:

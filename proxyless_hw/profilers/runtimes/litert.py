@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import LiteRtOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
+from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
 from proxyless_hw.profilers.host.session import HostSession, Runner
 from proxyless_hw.profilers.model_inputs import FileShape, Shape, shape_text
@@ -29,12 +30,19 @@ from proxyless_hw.terminal.quiet import quiet_native_output
 CONVERSION_S = 0.8
 """Seconds that converting an op takes with two processes, for the announcement."""
 
+REFUSED: Final[dict[Precision, str]] = {
+    "fp16": "LiteRT's CPU kernels expand fp16 weights to fp32 when a model is loaded, so fp16 "
+    "would be fp32 under another name. Use --precision fp32 or int8."
+}
+
 
 class LiteRtProfiler:
     """Times ops, networks and .tflite files with the LiteRT interpreter."""
 
     def __init__(self, settings: ProfilerSettings) -> None:
-        self.settings = replace(settings, options=parse_options(LiteRtOptions, settings.options))
+        options = parse_options(LiteRtOptions, settings.options)
+        self.delegate = options.delegate
+        self.settings = replace(settings, options=options)
 
     def describe(self) -> Mapping[str, str]:
         """Header fields of a table made here (see `Profiler.describe`).
@@ -43,11 +51,11 @@ class LiteRtProfiler:
             BackendUnavailableError: LiteRT is missing, or lacks what the setting asks for.
         """
         import_interpreter()
-        delegate = check_settings(self.settings)
-        runtime = "litert" if delegate == "xnnpack" else "litert without xnnpack"
+        refuse_precision(self.settings, REFUSED)
+        runtime = "litert" if self.delegate == "xnnpack" else "litert without xnnpack"
         version = package_version("ai-edge-litert", "tflite-runtime")
         header = cpu_header(self.settings, runtime, version, cache_line(self.settings))
-        return {**header, "delegate": delegate}
+        return {**header, "delegate": self.delegate}
 
     def open(self, workloads: Sequence[Workload]) -> HostSession:
         """Converts what the cache lacks, then builds and warms up one interpreter per workload.
@@ -56,7 +64,7 @@ class LiteRtProfiler:
             BackendUnavailableError: LiteRT or its converter is missing.
             ProfilingError, ExportError: a workload cannot be built; the message names it.
         """
-        check_settings(self.settings)
+        refuse_precision(self.settings, REFUSED)
         listed = list(workloads) if IDENTITY in workloads else [*workloads, IDENTITY]
         models = self._models(listed)
         with ExitStack() as stack:
@@ -106,7 +114,6 @@ class LiteRtProfiler:
                 it.
         """
         name, batch_size = workload.name, self.settings.batch_size
-        delegate = check_settings(self.settings)
         if workload.file is not None:
             setting = file_setting(workload.file, workload.shape, batch_size)
             declared, shapes, batch = setting.inputs, setting.shapes, setting.batch_size
@@ -114,7 +121,7 @@ class LiteRtProfiler:
             declared = read_tflite(model, name).inputs
             shapes, batch = fill_shapes(declared, FileShape(), name).shapes, batch_size
         arrays = random_arrays(declared, shapes, name)
-        return model_runner(model, self.settings.threads, delegate, name, arrays, batch)
+        return model_runner(model, self.settings.threads, self.delegate, name, arrays, batch)
 
 
 def _read_file(workload: Workload) -> bytes:
@@ -146,20 +153,6 @@ def import_interpreter() -> ModuleType:
                 "pip install 'proxyless-hw[tflite]'"
             ) from cause
     return module  # type: ignore[no-any-return]
-
-
-def check_settings(settings: ProfilerSettings) -> str:
-    """Refuses what LiteRT on a CPU does not really do, and returns the delegate.
-
-    Raises:
-        BackendUnavailableError: names the setting and the way on.
-    """
-    if settings.precision == "fp16":
-        raise BackendUnavailableError(
-            "LiteRT's CPU kernels expand fp16 weights to fp32 when a model is loaded, so fp16 "
-            "would be fp32 under another name. Use --precision fp32 or int8."
-        )
-    return parse_options(LiteRtOptions, settings.options).delegate
 
 
 def model_runner(

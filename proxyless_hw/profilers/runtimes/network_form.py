@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.storage.files import scratch_folder
@@ -159,9 +159,3 @@ def _keep_needed(graph: Any, wanted: set[str], given: set[str]) -> None:
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(weights)
-
-
-def weight_bytes(model: bytes) -> int:
-    """Bytes of all weights in a serialised ONNX model."""
-    loaded = onnx.load_from_string(model)
-    return sum(numpy_helper.to_array(tensor).nbytes for tensor in loaded.graph.initializer)

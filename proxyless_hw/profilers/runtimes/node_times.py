@@ -42,7 +42,7 @@ class NodeTime:
 
 
 def check_per_op(path: Path | None, settings: ProfilerSettings, device: str) -> None:
-    """Refuses what no time per node can be had of.
+    """Refuses settings under which times per node cannot be measured.
 
     Args:
         path: a model file; None for a network, which is written in its runtime's form.

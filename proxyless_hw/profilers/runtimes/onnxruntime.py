@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingError
-from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.errors import ExportError, ProfilingError
+from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
+from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
 from proxyless_hw.profilers.host.session import HostSession, Runner
 from proxyless_hw.profilers.model_inputs import FileShape
@@ -33,12 +34,16 @@ from proxyless_hw.profilers.runtimes.onnxruntime_session import (
     session_inputs,
 )
 
-if TYPE_CHECKING:
-    pass
+MANY_NETWORKS: Final = 4
+"""More networks than this take long enough to write that a person is told."""
 
-MANY_NETWORKS = 4
-MOST_KEPT_BYTES = 2**30
+MOST_KEPT_BYTES: Final = 2**30
 """Memory for the models of ops that later sessions open again without making them anew."""
+
+REFUSED: Final[dict[Precision, str]] = {
+    "fp16": "ONNX Runtime's CPU provider has no fp16 kernels: it would cast to fp32 and time that. "
+    "Use --precision fp32 or int8, or --runtime torch."
+}
 
 
 class OnnxRuntimeProfiler:
@@ -61,7 +66,7 @@ class OnnxRuntimeProfiler:
             BackendUnavailableError: ONNX Runtime is missing, or lacks what the setting asks for.
         """
         import_onnxruntime()
-        check_settings(self.settings)
+        refuse_precision(self.settings, REFUSED)
         version = package_version("onnxruntime", "onnxruntime-gpu")
         return cpu_header(self.settings, "onnxruntime", version, cache_line(self.settings))
 
@@ -82,7 +87,7 @@ class OnnxRuntimeProfiler:
             BackendUnavailableError: ONNX Runtime lacks what the setting asks for.
             ProfilingError: a workload cannot be built or run; the message names it.
         """
-        check_settings(self.settings)
+        refuse_precision(self.settings, REFUSED)
         with ExitStack() as stack:
             stack.enter_context(scheduled(self.settings))
             runners = [
@@ -185,16 +190,3 @@ def onnx_file(path: Path) -> Path:
             f"ONNX Runtime runs .onnx files: received {path}. For .tflite files: --runtime litert"
         )
     return path
-
-
-def check_settings(settings: ProfilerSettings) -> None:
-    """Refuses what ONNX Runtime's CPU provider does not really do.
-
-    Raises:
-        BackendUnavailableError: names the setting and the way on.
-    """
-    if settings.precision == "fp16":
-        raise BackendUnavailableError(
-            "ONNX Runtime's CPU provider has no fp16 kernels: it would cast to fp32 and time that. "
-            "Use --precision fp32 or int8, or --runtime torch."
-        )

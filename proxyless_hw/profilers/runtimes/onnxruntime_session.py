@@ -26,8 +26,11 @@ _DTYPES: Final = {
 """Types of the inputs of models that are written here."""
 
 
-def import_onnxruntime() -> ModuleType:
+def import_onnxruntime(package: str = "onnxruntime") -> ModuleType:
     """Imports ONNX Runtime.
+
+    Args:
+        package: what to install where it is missing.
 
     Raises:
         BackendUnavailableError: it is not installed.
@@ -36,7 +39,7 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as cause:
         raise BackendUnavailableError(
-            f"ONNX Runtime cannot be imported ({cause}). Install it: pip install onnxruntime"
+            f"ONNX Runtime cannot be imported ({cause}). Install it: pip install {package}"
         ) from cause
     return onnxruntime  # type: ignore[no-any-return]
 
@@ -82,7 +85,7 @@ def make_session(
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except _onnxruntime_errors() as cause:
+    except onnxruntime_errors(onnxruntime) as cause:
         reason = str(cause).splitlines()[0]
         if save_to is not None:
             reason += f" (It also writes a file: is there room in {save_to.parent.parent}?)"
@@ -122,7 +125,7 @@ def bound_runner(
         for item, value in zip(session.get_outputs(), binding.get_outputs(), strict=True):
             binding.bind_ortvalue_output(item.name, value)
         session.run_with_iobinding(binding)
-    except _onnxruntime_errors() as cause:
+    except onnxruntime_errors(onnxruntime) as cause:
         given = shape_text({key: array.shape for key, array in inputs.items()})
         raise ProfilingError(
             f"ONNX Runtime cannot run {name} with {given}: {str(cause).splitlines()[0]}"
@@ -152,16 +155,15 @@ def _view(value: Any, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ctypeslib.as_array(pointer, (array.nbytes,))
 
 
-def _onnxruntime_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+def onnxruntime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """The errors that ONNX Runtime raises for models that it cannot open or run.
 
-    names: tuple[str, ...] = (
-        "Fail",
-        "InvalidArgument",
-        "NoSuchFile",
-        "InvalidProtobuf",
-        "InvalidGraph",
+    Its own classes have no public names.
+    """
+    state = getattr(getattr(onnxruntime, "capi", None), "onnxruntime_pybind11_state", None)
+    names = (
+        *("Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph"),
+        *("NotImplemented", "RuntimeException", "ModelLoaded", "EPFail"),
     )
-    names += ("NotImplemented", "RuntimeException", "ModelLoaded", "EPFail")
     own = [getattr(state, name) for name in names if hasattr(state, name)]
     return (RuntimeError, ValueError, *own)

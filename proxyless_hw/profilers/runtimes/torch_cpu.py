@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Final
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.errors import ProfilingError
+from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import CpuOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
+from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
 from proxyless_hw.profilers.host.session import HostSession, Runner
 from proxyless_hw.profilers.models.building import IDENTITY, build_module
 from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.threads import WAITING
 
-INPUT_SEED = 0
+INPUT_SEED: Final = 0
+
+REFUSED: Final[dict[Precision, str]] = {
+    "int8": "torch's eager CPU kernels have no int8 convolutions here. Use --runtime onnxruntime "
+    "or litert with --precision int8."
+}
 
 
 class TorchCpuProfiler:
@@ -32,7 +39,7 @@ class TorchCpuProfiler:
         Raises:
             BackendUnavailableError: torch has no kernels for the precision.
         """
-        check_settings(self.settings)
+        refuse_precision(self.settings, REFUSED)
         version = package_version("torch")
         description = cpu_header(self.settings, "torch", version, cache_line(self.settings))
         if self.settings.threads > 1:
@@ -46,7 +53,7 @@ class TorchCpuProfiler:
             BackendUnavailableError: torch has no kernels for the precision.
             ProfilingError: a workload is a file.
         """
-        check_settings(self.settings)
+        refuse_precision(self.settings, REFUSED)
         with ExitStack() as stack:
             stack.enter_context(scheduled(self.settings))
             stack.enter_context(_threads(self.settings.threads))
@@ -85,19 +92,6 @@ class TorchCpuProfiler:
 
         call: Callable[[], object] = run
         return Runner(workload.name, call, touch, whole=workload.arch is not None)
-
-
-def check_settings(settings: ProfilerSettings) -> None:
-    """Refuses what torch's CPU kernels do not have.
-
-    Raises:
-        BackendUnavailableError: names the setting and the way on.
-    """
-    if settings.precision == "int8":
-        raise BackendUnavailableError(
-            "torch's eager CPU kernels have no int8 convolutions here. Use --runtime onnxruntime "
-            "or litert with --precision int8."
-        )
 
 
 @contextmanager

@@ -266,7 +266,7 @@ def test_a_manifest_that_breaks_a_rule_is_refused(
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"cannot read .*manifest.json"):
         read_bundle(tmp_path)
-    with pytest.raises(TableError, match="a bundle is a folder"):
+    with pytest.raises(TableError, match="a bundle must be a folder"):
         read_bundle(tmp_path / "nowhere")
 
 

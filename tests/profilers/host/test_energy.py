@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_host import FakeClock, FakeSession
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
@@ -123,21 +124,24 @@ class FakeMachine:
         return call
 
 
-class Closing:
-    def __init__(self) -> None:
-        self.closed = 0
+class Inner:
+    """A session in this process."""
 
-    def __enter__(self) -> Closing:
-        return self
+    def __init__(self, *runners: Any) -> None:
+        self.runners = runners
+        self.waits = self.closed = 0
 
-    def __exit__(self, *_: object) -> None:
+    def synchronise(self) -> None:
+        self.waits += 1
+
+    def close(self) -> None:
         self.closed += 1
 
 
 def test_energy_is_power_times_the_time_of_a_call() -> None:
     machine = FakeMachine(watts=10)
     runners = [Runner("a", machine.work(0.002)), Runner("b", machine.work(0.004))]
-    session = EnergySession(Closing(), runners, machine, machine.clock)
+    session = EnergySession(Inner(*runners), machine, machine.clock)
     visits = session.visit([0, 1, 0])
     # 10 W for 2 ms are 20 mJ; the loop itself costs the clock 10 µs a call.
     assert [visit.value for visit in visits] == pytest.approx([20, 40, 20], rel=0.02)
@@ -154,14 +158,16 @@ def test_a_session_that_runs_blocks_divides_by_their_calls() -> None:
             self.call = machine.work(99)
 
     machine = FakeMachine(watts=10)
-    session = EnergySession(Closing(), [Block(machine)], machine, machine.clock)
-    assert session.visit([0])[0].value == pytest.approx(10, rel=0.02)
+    inner = Inner(Block(machine))
+    visit = EnergySession(inner, machine, machine.clock).visit([0])[0]
+    assert visit.value == pytest.approx(10, rel=0.02)
+    assert inner.waits == visit.calls / 50 + 1  # each block has ended before the counter is read
 
 
 def test_closing_an_energy_session_closes_the_inner_one() -> None:
-    inner = Closing()
+    inner = Inner()
     machine = FakeMachine(1)
-    with EnergySession(inner, [], machine, machine.clock):
+    with EnergySession(inner, machine, machine.clock):
         pass
     assert inner.closed == 1
 
@@ -233,10 +239,12 @@ def test_sessions_outside_this_process_are_refused(powercap: Path) -> None:
             return {}
 
         def open(self, workloads: Any) -> Any:
-            inner = Closing()
-            inner.close = lambda: None  # type: ignore[attr-defined]
-            return inner
+            return session
 
+    session = FakeSession(FakeClock(), [])  # has no runners that could be called here
+    closed: list[bool] = []
+    session.close = lambda: closed.append(True)  # type: ignore[method-assign]
     profiler = EnergyProfiler(Outside(), ProfilerSettings(), lambda: RaplCounter(powercap))
     with pytest.raises(ProfilingError, match="in this process only"):
         profiler.open([])
+    assert closed == [True]

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.profilers.model_inputs import FileShape, batch_of, input_shapes
+from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.profilers.models.file_shapes import (
     file_setting,
 )
@@ -69,8 +69,8 @@ def test_a_file_runs_with_what_is_reported(
 ) -> None:
     setting = file_setting(path, shape)
     runner = run(path, shape)
-    assert input_shapes(runner) == dict(setting.shapes) == shapes
-    assert batch_of(runner) == setting.batch_size == batch
+    assert dict(runner.inputs) == dict(setting.shapes) == shapes
+    assert runner.batch_size == setting.batch_size == batch
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_what_a_file_cannot_do_is_refused(path: Path, shape: FileShape, message:
 def test_a_setting_of_another_batch_than_the_file_is_refused_and_one_is_no_claim() -> None:
     """From Python a batch of 1 is the default; then the file's own batch runs and is told."""
     path = ONNX / "m03_fixed_batch8.onnx"
-    assert batch_of(run(path)) == 8
-    assert batch_of(run(path, batch_size=8)) == 8
+    assert run(path).batch_size == 8
+    assert run(path, batch_size=8).batch_size == 8
     with pytest.raises(ProfilingError, match="runs a batch of 8"):
         run(path, batch_size=2)
 

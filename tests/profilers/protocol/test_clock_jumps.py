@@ -8,6 +8,7 @@ from fake_host import FakeClock, FakeSession
 from test_timing import COSTS, errors, run
 
 from proxyless_hw.profilers.base import Visit, Workload
+from proxyless_hw.profilers.protocol.plan import Plan
 from proxyless_hw.profilers.protocol.timing import TimingConfig, measure
 
 
@@ -38,7 +39,8 @@ def test_a_jump_does_not_end_the_measurement_of_a_single_workload() -> None:
     session = FakeSession(clock, [2.0, 1.0], jumps=[11])
     workloads = [Workload("net"), Workload("reference")]
     config = TimingConfig(min_rounds=20, max_rounds=20, segment=1)
-    measured = measure(session, workloads, 1, config, clock=clock, targets=["net"])
+    plan = Plan(workloads=workloads, reference=1, config=config, targets=["net"])
+    measured = measure(session, plan, clock=clock)
     assert measured.jumps == 1
     assert [item.rounds for item in measured.estimates] == [20]
     assert measured.estimates[0].interval.estimate == pytest.approx(2.0)

@@ -20,6 +20,7 @@ from proxyless_hw.profilers.protocol.drift import (
     reference_values,
 )
 from proxyless_hw.profilers.protocol.estimates import disturbed_share, estimates, reference_drift
+from proxyless_hw.profilers.protocol.plan import Plan, SessionPlace
 from proxyless_hw.profilers.protocol.timing import Measurements, TimingConfig, measure
 
 COSTS = [0.1 * 1.3**index for index in range(16)]
@@ -54,11 +55,11 @@ def measured(slowdown: Callable[[float], float], seed: int) -> Measurements:
         seed=seed,
     )
     workloads = [Workload(f"op {index}") for index in range(len(COSTS))]
-    found = measure(session, workloads, REFERENCE, CLOSE, clock=clock)
+    plan = Plan(workloads=workloads, reference=REFERENCE, config=CLOSE)
+    found = measure(session, plan, clock=clock)
     for part in range(1, SESSIONS):
-        found = measure(
-            session, workloads, REFERENCE, CLOSE, clock=clock, earlier=found.rounds, part=part
-        )
+        place = SessionPlace(part=part, earlier=found.rounds)
+        found = measure(session, plan, place, clock=clock)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fake_host import FakeClock, FakeSession
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Visit, Workload
 from proxyless_hw.profilers.protocol.drift import Round, reference_values
+from proxyless_hw.profilers.protocol.plan import ALONE, Plan, SessionPlace
 from proxyless_hw.profilers.protocol.timing import Measurements, Progress, TimingConfig, measure
 from proxyless_hw.space.specs import OpSpec
 
@@ -23,12 +25,22 @@ REFERENCE = 7
 
 
 def run(
-    session: FakeSession, clock: FakeClock, config: TimingConfig, **more: object
+    session: FakeSession,
+    clock: FakeClock,
+    config: TimingConfig,
+    place: SessionPlace = ALONE,
+    *,
+    importance: Sequence[float] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    on_round: Callable[[Round], None] | None = None,
 ) -> Measurements:
-    return measure(
-        session, WORKLOADS[: len(session.costs_ms)], REFERENCE, config,
-        clock=clock, **more,  # type: ignore[arg-type]
-    )  # fmt: skip
+    plan = Plan(
+        workloads=WORKLOADS[: len(session.costs_ms)],
+        reference=REFERENCE,
+        config=config,
+        importance=importance,
+    )
+    return measure(session, plan, place, clock=clock, progress=progress, on_round=on_round)
 
 
 def errors(measured: Measurements, costs: list[float]) -> np.ndarray:
@@ -142,7 +154,7 @@ def test_the_budget_counts_from_the_start_it_is_given() -> None:
     clock = FakeClock()
     clock.now = 8.0
     session = FakeSession(clock, COSTS, noise=0.004)
-    run(session, clock, TimingConfig(budget_s=10.0), started=0.0)
+    run(session, clock, TimingConfig(budget_s=10.0), SessionPlace(started=0.0))
     assert clock.now <= 10.0 + 1e-9
 
 
@@ -175,9 +187,8 @@ def test_what_no_session_has_seen_comes_first_and_may_take_the_whole_budget() ->
     seen = {item.name for item in first.estimates}
     assert 0 < len(seen) < len(COSTS)
     session = FakeSession(clock, COSTS, visit_s=0.4)
-    second = run(
-        session, clock, config, earlier=first.rounds, part=1, started=0.0, hard_deadline=60.0
-    )
+    place = SessionPlace(part=1, earlier=first.rounds, started=0.0, hard_deadline=60.0)
+    second = run(session, clock, config, place)
     assert len(second.estimates) == len(COSTS)
     own = [segment.names for segment in second.rounds[-1].segments]
     order = [name for names in own for name in names]
@@ -220,7 +231,7 @@ def test_a_measurement_goes_on_from_earlier_rounds() -> None:
         on_round=kept.append,
     )
     session = FakeSession(clock, COSTS)
-    measured = run(session, clock, config, earlier=kept)
+    measured = run(session, clock, config, SessionPlace(earlier=kept))
     assert measured.rounds[:2] == tuple(kept)
     assert len(measured.rounds) == 6
     assert sum(len(order) for order in session.orders) < 6 * 28
@@ -230,7 +241,8 @@ def test_going_on_gives_what_an_unbroken_measurement_gives() -> None:
     clock = FakeClock()
     config = TimingConfig(min_rounds=6, max_rounds=6)
     unbroken = run(FakeSession(clock, COSTS), clock, config)
-    again = run(FakeSession(clock, COSTS), clock, config, earlier=unbroken.rounds[:2])
+    place = SessionPlace(earlier=unbroken.rounds[:2])
+    again = run(FakeSession(clock, COSTS), clock, config, place)
     assert again.rounds == unbroken.rounds
 
 
@@ -266,7 +278,8 @@ def test_a_value_that_is_no_time_is_refused_by_name(value: float) -> None:
 def test_without_a_reference_nothing_is_corrected() -> None:
     clock = FakeClock()
     session = FakeSession(clock, COSTS[:4])
-    measured = measure(session, WORKLOADS[:4], None, TimingConfig(), clock=clock)
+    plan = Plan(workloads=WORKLOADS[:4], reference=None, config=TimingConfig())
+    measured = measure(session, plan, clock=clock)
     assert np.abs(errors(measured, COSTS[:4])).max() < 1e-12
     assert reference_values(measured.rounds) == []
 
