@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._device_options import DeviceChoice, progress_bar, runtimes_options
 from proxyless_hw.commands._measuring_options import (
     num_classes_option,
     resolution_option,
@@ -48,7 +48,7 @@ SECONDS_A_TARGET = 10.0
 )
 @click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
 @timing_options("a target", "Total time for measuring: 10 s per target by default.")
-@device_options
+@runtimes_options
 @output_options
 def command(
     on: DeviceChoice,
@@ -68,7 +68,8 @@ def command(
 
     A target is an .onnx or .tflite file, a zoo name, an architecture file, or a run folder. A file
     runs with its own shape and batch. What it leaves open is filled by --batch-size (1),
-    --resolution or --input-shape.
+    --resolution or --input-shape. Files of several runtimes, or one network on several runtimes
+    (--runtime repeated), are compared in one run.
 
     \b
     Example:
@@ -76,9 +77,12 @@ def command(
       proxyless-hw benchmark detector.onnx --input-shape images:1,3,640,640
       proxyless-hw benchmark runs/demo/model.onnx --table tables/cpu.csv
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
+      proxyless-hw benchmark model.onnx model.tflite
+      proxyless-hw benchmark proxyless-mobile --runtime onnxruntime --runtime litert
     """  # fmt: skip
+    from proxyless_hw.profilers.joint import assigned, joint_profiler
     from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
-    from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
+    from proxyless_hw.profilers.networks import measure_workloads
     from proxyless_hw.profilers.protocol.measurement import Measuring
     from proxyless_hw.profilers.protocol.timing import TimingConfig
     from proxyless_hw.profilers.runtimes.node_times import check_per_op
@@ -93,13 +97,15 @@ def command(
     beside = None
     if table is not None:
         beside, on = _table(table, on)
-    device, settings = on.device, on.settings
-    files = [workload.file for workload in workloads if workload.file is not None]
-    if files:
-        settings = settings_for_files(files, settings, device)
+    device = on.device
+    workloads, settings_of = assigned(workloads, on.settings, device, on.runtimes)
+    settings = settings_of[workloads[0].name]
+    profiler = joint_profiler(settings_of, device)
+    if profiler is not None and beside is not None:
+        raise click.UsageError("--table has the setting of one runtime: leave it out here.")
     if per_op:
         for workload in workloads:
-            check_per_op(workload.file, settings, device)
+            check_per_op(workload.file, settings_of[workload.name], device)
     file_settings = _file_settings(workloads, num_classes)
     budget = budget or SECONDS_A_TARGET * len(workloads)
     timing = TimingConfig(goal=goal, budget_s=budget, spend=False)
@@ -108,11 +114,14 @@ def command(
         how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
         if beside is not None:
             how = _beside(beside, how, quiet)
-        measured = measure_workloads(_as_run(workloads, file_settings, device, stack), how)
+        run = _as_run(workloads, file_settings, device, stack)
+        measured = measure_workloads(run, how, profiler=profiler)
     with phase("benchmark: memory and nodes", quiet):
         results = [
-            _result(workload, item, settings, device, per_op)
-            | _stated(workload, file_settings.get(workload.name), settings, device)
+            _result(workload, item, settings_of[workload.name], device, per_op)
+            | _stated(
+                workload, file_settings.get(workload.name), settings_of[workload.name], device
+            )
             for workload, item in zip(workloads, measured, strict=True)
         ]
     if as_json:
@@ -258,6 +267,8 @@ def _result(
     """The figures of one target; size, memory and nodes where they can be had on this host."""
     result: dict[str, Any] = item.to_dict()
     result.update(device=device, threads=settings.threads, interval_of="this run")
+    if settings.runtime is not None:
+        result["runtime"] = settings.runtime
     if device != "cpu":
         return result
     from proxyless_hw.errors import ProfilingError
