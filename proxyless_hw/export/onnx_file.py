@@ -99,13 +99,16 @@ def write_onnx(
     *,
     dynamic_batch: bool = False,
     metadata: Mapping[str, str] | None = None,
+    opset: int = OPSET,
 ) -> Path:
     """Writes what `onnx_bytes` gives, atomically, and returns the path.
 
     Raises:
         ExportError: the module cannot be converted, or the place cannot be written.
     """
-    content = onnx_bytes(module, input_shape, dynamic_batch=dynamic_batch, metadata=metadata)
+    content = onnx_bytes(
+        module, input_shape, dynamic_batch=dynamic_batch, metadata=metadata, opset=opset
+    )
     with atomic_path(Path(path), ExportError) as temporary:
         temporary.write_bytes(content)
     return Path(path)

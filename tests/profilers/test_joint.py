@@ -42,7 +42,7 @@ def test_a_network_is_measured_on_every_runtime_that_is_named() -> None:
         "a.onnx": "onnxruntime",
         "b.tflite": "litert",
     }
-    with pytest.raises(ProfilingError, match=r"b\.tflite is run by litert: received --runtime onnx"):
+    with pytest.raises(ProfilingError, match=r"b\.tflite is run by litert: received --run"):
         runtimes([TFLITE], "onnxruntime", "torch")
     with pytest.raises(ProfilingError, match="compared on a CPU"):
         runtimes([NET], *both, device="mobile")
