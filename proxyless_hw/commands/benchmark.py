@@ -129,6 +129,8 @@ def command(
     else:
         for result in results:
             log(_line(result), quiet)
+        if len(results) > 1 and not quiet:
+            _show(results)
 
 
 def _table(name: str, on: DeviceChoice) -> tuple[LatencyTable, DeviceChoice]:
@@ -285,6 +287,38 @@ def _result(
                 nodes = node_times(file, settings, workload.shape)
                 result["nodes"] = [asdict(node) for node in nodes]
     return result
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    """The results side by side, the fastest one in bold."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("runtime", no_wrap=True)
+    unit = results[0]["unit"]
+    for heading in (f"median {unit}", "95% interval", "p90", "file MB", "memory MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    least = min(result["median"] for result in results)
+    for result in results:
+        median = f"{result['median']:.4g}"
+        table.add_row(
+            escape(result["name"]),
+            result.get("runtime", ""),
+            f"[bold]{median}[/]" if result["median"] == least else median,
+            f"{result['ci_low']:.4g} to {result['ci_high']:.4g}",
+            f"{result['p90']:.4g}",
+            *(
+                f"{result[key]:.1f}" if key in result else ""
+                for key in ("file_mb", "peak_memory_mb")
+            ),
+        )
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    console.print(table)
 
 
 def _line(result: dict[str, Any]) -> str:
