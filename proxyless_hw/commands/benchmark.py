@@ -97,13 +97,13 @@ def command(
     workloads = _workloads(targets, wanted, num_classes)
     beside = None
     if table is not None:
+        if len(on.runtimes) > 1:
+            raise click.UsageError("a --table is of one runtime: leave one of the two out.")
         beside, on = _table(table, on)
     device = on.device
     workloads, settings_of = assigned(workloads, on.settings, device, on.runtimes)
     settings = settings_of[workloads[0].name]
     profiler = joint_profiler(settings_of, device)
-    if profiler is not None and beside is not None:
-        raise click.UsageError("--table has the setting of one runtime: leave it out here.")
     if per_op:
         for workload in workloads:
             check_per_op(workload.file, settings_of[workload.name], device)

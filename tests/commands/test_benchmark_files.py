@@ -55,8 +55,9 @@ def test_files_of_two_runtimes_are_measured_in_one_run(capsys: pytest.CaptureFix
     assert run(*files) == 0
     shown = capsys.readouterr().err
     assert "median ms" in shown
-    assert run(*files, "--table", "pixel1") == 2
-    assert "leave it out" in " ".join(capsys.readouterr().err.split())
+    both = ("--runtime", "onnxruntime", "--runtime", "litert")
+    assert run(*files, *both, "--table", "pixel1") == 2
+    assert "a --table is of one runtime" in capsys.readouterr().err
 
 
 def test_a_file_that_none_of_the_runtimes_runs_is_refused(
