@@ -20,6 +20,13 @@ from proxyless_hw.export.verify import torch_outputs
 X = images(8)
 
 
+def run(words: list[str]) -> int:
+    """The exit code of a command line."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return int(ended.value.code or 0)
+
+
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     return small_network()
@@ -66,5 +73,5 @@ def test_int8_below_opset_13_is_refused_with_the_way_on(network: nn.Module) -> N
 def test_the_command_writes_the_operator_set_it_is_asked_for(tmp_path: Path) -> None:
     output = tmp_path / "net.onnx"
     words = ["export", "mobilenet-v2-0.1", "--resolution", "32", "--opset", "12"]
-    assert main([*words, "--output", str(output), "--quiet"]) == 0
+    assert run([*words, "--output", str(output), "--quiet"]) == 0
     assert [item.version for item in onnx.load(output).opset_import] == [12]
