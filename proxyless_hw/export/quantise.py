@@ -114,7 +114,8 @@ def quantise_onnx(
 
 _NEEDS_CALIBRATION = (
     "int8 needs images to set the ranges of its activations: received none. "
-    "Export a run, whose data set supplies them, or give --data NAME."
+    "Export a run, whose data set supplies them, or give --data NAME. Without images: --format "
+    "tflite --precision int8-dynamic, whose activations stay float."
 )
 
 
