@@ -1,4 +1,4 @@
-"""An ONNX graph as far as pricing needs it: nodes, weight shapes, who uses what."""
+"""What pricing needs of an ONNX graph: nodes, weight shapes, and which node uses which tensor."""
 
 from __future__ import annotations
 

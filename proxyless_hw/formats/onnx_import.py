@@ -99,7 +99,9 @@ class _Reader:
                 },
             )
         except ArchitectureError as cause:
-            raise PredictorError(f"{graph.source} is no network of known ops: {cause}") from cause
+            raise PredictorError(
+                f"{graph.source} is not a network of known ops: {cause}"
+            ) from cause
 
     def input_scaling(self) -> None:
         """Passes over a multiplication and an addition of constants at the input."""
@@ -195,7 +197,7 @@ class _Reader:
         kind, end = self.gate(expand.output) if expand else ("", None)
         product = self.graph.user(end, "Mul") if end else None
         if squeeze is None or product is None or squeeze.act != "relu":
-            self.fail(f"{pools[0].name}, which is no squeeze-and-excite")
+            self.fail(f"{pools[0].name}, which is not a squeeze-and-excite")
         width = squeeze.out_c
         if kind == "Sigmoid" and width > 1:
             return product.output, width

@@ -36,7 +36,7 @@ class Fields:
         next_step: what the user should do about a fault, added to each message.
 
     Raises:
-        ProxylessHwError: (as `error`) the value is no mapping with text as keys.
+        ProxylessHwError: (as `error`) the value is not a mapping with text as keys.
     """
 
     def __init__(
