@@ -29,11 +29,14 @@ class DeviceChoice:
     Attributes:
         device: the kind of device.
         settings: how to measure on it.
+        runtimes: the runtimes that were named; several only where a command compares them, and
+            `settings` has none then.
         given: names of the options that the user gave; the others have their defaults.
     """
 
     device: str
     settings: ProfilerSettings
+    runtimes: tuple[str, ...]
     given: frozenset[str]
 
 
@@ -43,9 +46,18 @@ _SETTINGS = ("runtime", "threads", "batch_size", "precision", "metric", "cpus", 
 def device_options(function: Function) -> Function:
     """Adds --device and the options of a device's setting; a command receives them as `on`.
 
-    `on` is a `DeviceChoice`. It raises ProfilingError where --cpus or --option is malformed, or
+    `on` is a `DeviceChoice`. ProfilingError is raised where --cpus or --option is malformed, or
     where an option is given twice.
     """
+    return _device_options(function, several=False)
+
+
+def runtimes_options(function: Function) -> Function:
+    """As `device_options`, for a command that takes --runtime several times."""
+    return _device_options(function, several=True)
+
+
+def _device_options(function: Function, several: bool) -> Function:
     names = ("device", *_SETTINGS, *(flag.name for flag in option_flags()))
 
     @functools.wraps(function)
@@ -53,7 +65,13 @@ def device_options(function: Function) -> Function:
         source = click.get_current_context().get_parameter_source
         given = frozenset(name for name in names if source(name) is not ParameterSource.DEFAULT)
         taken = {name: values.pop(name) for name in names}
-        on = DeviceChoice(taken.pop("device"), _settings_from(taken), given)
+        runtimes = tuple(dict.fromkeys(taken["runtime"]))
+        if len(runtimes) > 1 and not several:
+            raise click.UsageError(
+                f"--runtime is one runtime here: received {', '.join(runtimes)}."
+            )
+        taken["runtime"] = runtimes[0] if len(runtimes) == 1 else None
+        on = DeviceChoice(taken.pop("device"), _settings_from(taken), runtimes, given)
         return function(*args, on=on, **values)
 
     decorated = cast("Function", collected)
@@ -61,8 +79,9 @@ def device_options(function: Function) -> Function:
         (
             click.option("--device", default="cpu", show_default=True,
                          help="cpu, gpu, mobile, command, or a registered kind."),
-            click.option("--runtime", help="onnxruntime, litert, torch, ...: the device's default "
-                         "when not given."),
+            click.option("--runtime", multiple=True, metavar="NAME",
+                         help="onnxruntime, litert, torch, ...: the device's default when not "
+                         f"given.{' Repeat it to compare runtimes.' if several else ''}"),
             click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024)),
             click.option("--batch-size", default=1, show_default=True,
                          type=click.IntRange(1, 4096)),

@@ -32,7 +32,7 @@ def max_broken_option(function: Function) -> Function:
         "--max-broken",
         metavar="N|SHARE",
         callback=_number_or_share,
-        help="Unreadable images of a folder that are passed over: 20 or 2%; 1%, at least 10, else.",
+        help="Unreadable images of a folder to leave out: 20 or 2%; by default 1%, at least 10.",
     )(function)
 
 

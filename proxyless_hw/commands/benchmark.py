@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._benchmark_output import line, show
+from proxyless_hw.commands._device_options import DeviceChoice, progress_bar, runtimes_options
 from proxyless_hw.commands._measuring_options import (
     num_classes_option,
     resolution_option,
@@ -48,7 +49,7 @@ SECONDS_A_TARGET = 10.0
 )
 @click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
 @timing_options("a target", "Total time for measuring: 10 s per target by default.")
-@device_options
+@runtimes_options
 @output_options
 def command(
     on: DeviceChoice,
@@ -68,7 +69,8 @@ def command(
 
     A target is an .onnx or .tflite file, a zoo name, an architecture file, or a run folder. A file
     runs with its own shape and batch. What it leaves open is filled by --batch-size (1),
-    --resolution or --input-shape.
+    --resolution or --input-shape. Files of several runtimes, or one network on several runtimes
+    (--runtime repeated), are compared in one run.
 
     \b
     Example:
@@ -76,9 +78,12 @@ def command(
       proxyless-hw benchmark detector.onnx --input-shape images:1,3,640,640
       proxyless-hw benchmark runs/demo/model.onnx --table tables/cpu.csv
       proxyless-hw benchmark proxyless-mobile mobilenet-v2 --runtime litert --json
+      proxyless-hw benchmark model.onnx model.tflite
+      proxyless-hw benchmark proxyless-mobile --runtime onnxruntime --runtime litert
     """  # fmt: skip
+    from proxyless_hw.profilers.joint import assigned, joint_profiler
     from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
-    from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
+    from proxyless_hw.profilers.networks import measure_workloads
     from proxyless_hw.profilers.protocol.measurement import Measuring
     from proxyless_hw.profilers.protocol.timing import TimingConfig
     from proxyless_hw.profilers.runtimes.node_times import check_per_op
@@ -92,14 +97,16 @@ def command(
     workloads = _workloads(targets, wanted, num_classes)
     beside = None
     if table is not None:
+        if len(on.runtimes) > 1:
+            raise click.UsageError("a --table is of one runtime: leave one of the two out.")
         beside, on = _table(table, on)
-    device, settings = on.device, on.settings
-    files = [workload.file for workload in workloads if workload.file is not None]
-    if files:
-        settings = settings_for_files(files, settings, device)
+    device = on.device
+    workloads, settings_of = assigned(workloads, on.settings, device, on.runtimes)
+    settings = settings_of[workloads[0].name]
+    profiler = joint_profiler(settings_of, device)
     if per_op:
         for workload in workloads:
-            check_per_op(workload.file, settings, device)
+            check_per_op(workload.file, settings_of[workload.name], device)
     file_settings = _file_settings(workloads, num_classes)
     budget = budget or SECONDS_A_TARGET * len(workloads)
     timing = TimingConfig(goal=goal, budget_s=budget, spend=False)
@@ -108,18 +115,23 @@ def command(
         how = Measuring(settings=settings, device=device, timing=timing, progress=progress)
         if beside is not None:
             how = _beside(beside, how, quiet)
-        measured = measure_workloads(_as_run(workloads, file_settings, device, stack), how)
+        run = _as_run(workloads, file_settings, device, stack)
+        measured = measure_workloads(run, how, profiler=profiler)
     with phase("benchmark: memory and nodes", quiet):
         results = [
-            _result(workload, item, settings, device, per_op)
-            | _stated(workload, file_settings.get(workload.name), settings, device)
+            _result(workload, item, settings_of[workload.name], device, per_op)
+            | _stated(
+                workload, file_settings.get(workload.name), settings_of[workload.name], device
+            )
             for workload, item in zip(workloads, measured, strict=True)
         ]
     if as_json:
         echo_json(results[0] if len(results) == 1 else {"files": results})
     else:
         for result in results:
-            log(_line(result), quiet)
+            log(line(result), quiet)
+        if len(results) > 1 and not quiet:
+            show(results)
 
 
 def _table(name: str, on: DeviceChoice) -> tuple[LatencyTable, DeviceChoice]:
@@ -258,6 +270,8 @@ def _result(
     """The figures of one target; size, memory and nodes where they can be had on this host."""
     result: dict[str, Any] = item.to_json()
     result.update(device=device, threads=settings.threads, interval_of="this run")
+    if settings.runtime is not None:
+        result["runtime"] = settings.runtime
     if device != "cpu":
         return result
     from proxyless_hw.errors import ProfilingError
@@ -274,31 +288,3 @@ def _result(
                 nodes = node_times(file, settings, workload.shape)
                 result["nodes"] = [asdict(node) for node in nodes]
     return result
-
-
-def _line(result: dict[str, Any]) -> str:
-    unit = result["unit"]
-    text = (
-        f"{result['name']}: median {result['median']:.4g} {unit} "
-        f"(95% interval {result['ci_low']:.4g} to {result['ci_high']:.4g}), "
-        f"p90 {result['p90']:.4g} {unit}, {result['rounds']} visits, cache {result['cache']}"
-    )
-    if "machine_speed" in result:
-        text += (
-            f"; at the table's speed {result['table_speed_median']:.4g} {unit} "
-            f"({result['table_speed_ci_low']:.4g} to {result['table_speed_ci_high']:.4g}), "
-            f"the machine runs at {result['machine_speed']:.3f} of it"
-        )
-    elif result["device"] == "cpu":
-        text += "; the interval is of this run, --table T compares hours and machines"
-    text += f"; input {result['input_shape']}"
-    if result["batch_size"] is not None:
-        text += f" (batch {result['batch_size']})"
-    if "peak_memory_mb" in result:
-        text += f"; file {result['file_mb']:.1f} MB, peak memory {result['peak_memory_mb']:.1f} MB"
-    if not result["converged"]:
-        text += "; the interval is wider than the goal: close other programs, or give --budget"
-    for node in result.get("nodes", []):
-        text += f"\n  {node['median_ms']:8.4f} ms {node['share']:6.1%}  {node['op_type']:20} "
-        text += node["name"] + (f" (in {node['inside']})" if node["inside"] else "")
-    return text

@@ -19,7 +19,7 @@ from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
     from proxyless_hw.export.export import ExportConfig, ExportData
-    from proxyless_hw.export.quantise import FilePrecision
+    from proxyless_hw.export.quantise import FilePrecision, QuantisedForm
     from proxyless_hw.export.verify import FileFormat
     from proxyless_hw.pipeline.source import Source
 
@@ -66,6 +66,20 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
     callback=_batch_size,
     help="Images per call; dynamic for ONNX only.",
 )
+@click.option(
+    "--opset",
+    type=click.IntRange(11, 20),
+    default=20,
+    show_default=True,
+    help="Operator set of ONNX files; compilers of vendors want older ones.",
+)
+@click.option(
+    "--quantised-as",
+    type=click.Choice(["qdq", "qoperator"]),
+    default="qdq",
+    show_default=True,
+    help="int8 ONNX files: QuantizeLinear pairs around float ops, or quantised ops.",
+)
 @click.option("--include-softmax", is_flag=True, help="Give probabilities instead of logits.")
 @click.option("--normalise-in-graph", is_flag=True, help="Take RGB from 0 to 255.")
 @click.option(
@@ -89,6 +103,8 @@ def command(
     num_classes: int | None,
     training_shape: bool,
     batch_size: int | None,
+    opset: int,
+    quantised_as: QuantisedForm,
     include_softmax: bool,
     normalise_in_graph: bool,
     verify: bool,
@@ -105,6 +121,7 @@ def command(
       proxyless-hw export runs/demo --all
       proxyless-hw export runs/demo --format tflite --precision int8 --output net.tflite
       proxyless-hw export proxyless-mobile --format onnx --output mobile.onnx
+      proxyless-hw export runs/demo --format onnx --opset 13 --output old.onnx
     """  # fmt: skip
     from proxyless_hw.export.export import ExportConfig
     from proxyless_hw.pipeline.source import load_source
@@ -133,6 +150,8 @@ def command(
         normalise_in_graph=normalise_in_graph,
         verify=verify,
         weights=loaded.weights,
+        opset=opset,
+        quantised_as=quantised_as,
     )
     if file_format is None:
         _export_all(loaded, config, images, output, measure, as_json, quiet)

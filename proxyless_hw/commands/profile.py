@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--missing-from", metavar="TABLE", help="Measure only what this table lacks.")
 @path_option(
     "--only",
-    "Measure the ops of this file, one key a line (see table probes), and no others.",
+    "Measure only the ops of this file, one key per line (see table probes).",
     metavar="FILE",
 )
 @click.option(

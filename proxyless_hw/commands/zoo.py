@@ -86,7 +86,7 @@ def list_networks(as_json: bool, quiet: bool) -> None:
 
 
 def _console() -> Any:
-    """Standard output; as wide as it takes where it is no terminal."""
+    """Standard output, 160 columns wide where it is not a terminal."""
     from rich.console import Console
 
     console = Console()

@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_model
-from proxyless_hw.export.onnx_file import onnx_bytes
+from proxyless_hw.export.onnx_file import OPSET, onnx_bytes
 from proxyless_hw.export.preparation import unknown
 from proxyless_hw.export.prepare import DeployedNetwork
-from proxyless_hw.export.quantise import FilePrecision, quantise_onnx, quantise_tflite
+from proxyless_hw.export.quantise import (
+    FilePrecision,
+    QuantisedForm,
+    quantise_onnx,
+    quantise_tflite,
+)
 from proxyless_hw.export.runtimes import Images
 from proxyless_hw.export.tflite_file import tflite_bytes
 from proxyless_hw.export.verify import (
@@ -58,6 +63,9 @@ class ExportConfig:
         normalise_in_graph: the input is RGB from 0 to 255, normalised inside.
         verify: run every file and compare it with torch before it gets its name.
         weights: where the weights come from, in words; kept in the file.
+        opset: of ONNX files, from 11 to 20.
+        quantised_as: how int8 ONNX files say it: ``qdq`` (QuantizeLinear and DequantizeLinear
+            around float ops) or ``qoperator`` (quantised ops).
     """
 
     resolution: int
@@ -66,6 +74,8 @@ class ExportConfig:
     normalise_in_graph: bool = False
     verify: bool = True
     weights: str = "unknown"
+    opset: int = OPSET
+    quantised_as: QuantisedForm = "qdq"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +221,8 @@ class _Exporter:
         document = self._document(target)
         calibration = self._calibration(target) if target.precision == "int8" else None
         if target.file_format == "onnx":
-            model = quantise_onnx(model, target.precision, calibration)
+            form = self.config.quantised_as
+            model = quantise_onnx(model, target.precision, calibration, form)
             model = add_to_onnx(model, document)
         else:
             model = quantise_tflite(model, target.precision, calibration)
@@ -233,7 +244,9 @@ class _Exporter:
             shape = (self.config.batch_size or 1, 3, self.config.resolution, self.config.resolution)
             if file_format == "onnx":
                 dynamic = self.config.batch_size is None
-                model = onnx_bytes(self.module, shape, dynamic_batch=dynamic)
+                model = onnx_bytes(
+                    self.module, shape, dynamic_batch=dynamic, opset=self.config.opset
+                )
             elif self.config.batch_size is None:
                 raise ExportError(
                     "a TFLite file has a fixed batch size: received dynamic. "

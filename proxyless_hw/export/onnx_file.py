@@ -22,6 +22,9 @@ from proxyless_hw.storage.files import atomic_path
 OPSET: Final = 20
 """The newest operator set that the exporter writes; ONNX Runtime 1.17 and later run it."""
 
+OLDEST_OPSET: Final = 11
+"""The oldest one that is written: compilers of vendors lag behind by years."""
+
 INPUT_NAME: Final = "input"
 OUTPUT_NAME: Final = "output"
 
@@ -32,6 +35,7 @@ def onnx_bytes(
     *,
     dynamic_batch: bool = False,
     metadata: Mapping[str, str] | None = None,
+    opset: int = OPSET,
 ) -> bytes:
     """Converts a module to a serialised ONNX model.
 
@@ -40,10 +44,17 @@ def onnx_bytes(
         input_shape: (N, C, H, W) of the input, named ``input``; the output is named ``output``.
         dynamic_batch: leaves the first dimension of both open, as ``batch``.
         metadata: key and text pairs kept in the file (``metadata_props``).
+        opset: version of ONNX's operator set, from `OLDEST_OPSET` to `OPSET`.
 
     Raises:
-        ExportError: the module cannot be converted, or the model breaks ONNX's rules.
+        ExportError: the module cannot be converted to this operator set, the set is not one that
+            is written, or the model breaks ONNX's rules.
     """
+    if not OLDEST_OPSET <= opset <= OPSET:
+        raise ExportError(
+            f"ONNX files are written with opset {OLDEST_OPSET} to {OPSET}: received {opset}. "
+            "Choose the newest one that your compiler reads: --opset N."
+        )
     buffer = io.BytesIO()
     example = torch.zeros(tuple(input_shape))
     dynamic = {INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}} if dynamic_batch else None
@@ -61,13 +72,15 @@ def onnx_bytes(
                 (example,),
                 buffer,  # type: ignore[arg-type]  # TorchScript's exporter writes to buffers too
                 dynamo=False,
-                opset_version=OPSET,
+                opset_version=opset,
                 input_names=[INPUT_NAME],
                 output_names=[OUTPUT_NAME],
                 dynamic_axes=dynamic,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as cause:
-            raise ExportError(f"this network cannot be written as ONNX: {cause}") from cause
+            raise ExportError(
+                f"this network cannot be written as ONNX with opset {opset}: {cause}"
+            ) from cause
     model = onnx.load_from_string(buffer.getvalue())
     _tidy(model.graph)
     for key, value in (metadata or {}).items():
@@ -86,13 +99,16 @@ def write_onnx(
     *,
     dynamic_batch: bool = False,
     metadata: Mapping[str, str] | None = None,
+    opset: int = OPSET,
 ) -> Path:
     """Writes what `onnx_bytes` gives, atomically, and returns the path.
 
     Raises:
         ExportError: the module cannot be converted, or the place cannot be written.
     """
-    content = onnx_bytes(module, input_shape, dynamic_batch=dynamic_batch, metadata=metadata)
+    content = onnx_bytes(
+        module, input_shape, dynamic_batch=dynamic_batch, metadata=metadata, opset=opset
+    )
     with atomic_path(Path(path), ExportError) as temporary:
         temporary.write_bytes(content)
     return Path(path)
@@ -135,9 +151,12 @@ def _means_become_pooling(graph: Any) -> None:
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type != "ReduceMean" or len(node.input) != 2 or node.input[1] not in constants:
+        if node.op_type != "ReduceMean":
             continue
-        axes = sorted(numpy_helper.to_array(constants[node.input[1]]).tolist())
+        # From opset 18 on the axes are an input, before that an attribute.
+        axes = next((sorted(item.ints) for item in node.attribute if item.name == "axes"), [])
+        if len(node.input) == 2 and node.input[1] in constants:
+            axes = sorted(numpy_helper.to_array(constants[node.input[1]]).tolist())
         keeps = next((item.i for item in node.attribute if item.name == "keepdims"), 1)
         if axes in ([2, 3], [-2, -1]) and keeps:
             pooling = helper.make_node(

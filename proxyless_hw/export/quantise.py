@@ -21,6 +21,9 @@ from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.terminal.quiet import quiet_native_output
 
 FilePrecision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+QuantisedForm = Literal["qdq", "qoperator"]
+INT8_OPSET: Final = 13
+_FORMS: Final = {"qdq": "QDQ", "qoperator": "QOperator"}
 
 INSTALL_QUANTIZER: Final = "Install it: pip install 'proxyless-hw[tflite]'"
 MIN_HALF_ELEMENTS: Final = 16384
@@ -69,22 +72,28 @@ def quantise_tflite(
 
 
 def quantise_onnx(
-    model: bytes, precision: FilePrecision, calibration: NDArray[np.float32] | None = None
+    model: bytes,
+    precision: FilePrecision,
+    calibration: NDArray[np.float32] | None = None,
+    form: QuantisedForm = "qdq",
 ) -> bytes:
     """Converts a float32 ONNX model to another number format.
 
     fp16 stores the larger weights in half precision and computes in float32, so that it runs
-    wherever the float32 model does. int8 is static: quantise-dequantise pairs around every op, one
-    scale per output channel; input and output stay float32.
+    wherever the float32 model does. int8 is static, with one scale per output channel; input and
+    output stay float32.
 
     Args:
         model: the serialised float32 model.
         precision: the format to give; fp32 returns `model`.
         calibration: (batches, N, C, H, W) float32 inputs, as the model takes them; int8 only.
+        form: of int8: ``qdq`` (QuantizeLinear and DequantizeLinear around float ops) or
+            ``qoperator`` (quantised ops such as QLinearConv, of ONNX Runtime's set where ONNX has
+            none).
 
     Raises:
-        ExportError: int8 without calibration data, a weight beyond half precision, or
-            int8-dynamic, which is written as TFLite only.
+        ExportError: int8 without calibration data or below opset 13, a weight beyond half
+            precision, or int8-dynamic, which is written as TFLite only.
     """
     match precision:
         case "fp32":
@@ -94,7 +103,7 @@ def quantise_onnx(
         case "int8":
             if calibration is None or len(calibration) == 0:
                 raise ExportError(_NEEDS_CALIBRATION)
-            return _static_int8(model, calibration)
+            return _static_int8(model, calibration, form)
         case "int8-dynamic":
             raise ExportError(
                 "int8-dynamic is written as TFLite only. "
@@ -104,7 +113,8 @@ def quantise_onnx(
 
 _NEEDS_CALIBRATION = (
     "int8 needs images to set the ranges of its activations: received none. "
-    "Export a run, whose data set supplies them, or give --data NAME."
+    "Export a run, whose data set supplies them, or give --data NAME. Without images: --format "
+    "tflite --precision int8-dynamic, whose activations stay float."
 )
 
 
@@ -274,7 +284,13 @@ def _half_weights(content: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _static_int8(content: bytes, calibration: NDArray[np.float32]) -> bytes:
+def _static_int8(content: bytes, calibration: NDArray[np.float32], form: QuantisedForm) -> bytes:
+    opset = next(item.version for item in onnx.load_from_string(content).opset_import)
+    if opset < INT8_OPSET:
+        raise ExportError(
+            f"int8 with a scale per channel needs opset {INT8_OPSET} or newer: received {opset}. "
+            f"Give --opset {INT8_OPSET}, or another --precision."
+        )
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -293,7 +309,7 @@ def _static_int8(content: bytes, calibration: NDArray[np.float32]) -> bytes:
             prepared,
             output,
             Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
+            quant_format=quantization.QuantFormat[_FORMS[form]],
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,

@@ -14,13 +14,13 @@ WEIGHT_FIRST, NORM_FIRST = "weight_bn_act", "bn_act_weight"
 
 MAX_POOL_STRIDE: Final = 32
 ACTS: Final = {None: "none", "relu": "relu", "relu6": "relu6", "h_swish": "hswish"}
-_COMMON: Final = {
+_COMMON: Final[dict[str, object]] = {
     "in_channels": None,
     "out_channels": None,
     "dropout_rate": 0,
     "ops_order": WEIGHT_FIRST,
 }
-_CONV: Final = {
+_CONV: Final[dict[str, object]] = {
     **_COMMON,
     "kernel_size": 3,
     "stride": 1,
@@ -32,7 +32,7 @@ _CONV: Final = {
     "act_func": "relu",
     "use_se": False,
 }
-_MBCONV: Final = {
+_MBCONV: Final[dict[str, object]] = {
     "in_channels": None,
     "out_channels": None,
     "kernel_size": 3,

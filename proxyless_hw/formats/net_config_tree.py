@@ -22,9 +22,20 @@ from proxyless_hw.formats.net_config_layers import (
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS
 from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant
-from proxyless_hw.space.wiring import MAX_TREE_DEPTH, Branch, Node, TreeBlock, Wiring, shares
-from proxyless_hw.storage.fields import Fields
+from proxyless_hw.space.wiring import (
+    MAX_TREE_DEPTH,
+    Branch,
+    Merge,
+    Node,
+    Split,
+    TreeBlock,
+    Wiring,
+    shares,
+)
+from proxyless_hw.storage.fields import Fields, Word
 
+SPLITS: Final[tuple[Split, Split]] = ("copy", "split")
+MERGES: Final[tuple[Merge, Merge]] = ("add", "concat")
 MAX_EDGES: Final = 16
 RESOLUTION: Final = 32
 # The published code leaves BatchNorm at PyTorch's own settings here.
@@ -146,8 +157,8 @@ class _TreeReader:
         in_c = node.whole("in_channels", 1, MAX_CHANNELS)
         out_c = node.whole("out_channels", 1, MAX_CHANNELS)
         alone = len(edges) == 1
-        split = self.joining(node, "split_type", ("copy", "split"), alone)
-        merge = self.joining(node, "merge_type", ("add", "concat"), alone)
+        split = self.joining(node, "split_type", SPLITS, alone)
+        merge = self.joining(node, "merge_type", MERGES, alone)
         has_norm = node.flag("has_branch_bn")
         inputs = shares(in_c, len(edges)) if split == "split" else [in_c] * len(edges)
         outputs = shares(out_c, len(edges)) if merge == "concat" else [out_c] * len(edges)
@@ -165,7 +176,7 @@ class _TreeReader:
             branches.append(Branch(number, inner, norm))
         return Node(tuple(branches), in_c, out_c, split, merge)
 
-    def joining(self, node: Fields, key: str, options: tuple[str, str], alone: bool) -> str:
+    def joining(self, node: Fields, key: str, options: tuple[Word, Word], alone: bool) -> Word:
         """How branches are fed or joined; null, for the first option, where there is only one."""
         return options[0] if alone and node.get(key) is None else node.choice(key, options)
 

@@ -1,4 +1,4 @@
-"""An ONNX graph as far as pricing needs it: nodes, weight shapes, who uses what."""
+"""What pricing needs of an ONNX graph: nodes, weight shapes, and which node uses which tensor."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import numpy as np
+
 from proxyless_hw.errors import PredictorError
 
 MAX_BYTES: Final = 2 * 2**30
 KNOWN_NODES: Final = frozenset(
     (
-        *("Conv", "Clip", "Relu", "HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add"),
+        *("Conv", "Clip", "Relu", "HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add", "Div"),
         *("GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Gemm", "Softmax"),
         *("BatchNormalization", "Constant", "Identity", "Dropout"),
     )
@@ -152,10 +154,17 @@ class Graph:
 
     def _tensor(self, node: Any) -> Any:
         """The value of a Constant node."""
-        values = [item.t for item in node.attribute if item.name == "value"]
-        if len(values) != 1:
+        from onnx import helper, numpy_helper
+
+        kinds = {"value_float": "float32", "value_floats": "float32"}
+        kinds |= {"value_int": "int64", "value_ints": "int64"}
+        known = [item for item in node.attribute if item.name == "value" or item.name in kinds]
+        if len(known) != 1:
             self.fail(f"has a Constant that is not a tensor ({node.output[0][:80]})")
-        return values[0]
+        if known[0].name == "value":
+            return known[0].t
+        values = np.asarray(helper.get_attribute_value(known[0]), kinds[known[0].name])
+        return numpy_helper.from_array(values, node.output[0])
 
     def _computes(self, node: Any) -> bool:
         return node.op_type not in ("Constant", "Identity", "Dropout")

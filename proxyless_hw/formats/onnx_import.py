@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, PredictorError
+from proxyless_hw.formats.onnx_activations import (
+    clip_bounds,
+    hard_sigmoid_end,
+    hard_swish_end,
+)
 from proxyless_hw.formats.onnx_graph import Graph, Node
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import LayerSpec, squeeze_width
@@ -94,7 +99,9 @@ class _Reader:
                 },
             )
         except ArchitectureError as cause:
-            raise PredictorError(f"{graph.source} is no network of known ops: {cause}") from cause
+            raise PredictorError(
+                f"{graph.source} is not a network of known ops: {cause}"
+            ) from cause
 
     def input_scaling(self) -> None:
         """Passes over a multiplication and an addition of constants at the input."""
@@ -187,16 +194,23 @@ class _Reader:
         reduce = self.graph.user(pools[0].output, "Conv")
         squeeze = self.conv(reduce) if reduce is not None else None
         expand = self.graph.user(squeeze.output, "Conv") if squeeze is not None else None
-        gate = self.graph.user(expand.output, "HardSigmoid", "Sigmoid") if expand else None
-        product = self.graph.user(gate.output, "Mul") if gate else None
-        if squeeze is None or gate is None or product is None or squeeze.act != "relu":
-            self.fail(f"{pools[0].name}, which is no squeeze-and-excite")
+        kind, end = self.gate(expand.output) if expand else ("", None)
+        product = self.graph.user(end, "Mul") if end else None
+        if squeeze is None or product is None or squeeze.act != "relu":
+            self.fail(f"{pools[0].name}, which is not a squeeze-and-excite")
         width = squeeze.out_c
-        if gate.kind == "Sigmoid" and width > 1:
+        if kind == "Sigmoid" and width > 1:
             return product.output, width
-        if gate.kind != "HardSigmoid" or width != squeeze_width(depthwise.out_c, 1):
-            self.fail(f"a squeeze-and-excite with {gate.kind} over {width} channels")
+        if kind != "HardSigmoid" or width != squeeze_width(depthwise.out_c, 1):
+            self.fail(f"a squeeze-and-excite with {kind} over {width} channels")
         return product.output, 1
+
+    def gate(self, tensor: str) -> tuple[str, str | None]:
+        """(kind of the gate of a squeeze-and-excite, tensor behind it)."""
+        node = self.graph.user(tensor, "HardSigmoid", "Sigmoid")
+        if node is not None:
+            return node.kind, node.output
+        return "HardSigmoid", hard_sigmoid_end(self.graph, tensor)
 
     def check_pooling(self, node: Node) -> None:
         """Refuses a mean over anything but height and width."""
@@ -258,10 +272,13 @@ class _Reader:
             gate, product = gates[0], products[0]
             if set(product.inputs) == {tensor, gate.output}:
                 return self.gated(gate), product.output
+        end = hard_swish_end(self.graph, tensor)
+        if end is not None:
+            return "hswish", end
         node = self.graph.user(tensor, "Clip", "Relu", "HardSwish")
         if node is None:
             return "none", tensor
-        if node.kind == "Clip" and self.bounds(node) != [0.0, 6.0]:
+        if node.kind == "Clip" and clip_bounds(self.graph, node) != [0.0, 6.0]:
             self.fail(f"{node.name}, a clip that is not ReLU6")
         return {"Clip": "relu6", "Relu": "relu", "HardSwish": "hswish"}[node.kind], node.output
 
@@ -274,12 +291,6 @@ class _Reader:
         if abs(slope - 1 / 6) > 1e-3 or abs(offset - 0.5) > 1e-3:
             self.fail(f"{gate.name}, a HardSigmoid of slope {slope:g} that is not hard-swish's 1/6")
         return "hswish"
-
-    def bounds(self, node: Node) -> list[float]:
-        if node.weights:
-            bounds = [self.graph.constant(name) for name in node.weights]
-            return [float(bound.item()) for bound in bounds if bound.size == 1]
-        return [float(node.attributes.get(name, "nan")) for name in ("min", "max")]
 
     def fail(self, what: str) -> NoReturn:
         self.graph.fail(

@@ -127,7 +127,7 @@ def parse_json(text: str, error: type[ProxylessHwError], what: str) -> Any:
             json.dumps(document, ensure_ascii=False).encode()
         return document
     except UnicodeEncodeError as cause:
-        raise error(f"{what} holds half a surrogate pair, which is no character.") from cause
+        raise error(f"{what} holds half a surrogate pair, which is not a character.") from cause
     except json.JSONDecodeError as cause:
         raise error(
             f"{what} is not JSON: {cause.msg} at line {cause.lineno}, column {cause.colno}."

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from proxyless_hw.errors import ProxylessHwError, did_you_mean
+
+Word = TypeVar("Word", bound=str)
 
 _SHOWN: Final = 80
 """Characters of a value that a message shows."""
@@ -36,7 +38,7 @@ class Fields:
         next_step: what the user should do about a fault, added to each message.
 
     Raises:
-        ProxylessHwError: (as `error`) the value is no mapping with text as keys.
+        ProxylessHwError: (as `error`) the value is not a mapping with text as keys.
     """
 
     def __init__(
@@ -168,13 +170,14 @@ class Fields:
             self.fail(key, "must be true or false", value)
         return value
 
-    def choice(self, key: str, options: Collection[str], default: str | None = None) -> str:
+    def choice(self, key: str, options: Collection[Word], default: Word | None = None) -> Word:
         """A field that must be one of some words; `default` without the field."""
         value = self.values.get(key, _ABSENT if default is None else default)
-        if not isinstance(value, str) or value not in options:
+        chosen = next((option for option in options if option == value), None)
+        if chosen is None:
             hint = did_you_mean(str(value), options)
             self.fail(key, f"must be one of {', '.join(sorted(options))}", value, hint)
-        return value
+        return chosen
 
     def inner(self, key: str) -> Fields:
         """A field that must be a mapping; an absent one counts as empty."""

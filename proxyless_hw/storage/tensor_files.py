@@ -96,7 +96,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """torch writes its archives uncompressed: what unpacks to more than the file is no work of it.
+    """torch writes its archives uncompressed: a file that unpacks to more is not from torch.
 
     Raises:
         ValueError: the archive would unpack to more than it holds.
@@ -113,7 +113,7 @@ def plain_tensors(value: object) -> dict[str, Tensor]:
     """A dict of named tensors that a network can be filled from.
 
     Raises:
-        ValueError: it is none, or a tensor is not dense, real and finite.
+        ValueError: it is not such a dict, or a tensor is not dense, real and finite.
     """
     if not isinstance(value, dict):
         raise ValueError(f"a dict of tensors is expected, not a {type(value).__name__}")
@@ -137,7 +137,7 @@ def whole(value: object, name: str) -> int:
     """A count.
 
     Raises:
-        ValueError: it is no whole number from 0 on.
+        ValueError: it is not a whole number from 0 on.
     """
     if type(value) is not int or not 0 <= value < 2**53:
         raise ValueError(f"{name} must be a count")
@@ -148,7 +148,7 @@ def finite(value: object, name: str) -> float:
     """A number.
 
     Raises:
-        ValueError: it is none, or not finite.
+        ValueError: it is not a number, or not finite.
     """
     if type(value) not in (int, float) or not abs(value) < math.inf:  # type: ignore[arg-type]
         raise ValueError(f"{name} must be a finite number")

@@ -18,7 +18,7 @@ from proxyless_hw.tables.table import Entry, LatencyTable
 
 ANCHORS_KEY: Final = "anchors"
 ANCHORS: Final = 8
-"""Anchors that a table has, as far as it has ops."""
+"""Anchors of a table; a table with fewer ops has as many anchors as ops."""
 
 
 def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:

@@ -95,7 +95,8 @@ def compare(
 
     Args:
         before, after: the tables.
-        force: compares them although their settings differ (two devices, say).
+        force: compares them although their settings differ (two devices, say). Two runtimes of one
+            device are compared without it.
         at_table_speed: brings the second table to the first one's speed of the machine by the
             anchors that both have. Only for tables of one setting.
 
@@ -109,9 +110,10 @@ def compare(
             f"only tables of one metric can be compared: '{before.name}' holds {before.metric}, "
             f"'{after.name}' {after.metric}."
         )
-    if settings and not force:
+    others = {key: texts for key, texts in settings.items() if key != "runtime"}
+    if others and not force:
         raise TableError(
-            f"only tables of one setting are compared: {settings_text(settings)}. "
+            f"only tables of one setting are compared: {settings_text(others)}. "
             "Compare them all the same with --force."
         )
     shared = [op for op in before.entries if op in after.entries]

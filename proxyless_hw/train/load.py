@@ -12,7 +12,7 @@ from torch import Tensor
 from proxyless_hw.data.base import DataConfig
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.formats.matching import classes_of
-from proxyless_hw.formats.published import fill_from_published, published_tensors
+from proxyless_hw.formats.published import as_its_library, fill_from_published, published_tensors
 from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
 from proxyless_hw.runs.run_network import (
@@ -24,6 +24,7 @@ from proxyless_hw.runs.run_network import (
 from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
 from proxyless_hw.storage.tensor_files import load_tensors
+from proxyless_hw.terminal.notices import notice
 from proxyless_hw.train.config import TrainConfig, config_from
 from proxyless_hw.train.run_folder import TrainFolder
 from proxyless_hw.train.state import save_weights
@@ -95,6 +96,13 @@ def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
     if any(str(name).startswith("stem.") for name in tensors):
         return tensors
     published = published_tensors(tensors, str(path))
+    theirs, ours = as_its_library(network.arch, published).batch_norm, network.arch.batch_norm
+    if theirs.eps != ours.eps:
+        notice(
+            f"{path}: these weights were trained with a BatchNorm eps of {theirs.eps:g}, this "
+            f"network has {ours.eps:g}, so its outputs differ at first. To keep theirs: "
+            f"proxyless-hw import-weights {path} --output RUN, then train RUN --weights RUN."
+        )
     filled = Network(network.arch.with_shape(num_classes=classes_of(network.arch, published)))
     fill_from_published(filled, published, str(path))
     return filled.state_dict()

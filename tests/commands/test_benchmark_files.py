@@ -45,6 +45,29 @@ def test_several_files_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert [Path(item["name"]).name for item in document["files"]] == list(names)
 
 
+def test_files_of_two_runtimes_are_measured_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    files = ONNX / "m03_fixed_batch8.onnx", TFLITE / "f02_dynamic_batch.tflite"
+    first, second = result(capsys, *files)["files"]
+    assert (first["runtime"], second["runtime"]) == ("onnxruntime", "litert")
+    assert first["median"] > 0
+    assert second["median"] > 0
+    assert (first["batch_size"], second["batch_size"]) == (8, 1)
+    assert run(*files) == 0
+    shown = capsys.readouterr().err
+    assert "median ms" in shown
+    both = ("--runtime", "onnxruntime", "--runtime", "litert")
+    assert run(*files, *both, "--table", "pixel1") == 2
+    assert "a --table is of one runtime" in capsys.readouterr().err
+
+
+def test_a_file_that_none_of_the_runtimes_runs_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runtimes = ("--runtime", "onnxruntime", "--runtime", "torch")
+    assert run(TFLITE / "f02_dynamic_batch.tflite", *runtimes) == 1
+    assert "is run by litert" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_open_batch_is_resized_also_where_memory_is_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -27,6 +27,14 @@ from proxyless_hw.formats.timm_weights import timm_tensors
 from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import Network, build_network
 
+
+def run(words: list[str]) -> int:
+    """The exit code of a command line."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return int(ended.value.code or 0)
+
+
 TORCHVISION = {
     "mobilenet-v2": torchvision.models.mobilenet_v2,
     "mobilenet-v3-large": torchvision.models.mobilenet_v3_large,
@@ -184,7 +192,7 @@ def test_the_command_imports_weights_of_torchvision(
     theirs = randomised(TORCHVISION["mobilenet-v3-small"](weights=None, num_classes=5))
     torch.save(theirs.state_dict(), tmp_path / "w.pth")
     words = ["import-weights", str(tmp_path / "w.pth"), "--output", str(tmp_path / "run"), "--json"]
-    assert main(words) == 0
+    assert run(words) == 0
     assert json.loads(capsys.readouterr().out)["arch"] == "mobilenet-v3-small"
     document = json.loads((tmp_path / "run" / "architecture.json").read_text())
     assert document["num_classes"] == 5
@@ -195,7 +203,7 @@ def test_weights_are_taken_from_timm_where_it_is_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert main(["import-weights", "timm:mobilenetv2_100"]) == 1
+    assert run(["import-weights", "timm:mobilenetv2_100"]) == 1
     assert "Install it: pip install timm" in " ".join(capsys.readouterr().err.split())
     _, tensors = timm_names("mobilenet-v2")
     timm = ModuleType("timm")
@@ -203,7 +211,7 @@ def test_weights_are_taken_from_timm_where_it_is_installed(
     model = SimpleNamespace(state_dict=lambda: tensors)
     timm.create_model = lambda name, pretrained: model
     monkeypatch.setitem(sys.modules, "timm", timm)
-    assert main(["import-weights", "timm:mobilenetv2_100", "--json"]) == 0
+    assert run(["import-weights", "timm:mobilenetv2_100", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["arch"] == "mobilenet-v2"
     with pytest.raises(ArchitectureError, match="Did you mean 'mobilenetv2_100'"):
         timm_tensors("mobilenetv2_10")

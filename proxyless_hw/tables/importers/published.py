@@ -1,6 +1,6 @@
 """The published look-up tables of ProxylessNAS and Once-for-All, as YAML or JSON.
 
-One mapping an op, under a key that spells the op out:
+One mapping per op, under a key that spells the op out:
 
     expanded_conv-input:56x56x24-output:28x28x40-expand:3-kernel:5-stride:2-idskip:0:
       {count: 157, mean: 3.2, var: 0.05}

@@ -206,7 +206,7 @@ def _usual_activation(op: str) -> str:
 
 
 def _scaled(text: str, power: int) -> str:
-    """The number times 10**power, in decimal; what is no number is left for the parser to name."""
+    """The number times 10**power, in decimal; other text is returned, for the parser to refuse."""
     try:
         return str(Decimal(text).scaleb(power)) if text and power else text
     except DecimalException:

@@ -1,0 +1,66 @@
+"""What ``proxyless-hw benchmark`` prints for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    """The results side by side, the fastest one in bold."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("runtime", no_wrap=True)
+    unit = results[0]["unit"]
+    for heading in (f"median {unit}", "95% interval", "p90", "file MB", "memory MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    least = min(result["median"] for result in results)
+    for result in results:
+        median = f"{result['median']:.4g}"
+        table.add_row(
+            escape(result["name"]),
+            result.get("runtime", ""),
+            f"[bold]{median}[/]" if result["median"] == least else median,
+            f"{result['ci_low']:.4g} to {result['ci_high']:.4g}",
+            f"{result['p90']:.4g}",
+            *(
+                f"{result[key]:.1f}" if key in result else ""
+                for key in ("file_mb", "peak_memory_mb")
+            ),
+        )
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    console.print(table)
+
+
+def line(result: dict[str, Any]) -> str:
+    """One result, with its nodes where they were timed."""
+    unit = result["unit"]
+    text = (
+        f"{result['name']}: median {result['median']:.4g} {unit} "
+        f"(95% interval {result['ci_low']:.4g} to {result['ci_high']:.4g}), "
+        f"p90 {result['p90']:.4g} {unit}, {result['rounds']} visits, cache {result['cache']}"
+    )
+    if "machine_speed" in result:
+        text += (
+            f"; at the table's speed {result['table_speed_median']:.4g} {unit} "
+            f"({result['table_speed_ci_low']:.4g} to {result['table_speed_ci_high']:.4g}), "
+            f"the machine runs at {result['machine_speed']:.3f} of it"
+        )
+    elif result["device"] == "cpu":
+        text += "; the interval is of this run, --table T compares hours and machines"
+    text += f"; input {result['input_shape']}"
+    if result["batch_size"] is not None:
+        text += f" (batch {result['batch_size']})"
+    if "peak_memory_mb" in result:
+        text += f"; file {result['file_mb']:.1f} MB, peak memory {result['peak_memory_mb']:.1f} MB"
+    if not result["converged"]:
+        text += "; the interval is wider than the goal: close other programs, or give --budget"
+    for node in result.get("nodes", []):
+        text += f"\n  {node['median_ms']:8.4f} ms {node['share']:6.1%}  {node['op_type']:20} "
+        text += node["name"] + (f" (in {node['inside']})" if node["inside"] else "")
+    return text

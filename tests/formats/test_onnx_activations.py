@@ -1,0 +1,97 @@
+"""Hard swish and squeeze-and-excite as old exporters write them out are the ops they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from proxyless_hw.errors import PredictorError
+from proxyless_hw.export.onnx_file import write_onnx
+from proxyless_hw.formats.onnx_import import architecture_from_onnx
+from proxyless_hw.network.network import build_network
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import LayerSpec
+
+ARCH = Architecture(
+    space="x",
+    resolution=32,
+    num_classes=5,
+    stem=(LayerSpec("conv", 3, 8, 3, 2, act="hswish"),),
+    blocks=(
+        LayerSpec("mbconv", 8, 8, 3, 1, 4, True, "hswish", 1),
+        LayerSpec("mbconv", 8, 16, 5, 2, 4, False, "hswish"),
+    ),
+    head=(LayerSpec("conv", 16, 32, act="hswish"), LayerSpec("classifier", 32, 5)),
+)
+
+
+class WrittenOut(nn.Module):
+    """An activation by a formula."""
+
+    def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.formula = formula
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(x)
+
+
+def replaced(module: nn.Module, kind: type[nn.Module], formula: Callable[[Tensor], Tensor]) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, kind):
+            setattr(module, name, WrittenOut(formula))
+        else:
+            replaced(child, kind, formula)
+
+
+def relu6(x: Tensor) -> Tensor:
+    return nn.functional.relu6(x)
+
+
+SWISHES = {
+    "division last": lambda x: x * relu6(x + 3) / 6,
+    "division first": lambda x: x * (relu6(x + 3) / 6),
+    "a multiplication by 1/6": lambda x: x * (relu6(x + 3) * (1 / 6)),
+    "a clamp": lambda x: torch.clamp(x + 3, 0, 6) / 6 * x,
+}
+
+
+def written(tmp_path: Path, swish: Callable[[Tensor], Tensor], opset: int) -> Architecture:
+    network = build_network(ARCH, seed=0).eval()
+    replaced(network, nn.Hardswish, swish)
+    replaced(network, nn.Hardsigmoid, lambda x: relu6(x + 3) / 6)
+    path = write_onnx(network, (1, 3, 32, 32), tmp_path / "net.onnx", opset=opset)
+    return architecture_from_onnx(path)
+
+
+@pytest.mark.parametrize("opset", [11, 20])
+@pytest.mark.parametrize("spelling", SWISHES)
+def test_every_spelling_is_the_same_network(spelling: str, opset: int, tmp_path: Path) -> None:
+    found = written(tmp_path, SWISHES[spelling], opset)
+    assert (found.stem, found.blocks, found.head) == (ARCH.stem, ARCH.blocks, ARCH.head)
+
+
+def test_the_decomposition_of_an_old_operator_set_is_known_too(tmp_path: Path) -> None:
+    network = build_network(ARCH, seed=0).eval()
+    path = write_onnx(network, (1, 3, 32, 32), tmp_path / "net.onnx", opset=11)
+    assert architecture_from_onnx(path).blocks == ARCH.blocks
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda x: x * relu6(x + 2) / 6,
+        lambda x: x * relu6(x + 3) / 5,
+        lambda x: x * torch.clamp(x + 3, 0, 5) / 6,
+        lambda x: x * relu6(x + 3) * x,
+    ],
+)
+def test_what_is_nearly_a_hard_swish_is_refused(
+    formula: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    with pytest.raises(PredictorError, match="is not made of known ops alone"):
+        written(tmp_path, formula, 20)
