@@ -6,7 +6,11 @@ merged (of ops that several hold, the first row counts), and each network is pri
 resolution, 220 and 260 pixels included, where most ops have to be regressed. The interval is that
 of `predict`: 90%, for the sum of the ops.
 
-    python benchmarks/published_networks.py [--json]
+    python benchmarks/published_networks.py TABLES NETWORKS [--json]
+
+TABLES holds the five files NNN_lookup_table.yaml, NETWORKS a folder per network, named after its
+stated latency (as 8ms), with net.config. Both are as their authors publish them; neither is part of
+this repository.
 """
 
 from __future__ import annotations
@@ -23,7 +27,6 @@ from proxyless_hw.predictors.forecast import forecast
 from proxyless_hw.tables.importers import import_file
 from proxyless_hw.tables.merge import merge
 
-DATA = Path(__file__).parent / "data" / "note10"
 DEVICE = {"device": "Samsung Note10", "device_kind": "mobile"}
 
 
@@ -57,9 +60,9 @@ class Row:
         return self.low_ms <= self.stated_ms <= self.high_ms
 
 
-def predictor() -> Predictor:
-    """A predictor over the five published tables."""
-    tables = [import_file(path, header=DEVICE) for path in sorted(DATA.glob("*.yaml"))]
+def predictor(folder: Path) -> Predictor:
+    """A predictor over the published tables of a folder."""
+    tables = [import_file(path, header=DEVICE) for path in sorted(folder.glob("*.yaml"))]
     return fit_predictor(merge(tables, name="note10", prefer="first"))
 
 
@@ -83,10 +86,14 @@ def price(priced_by: Predictor, folder: Path) -> Row:
 def main() -> None:
     """Prints a line per network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", type=Path, help="folder of the published tables")
+    parser.add_argument("networks", type=Path, help="folder of the published networks")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
-    priced_by = predictor()
-    folders = sorted(DATA.glob("*ms"), key=lambda folder: int(folder.name.removesuffix("ms")))
+    priced_by = predictor(arguments.tables)
+    folders = sorted(
+        arguments.networks.glob("*ms"), key=lambda folder: int(folder.name.removesuffix("ms"))
+    )
     rows = [price(priced_by, folder) for folder in folders]
     print("pixels  stated  predicted   error  90% interval       holds  ops measured")
     for row in rows:

@@ -12,7 +12,7 @@ def show(results: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")  # a long path takes several lines, numbers are whole
     table.add_column("runtime", no_wrap=True)
     unit = results[0]["unit"]
     for heading in (f"median {unit}", "95% interval", "p90", "file MB", "memory MB"):

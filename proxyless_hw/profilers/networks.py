@@ -131,7 +131,7 @@ def measure_workloads(
         profiler = get_profiler(how.device, how.settings)
     begin = clock()
     if isinstance(profiler, PreparingProfiler):
-        profiler.prepare(workloads, how.say or _silent)
+        profiler.prepare([*workloads, *_beside(how)], how.say or _silent)
     # What is converted first comes on top of the budget, as for a profile.
     started = clock()
     if how.say is not None and started - begin > SAID_S:
@@ -147,6 +147,12 @@ def measure_workloads(
     return results
 
 
+def _beside(how: Measuring) -> list[Workload]:
+    """What is measured beside networks and files: the anchors, and the reference at the end."""
+    anchors = [] if how.anchors is None else how.anchors.workloads()
+    return [*anchors, Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]
+
+
 def _silent(message: str) -> None:
     """Says nothing."""
 
@@ -159,8 +165,7 @@ def _measure_chunk(
     started: float,
 ) -> list[Measurement]:
     described = dict(profiler.describe())
-    reference = Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)
-    anchors = [] if how.anchors is None else how.anchors.workloads()
+    *anchors, reference = _beside(how)
     timing = replace(fine_timing(how.timing, described), segment=3 if anchors else 1)
     job = MeasurementJob(
         profiler=profiler,

@@ -211,7 +211,8 @@ def run_with(name: str, folder: Path) -> Path:
     lines = [json.dumps(epoch)] * 3
     (run / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     result = {"target_ms": 3.0, "predicted_ms": 2.9, "accuracy": 0.5, "table": {name: name}}
-    result |= {"breakdown": [{"name": name, "ms": 1.0}], "finalists": [{"predicted_ms": 2.9}]}
+    finalist = {"predicted_ms": 2.9, "choices": [0, 0, 0], "log_probability": -1.0, "name": name}
+    result |= {"breakdown": [{"name": name, "ms": 1.0}], "finalists": [finalist]}
     (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
     (run / "exports").mkdir()
     manifest = {"files": [{"file": name, "bytes": 9, "format": name, "precision": name}]}

@@ -97,7 +97,7 @@ def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, files: l
     def hang(*arguments: Any, **settings: Any) -> None:
         raise subprocess.TimeoutExpired(arguments, settings["timeout"])
 
-    monkeypatch.setattr(networks.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(ProfilingError, match="more than 5 s"):
         measure_in_fresh_process(paths=files, timeout_s=5)
 
@@ -108,7 +108,7 @@ def test_a_process_that_dies_gives_its_last_words(
     def die(*arguments: Any, **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(arguments, -9, "half a li", "line\nKilled here")
 
-    monkeypatch.setattr(networks.subprocess, "run", die)
+    monkeypatch.setattr(subprocess, "run", die)
     with pytest.raises(ProfilingError, match=r"code -9: Killed here"):
         measure_in_fresh_process(paths=files)
 

@@ -59,7 +59,8 @@ def _parse(text: str, columns: ColumnMap | None, path: Path) -> LatencyTable:
         _refuse_columns(columns, path)
         return parse_nni(text, source)
     is_json = text.lstrip()[:1] in ("{", "[")
-    if not is_json and not _looks_like_yaml(text):
+    named_yaml = path.suffix.lower() in (".yaml", ".yml")
+    if not is_json and not named_yaml and not _looks_like_yaml(text):
         return parse_plain_csv(text, columns or ColumnMap(), source)
     document: object = (parse_json if is_json else parse_yaml)(text, TableError, source)
     if isinstance(document, list) and all(isinstance(item, dict) for item in document) and document:
