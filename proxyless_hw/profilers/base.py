@@ -59,7 +59,7 @@ class ProfilerSettings:
     precision: Precision = "fp32"
     metric: Metric = "latency"
     cpus: tuple[int, ...] | None = None
-    options: Mapping[str, str] | DataclassInstance = field(default_factory=dict)
+    options: Mapping[str, object] | DataclassInstance = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
