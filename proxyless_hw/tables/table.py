@@ -136,18 +136,16 @@ class LatencyTable:
         return frame_of(self.entries, self.metadata)
 
     def diff(self, other: LatencyTable, *, at_table_speed: bool = False) -> TableDiff:
-        """Compares another table with this one, op by op (see `tables.diff.compare`).
+        """Compares another table with this one (see `tables.diff.compare`).
 
-        Tables of different settings are compared as well; `TableDiff.settings` lists what
-        differs.
+        Tables of different settings are compared too; `TableDiff.settings` lists what differs.
 
         Args:
             other: the later table, or that of the other setting.
             at_table_speed: brings it to this table's speed of the machine, by anchors.
 
         Raises:
-            TableError: the metrics differ, the tables share no op, or they share no anchors
-                and are to be compared at table speed.
+            TableError: the metrics differ, or no op (at table speed, no anchor) is shared.
 
         Example:
             >>> import proxyless_hw as ph
