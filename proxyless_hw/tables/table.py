@@ -121,9 +121,8 @@ class LatencyTable:
     def to_pandas(self) -> DataFrame:
         """The rows as a pandas frame, one an op, in file order.
 
-        Columns are those of the CSV form: ``op``, the input and output shape, ``kernel``,
-        ``stride``, ``expand``, ``skip``, ``act``, ``se``, then ``value`` and what is known of it,
-        in `unit`. ``frame.attrs["metadata"]`` holds the header.
+        Columns are those of the CSV form, values in `unit`. ``frame.attrs["metadata"]`` holds the
+        header.
 
         Example:
             >>> import proxyless_hw as ph
