@@ -110,9 +110,9 @@ def _workload(
     if isinstance(target, Architecture):
         yield Workload(name=target.space, arch=target, batch_norm=target.batch_norm)
         return
-    arch = getattr(target, "arch", None)
-    if input_shape is None and isinstance(arch, Architecture):
-        input_shape = (settings.batch_size, arch.in_channels, arch.resolution, arch.resolution)
+    built = getattr(target, "arch", None)
+    if input_shape is None and isinstance(built, Architecture):
+        input_shape = (settings.batch_size, built.in_channels, built.resolution, built.resolution)
     if input_shape is None:
         raise ProfilingError(
             f"a module that this package did not build ({type(target).__name__}) has no known "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import PROFILER_GROUP, Profiler, ProfilerSettings
 from proxyless_hw.profilers.options import DeviceOptions, described_options, option_texts
+from proxyless_hw.space.op_registry import is_frozen_dataclass
 from proxyless_hw.storage.documents import parse_json
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ def register_profiler(
         )
     declared: type[DataclassInstance] = NoOptions
     if options is not None:
-        params = getattr(options, "__dataclass_params__", None)
-        if not isinstance(options, type) or not is_dataclass(options) or not params.frozen:
+        if not is_frozen_dataclass(options):
             raise ProfilingError(
                 f"the options of device kind '{kind}' are a frozen dataclass: received "
                 f"{options!r}. Write @dataclass(frozen=True, kw_only=True) above the class."

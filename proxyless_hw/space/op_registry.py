@@ -119,9 +119,15 @@ def register_op(
     return register
 
 
+def is_frozen_dataclass(cls: object) -> bool:
+    """Whether something is the class of a frozen dataclass."""
+    if not isinstance(cls, type) or not is_dataclass(cls):
+        return False
+    return bool(getattr(getattr(cls, "__dataclass_params__", None), "frozen", False))
+
+
 def _check_options_class(name: str, options: type[DataclassInstance]) -> None:
-    params = getattr(options, "__dataclass_params__", None)
-    if not isinstance(options, type) or not is_dataclass(options) or not params.frozen:
+    if not is_frozen_dataclass(options):
         raise ArchitectureError(
             f"the options of op '{name}' are a frozen dataclass: received {options!r}. Write "
             "@dataclass(frozen=True, kw_only=True) above the class."

@@ -249,8 +249,10 @@ class SpaceReader:
 
     def op_mapping(self, value: object, where: str) -> Mapping[str, object]:
         """An op's fields; what an own op takes beyond the standard ones is checked by `options`."""
-        own = isinstance(value, dict) and op_variant(str(value.get("op"))).is_custom
-        return self.mapping(value, where, frozenset(value) if own else STANDARD_KEYS)
+        allowed = STANDARD_KEYS
+        if isinstance(value, dict) and op_variant(str(value.get("op"))).is_custom:
+            allowed = frozenset(value)
+        return self.mapping(value, where, allowed)
 
     def mapping(self, value: object, where: str, allowed: frozenset[str]) -> Mapping[str, object]:
         if not isinstance(value, dict):
