@@ -28,6 +28,13 @@ def test_dir_shows_public_names_only() -> None:
     assert not any(isinstance(getattr(ph, name), ModuleType) for name in dir(ph))
 
 
+def test_a_folder_of_a_public_functions_name_does_not_hide_it() -> None:
+    import proxyless_hw.export.export  # noqa: F401
+
+    assert ph.export.__module__ == "proxyless_hw.pipeline.export"  # type: ignore[attr-defined]
+    assert callable(ph.export)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("own_registries")
 def test_the_examples_of_a_public_name_run(name: str) -> None:

@@ -36,7 +36,7 @@ def feasible_range(
         >>> space, table = ph.SearchSpace.load("imagenet"), ph.LatencyTable.load("pixel1")
         >>> low, high = ph.feasible_range(space, table)
         >>> round(low), round(high)
-        (21, 261)
+        (30, 191)
     """
     table.require_additive()
     sizes, classes = pricing_shape(table, space, (resolution,) if resolution else (), num_classes)

@@ -282,7 +282,7 @@ def fit_predictor(
         >>> import proxyless_hw as ph
         >>> predictor = ph.fit_predictor(ph.LatencyTable.load("pixel1"))
         >>> f"{predictor.predict_ms('proxyless-mobile'):.1f} ms"
-        '83.8 ms'
+        '83.6 ms'
     """
     if kind not in get_args(Kind):
         raise PredictorError(

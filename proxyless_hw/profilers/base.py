@@ -96,6 +96,11 @@ class Visit:
         samples: the visit's single samples, per call, where the device gives them.
         preempted: whether the processor was taken away during a sample, however often it was
             retaken: a long call is then disturbed although a short reference beside it is not.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.Visit(value=1.5, min=1.4, p90=1.7, calls=4).value
+        1.5
     """
 
     value: float

@@ -39,7 +39,7 @@ class SearchSpace:
         >>> import proxyless_hw as ph
         >>> space = ph.SearchSpace.load("imagenet")
         >>> len(space.slots), len(space.ops(resolution=224))
-        (21, 145)
+        (21, 70)
     """
 
     id: str

@@ -45,9 +45,9 @@ class LatencyTable:
 
     Example:
         >>> import proxyless_hw as ph
-        >>> table = ph.LatencyTable.load("pixel1")
-        >>> f"{table.latency_ms(ph.load_architecture('proxyless-mobile')):.1f} {table.unit}"
-        '83.8 ms'
+        >>> space, table = ph.SearchSpace.load("imagenet"), ph.LatencyTable.load("pixel1")
+        >>> round(table.latency_ms(ph.Architecture.from_choices(space, [0] * len(space.slots))))
+        76
     """
 
     entries: Mapping[OpSpec, Entry]
