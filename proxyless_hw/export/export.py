@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from proxyless_hw.errors import ExportError
+from proxyless_hw.export.images import FLOAT_IMAGES, ExportData
 from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_model
 from proxyless_hw.export.onnx_file import OPSET, onnx_bytes
-from proxyless_hw.export.preparation import unknown
 from proxyless_hw.export.prepare import DeployedNetwork
 from proxyless_hw.export.quantise import (
     FilePrecision,
@@ -45,10 +45,6 @@ WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
     ("tflite", "int8-dynamic"),
 )
 """What `export --all` writes."""
-
-FLOAT_IMAGES: Final = 64
-"""Images without labels on which a float file is compared: its error is rounding, the same on every
-image. With labels every file is run on all images, so that accuracies can be compared."""
 
 CALIBRATION_IMAGES: Final = 256
 
@@ -79,30 +75,6 @@ class ExportConfig:
     weights: str = "unknown"
     opset: int = OPSET
     quantised_as: QuantisedForm = "qdq"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportData:
-    """Images that files are calibrated on and checked with.
-
-    Attributes:
-        images: (N, C, H, W) float32, normalised, at the exported resolution.
-        labels: (N,) classes; None for images without labels.
-        calibration: images as above that set the ranges of int8; not the ones it is judged by.
-        mean, std: their normalisation, per channel of values from 0 to 1.
-        class_names: in output order; None when unknown.
-        source: what `images` are.
-        preparation: how they got their shape, for the metadata (`Preparation.to_dict`).
-    """
-
-    images: Images
-    labels: NDArray[np.int64] | None = None
-    calibration: Images | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    class_names: tuple[str, ...] | None = None
-    source: str
-    preparation: dict[str, Any] = field(default_factory=unknown)
 
 
 @dataclass(frozen=True)
@@ -172,20 +144,6 @@ class ExportedFile:
             "output": self.document["output"],
             "verification": None if self.verification is None else self.verification.to_dict(),
         }
-
-
-def random_data(
-    resolution: int, seed: int = 0, count: int = FLOAT_IMAGES, channels: int = 3
-) -> ExportData:
-    """Standard normal images from a seed, for networks that come without data."""
-    generator = np.random.default_rng(seed)
-    shape = (2, count, channels, resolution, resolution)
-    images, calibration = generator.standard_normal(shape, dtype=np.float32)
-    return ExportData(
-        images=images,
-        calibration=calibration,
-        source=f"normal noise (seed {seed})",
-    )
 
 
 def export_network(

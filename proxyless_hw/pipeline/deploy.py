@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ExportError
-from proxyless_hw.export.export import (
-    ExportConfig,
-    ExportData,
-    export_network,
-    random_data,
-    whole_set,
-)
+from proxyless_hw.export.export import ExportConfig, export_network, whole_set
+from proxyless_hw.export.images import ExportData, random_data
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.network.network import Network
 from proxyless_hw.pipeline.export import images_of

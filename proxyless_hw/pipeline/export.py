@@ -16,12 +16,11 @@ from proxyless_hw.errors import ExportError, did_you_mean
 from proxyless_hw.export.export import (
     CALIBRATION_IMAGES,
     ExportConfig,
-    ExportData,
     ExportedFile,
     Target,
     export_network,
-    random_data,
 )
+from proxyless_hw.export.images import ExportData, random_data
 from proxyless_hw.export.preparation import as_given
 from proxyless_hw.export.quantise import FilePrecision
 from proxyless_hw.export.verify import FileFormat
