@@ -15,7 +15,7 @@ from proxyless_hw.predictors.measured import measuring_for, settings_of
 from proxyless_hw.profilers import own_profilers
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.networks import measure_in_fresh_process
-from proxyless_hw.profilers.registry import get_profiler, profiler_settings
+from proxyless_hw.profilers.registry import BUILT_IN, get_profiler, profiler_settings
 from proxyless_hw.space.search_space import SearchSpace
 
 
@@ -216,3 +216,7 @@ def test_samples_that_are_no_costs_are_refused(samples: list[float]) -> None:
 def test_a_visit_of_samples_has_their_median_minimum_and_tail() -> None:
     visit = ph.Visit.of(range(1, 12))
     assert (visit.value, visit.min, visit.p90, visit.calls) == (6.0, 1.0, 10.0, 11)
+
+
+def test_every_built_in_kind_is_reserved() -> None:
+    assert set(own_profilers.BUILT_IN_KINDS) == set(BUILT_IN)
