@@ -6,6 +6,8 @@ The public names; each is imported when it is first used, so importing the packa
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from proxyless_hw import threads as _threads  # settles how threads wait: before torch loads
@@ -18,18 +20,34 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Architecture": "proxyless_hw.space.architecture",
+    "Derived": "proxyless_hw.search.derive",
+    "ExportedFile": "proxyless_hw.export.export",
     "ExpectedLatency": "proxyless_hw.predictors.expected",
     "LatencyTable": "proxyless_hw.tables.table",
+    "BatchNormSpec": "proxyless_hw.space.specs",
+    "LayerSpec": "proxyless_hw.space.specs",
+    "Measurement": "proxyless_hw.profilers.protocol.measurement",
     "OpSpec": "proxyless_hw.space.specs",
+    "ProfilerSession": "proxyless_hw.profilers.base",
+    "ProfilerSettings": "proxyless_hw.profilers.base",
     "ProxylessHwError": "proxyless_hw.errors",
     "SearchConfig": "proxyless_hw.search.config",
     "SearchSpace": "proxyless_hw.space.search_space",
     "SuperNet": "proxyless_hw.search.supernet",
+    "Visit": "proxyless_hw.profilers.base",
+    "benchmark": "proxyless_hw.predictors.benchmark",
     "build_network": "proxyless_hw.network.network",
+    "derive": "proxyless_hw.search.derive",
+    "export": "proxyless_hw.pipeline.export",
+    "feasible_range": "proxyless_hw.predictors.feasible",
     "fit_predictor": "proxyless_hw.predictors.fit",
     "load": "proxyless_hw.train.load",
     "load_architecture": "proxyless_hw.formats.load",
     "load_published_weights": "proxyless_hw.formats.published",
+    "op_macs": "proxyless_hw.space.counting",
+    "profile": "proxyless_hw.profilers.public",
+    "register_op": "proxyless_hw.space.op_registry",
+    "register_profiler": "proxyless_hw.profilers.own_profilers",
     "run_search": "proxyless_hw.search.driver",
     "verify": "proxyless_hw.predictors.verify",
 }
@@ -45,5 +63,16 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+class _Package(ModuleType):
+    """Importing the folder `export` does not hide the public function of that name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted(__all__)

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 
 class ProxylessHwError(Exception):
-    """Base of every error raised on purpose; the command line shows it and exits with 1."""
+    """Base of every error raised on purpose; the command line shows it and exits with 1.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> try:
+        ...     ph.LatencyTable.load("pixel2")
+        ... except ph.ProxylessHwError as error:
+        ...     print(str(error)[:40])
+        no table 'pixel2'. Did you mean 'pixel1'
+    """
 
     exit_code = 1
 

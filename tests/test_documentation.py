@@ -68,6 +68,10 @@ def test_a_documented_snippet_imports_what_it_uses(snippet: object) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
+    bound |= {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert read - bound <= set(dir(builtins))
 

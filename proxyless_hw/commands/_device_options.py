@@ -13,7 +13,6 @@ from click.core import ParameterSource
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.device_options import option_flags
-from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
     from proxyless_hw.profilers.base import ProfilerSettings
@@ -153,7 +152,7 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[Progress], None]
     if not is_live(console):
         with phase(title) as say:
             say("building")
-            yield lambda progress: say(_state(progress))
+            yield lambda progress: say(progress.text)
         return
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -171,13 +170,6 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[Progress], None]
         def show(progress: Progress) -> None:
             whole = progress.elapsed_s + progress.left_s
             completed = progress.elapsed_s / max(whole, 1e-9)
-            bar.update(task, completed=completed, state=_state(progress))
+            bar.update(task, completed=completed, state=progress.text)
 
         yield show
-
-
-def _state(progress: Progress) -> str:
-    return (
-        f"{progress.done}/{progress.total} at the goal, round {progress.rounds}, "
-        f"±{progress.median_half_width:.1%}, {format_duration(progress.left_s)} left"
-    )

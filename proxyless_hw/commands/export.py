@@ -18,7 +18,8 @@ from proxyless_hw.commands._options import (
 from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
-    from proxyless_hw.export.export import ExportConfig, ExportData
+    from proxyless_hw.export.export import ExportConfig
+    from proxyless_hw.export.images import ExportData
     from proxyless_hw.export.quantise import FilePrecision, QuantisedForm
     from proxyless_hw.export.verify import FileFormat
     from proxyless_hw.pipeline.source import Source

@@ -6,17 +6,18 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from proxyless_hw.errors import ExportError
+from proxyless_hw.export.images import FLOAT_IMAGES, ExportData
 from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_model
 from proxyless_hw.export.onnx_file import OPSET, onnx_bytes
-from proxyless_hw.export.preparation import unknown
 from proxyless_hw.export.prepare import DeployedNetwork
 from proxyless_hw.export.quantise import (
     FilePrecision,
@@ -33,7 +34,7 @@ from proxyless_hw.export.verify import (
     torch_outputs,
     verify_bytes,
 )
-from proxyless_hw.network.network import Network
+from proxyless_hw.network.network import architecture_of
 from proxyless_hw.storage.files import atomic_path
 
 WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
@@ -45,10 +46,6 @@ WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
 )
 """What `export --all` writes."""
 
-FLOAT_IMAGES: Final = 64
-"""Images without labels on which a float file is compared: its error is rounding, the same on every
-image. With labels every file is run on all images, so that accuracies can be compared."""
-
 CALIBRATION_IMAGES: Final = 256
 
 
@@ -58,6 +55,7 @@ class ExportConfig:
 
     Attributes:
         resolution: input height and width in pixels.
+        channels: channels of the input.
         batch_size: images per call; None leaves it open (ONNX only).
         include_softmax: the output is probabilities.
         normalise_in_graph: the input is RGB from 0 to 255, normalised inside.
@@ -69,6 +67,7 @@ class ExportConfig:
     """
 
     resolution: int
+    channels: int = 3
     batch_size: int | None = 1
     include_softmax: bool = False
     normalise_in_graph: bool = False
@@ -76,30 +75,6 @@ class ExportConfig:
     weights: str = "unknown"
     opset: int = OPSET
     quantised_as: QuantisedForm = "qdq"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportData:
-    """Images that files are calibrated on and checked with.
-
-    Attributes:
-        images: (N, 3, H, W) float32, normalised, at the exported resolution.
-        labels: (N,) classes; None for images without labels.
-        calibration: images as above that set the ranges of int8; not the ones it is judged by.
-        mean, std: their normalisation, per channel of values from 0 to 1.
-        class_names: in output order; None when unknown.
-        source: what `images` are.
-        preparation: how they got their shape, for the metadata (`Preparation.to_dict`).
-    """
-
-    images: Images
-    labels: NDArray[np.int64] | None = None
-    calibration: Images | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    class_names: tuple[str, ...] | None = None
-    source: str
-    preparation: dict[str, Any] = field(default_factory=unknown)
 
 
 @dataclass(frozen=True)
@@ -122,6 +97,12 @@ class ExportedFile:
         verification: the comparison with torch; None when it was not asked for.
         document: what the file says about itself (`describe_model`).
         seconds: time from the float model to the written file.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> files = ph.export(ph.load("runs/x"), "files")  # doctest: +SKIP
+        >>> files[0].path, files[0].agreement  # doctest: +SKIP
+        (PosixPath('files/network-fp32.onnx'), 1.0)
     """
 
     target: Target
@@ -130,6 +111,26 @@ class ExportedFile:
     verification: Verification | None
     document: dict[str, Any]
     seconds: float
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.target.path
+
+    @property
+    def format(self) -> FileFormat:
+        """``onnx`` or ``tflite``."""
+        return self.target.file_format
+
+    @property
+    def precision(self) -> FilePrecision:
+        """Number format of the file."""
+        return self.target.precision
+
+    @property
+    def agreement(self) -> float | None:
+        """Fraction of images with torch's first class; None where it was not checked."""
+        return None if self.verification is None else self.verification.top1_agreement
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dict for JSON; `file` is the name without its folder."""
@@ -145,20 +146,8 @@ class ExportedFile:
         }
 
 
-def random_data(resolution: int, seed: int = 0, count: int = FLOAT_IMAGES) -> ExportData:
-    """Standard normal images from a seed, for networks that come without data."""
-    generator = np.random.default_rng(seed)
-    shape = (2, count, 3, resolution, resolution)
-    images, calibration = generator.standard_normal(shape, dtype=np.float32)
-    return ExportData(
-        images=images,
-        calibration=calibration,
-        source=f"normal noise (seed {seed})",
-    )
-
-
 def export_network(
-    network: Network,
+    network: nn.Module,
     targets: Sequence[Target],
     config: ExportConfig,
     data: ExportData,
@@ -169,7 +158,8 @@ def export_network(
     An existing file is replaced, in one step and only once its successor has passed.
 
     Args:
-        network: what is written; its own mode and weights are left alone.
+        network: what is written: images (N, C, H, W) to (N, ...). Its own mode and weights are
+            left alone.
         targets: the files, several of one format share the conversion.
         config: shape and ends.
         data: images for calibration and comparison.
@@ -198,8 +188,8 @@ def whole_set(folder: Path, stem: str) -> list[Target]:
 class _Exporter:
     """One network on its way into several files; conversions and torch's outputs are kept."""
 
-    def __init__(self, network: Network, config: ExportConfig, data: ExportData) -> None:
-        self.arch = network.arch
+    def __init__(self, network: nn.Module, config: ExportConfig, data: ExportData) -> None:
+        self.arch = architecture_of(network)
         self.config = config
         self.data = data
         ends = {}
@@ -241,7 +231,7 @@ class _Exporter:
 
     def _float_model(self, file_format: FileFormat) -> bytes:
         if file_format not in self._float_models:
-            shape = (self.config.batch_size or 1, 3, self.config.resolution, self.config.resolution)
+            shape = (self.config.batch_size or 1, *self._image_shape())
             if file_format == "onnx":
                 dynamic = self.config.batch_size is None
                 model = onnx_bytes(
@@ -258,13 +248,15 @@ class _Exporter:
         return self._float_models[file_format]
 
     def _document(self, target: Target) -> dict[str, Any]:
-        size, data = self.config.resolution, self.data
-        shape = (3, size, size) if target.file_format == "onnx" else (size, size, 3)
+        data = self.data
+        channels, height, width = self._image_shape()
+        onnx = target.file_format == "onnx"
+        shape = (channels, height, width) if onnx else (height, width, channels)
         return describe_model(
             file_format=target.file_format,
             precision=target.precision,
             input_shape=(self.config.batch_size, *shape),
-            num_classes=self.arch.num_classes,
+            output_shape=self._torch_outputs(1).shape[1:],
             softmax=self.config.include_softmax,
             mean=data.mean,
             std=data.std,
@@ -272,8 +264,11 @@ class _Exporter:
             normalise_in_graph=self.config.normalise_in_graph,
             labels=data.class_names,
             weights=self.config.weights,
-            architecture=json.loads(self.arch.to_json()),
+            architecture=None if self.arch is None else json.loads(self.arch.to_json()),
         )
+
+    def _image_shape(self) -> tuple[int, int, int]:
+        return self.config.channels, self.config.resolution, self.config.resolution
 
     def _verify(self, model: bytes, target: Target) -> Verification:
         labels = self.data.labels

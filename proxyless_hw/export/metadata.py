@@ -29,7 +29,7 @@ def describe_model(
     file_format: str,
     precision: str,
     input_shape: Sequence[int | None],
-    num_classes: int,
+    output_shape: Sequence[int],
     softmax: bool,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
@@ -37,7 +37,7 @@ def describe_model(
     normalise_in_graph: bool,
     labels: Sequence[str] | None,
     weights: str,
-    architecture: dict[str, Any],
+    architecture: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Makes the document that is kept inside a file.
 
@@ -45,14 +45,14 @@ def describe_model(
         file_format: ``onnx`` or ``tflite``.
         precision: number format of the file.
         input_shape: shape of its input; None where the batch is open.
-        num_classes: width of its output.
+        output_shape: shape of its output without the batch.
         softmax: whether the output is probabilities.
         mean, std: normalisation per channel of RGB values from 0 to 1; None when unknown.
         preparation: how a picture gets the input's shape (`Preparation.to_dict`).
         normalise_in_graph: whether the file normalises by itself, from RGB 0 to 255.
         labels: class names in output order; None when unknown.
         weights: where the weights come from, in words.
-        architecture: the architecture document.
+        architecture: the architecture document; None of a module that has none.
     """
     whole = file_format == "tflite" and precision == "int8"
     return {
@@ -73,7 +73,7 @@ def describe_model(
         },
         "output": {
             "name": "output" if file_format == "onnx" else "output_0",
-            "shape": [input_shape[0], num_classes],
+            "shape": [input_shape[0], *output_shape],
             "dtype": "int8" if whole else "float32",
             "values": "probabilities" if softmax else "logits",
             "labels": None if labels is None else list(labels),

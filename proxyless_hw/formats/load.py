@@ -32,6 +32,11 @@ def load_architecture(
     Raises:
         ArchitectureError: nothing has that name, or the file breaks a rule.
         PredictorError: an ONNX file holds something that no known op is; the message names it.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.load_architecture("proxyless-mobile").resolution
+        224
     """
     if str(source).lower().endswith(".onnx"):
         from proxyless_hw.formats.onnx_import import architecture_from_onnx  # loads onnx

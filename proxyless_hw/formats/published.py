@@ -59,6 +59,11 @@ def load_published_weights(arch: Architecture, path: str | Path) -> Network:
     Raises:
         ArchitectureError: the file cannot be read safely, or a tensor is missing, left over, of
             another shape or not finite; the message lists the difference.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> arch = ph.load_architecture("proxyless-mobile")
+        >>> network = ph.load_published_weights(arch, "proxyless_mobile.pth")  # doctest: +SKIP
     """
     tensors = read_published(path)
     network = build_network(as_its_library(arch, tensors))

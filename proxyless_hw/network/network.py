@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from proxyless_hw.network.drop_path import linear_rates
@@ -42,6 +43,20 @@ class Network(nn.Module):
         return self.blocks[number](x)  # type: ignore[no-any-return]
 
 
+def architecture_of(module: nn.Module) -> Architecture | None:
+    """The architecture that a module was built from and still has.
+
+    None where it is no `Network`, or its layers were changed (another head, say).
+    """
+    if not isinstance(module, Network):
+        return None
+    with torch.device("meta"):
+        built = Network(module.arch).state_dict()
+    own = module.state_dict()
+    same = list(own) == list(built) and all(own[key].shape == built[key].shape for key in own)
+    return module.arch if same else None
+
+
 def set_drop_path(network: Network, rate: float) -> None:
     """Sets drop-path for training: rates that rise linearly to that of the last residual block.
 
@@ -67,6 +82,12 @@ def build_network(arch: Architecture, seed: int | None = None) -> Network:
 
     Raises:
         ArchitectureError: an op is unknown.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> network = ph.build_network(ph.load_architecture("proxyless-mobile"), seed=0)
+        >>> network.arch.num_classes
+        1000
     """
     network = Network(arch)
     init_weights(network, seed)

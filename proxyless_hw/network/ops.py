@@ -7,10 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.variants import build_variant
-from proxyless_hw.space.op_registry import load_custom_op
+from proxyless_hw.space.built_counts import build_own
 from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant, squeeze_width
 
 _ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
@@ -156,7 +155,7 @@ def build_body(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
     variant = op_variant(layer.op)
     if not variant.is_custom:
         return build_variant(layer, variant, batch_norm, _ACTIVATION_MODULES)
-    return _build_custom(layer, batch_norm)
+    return build_own(layer, batch_norm)
 
 
 def build_layer(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
@@ -167,17 +166,6 @@ def build_layer(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
     """
     body = build_body(layer, batch_norm)
     return Residual(body) if layer.skip and not layer.is_zero else body
-
-
-def _build_custom(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
-    build = load_custom_op(layer.op)
-    module = build(layer, batch_norm)
-    if not isinstance(module, nn.Module):
-        raise ArchitectureError(
-            f"the builder of op '{layer.op}' must return a torch module: "
-            f"received {type(module).__name__}."
-        )
-    return module
 
 
 def init_weights(module: nn.Module, seed: int | None = None) -> None:

@@ -5,38 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from proxyless_hw.errors import ExportError
-from proxyless_hw.export.export import (
-    CALIBRATION_IMAGES,
-    ExportConfig,
-    ExportData,
-    export_network,
-    random_data,
-    whole_set,
-)
+from proxyless_hw.export.export import ExportConfig, export_network, whole_set
+from proxyless_hw.export.images import ExportData, random_data
 from proxyless_hw.export.manifest import write_manifest
-from proxyless_hw.export.preparation import as_given
 from proxyless_hw.network.network import Network
+from proxyless_hw.pipeline.export import images_of
 from proxyless_hw.pipeline.source import Source
 from proxyless_hw.report.exports import exported_rows, int8_ratio
 from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
 
 if TYPE_CHECKING:
-    from proxyless_hw.data.base import DataConfig, DataSplit
+    from proxyless_hw.data.base import DataConfig
     from proxyless_hw.profilers.protocol.measurement import Measurement
 
 EXPORT_FOLDER: Final = "exports"
 MANIFEST: Final = "manifest.json"
-MAX_IMAGE_BYTES: Final = 256 * 2**20
-"""Test images are taken up to this much memory; a sample of a larger set."""
 
 
 def load_images(config: DataConfig, network: Network) -> ExportData:
@@ -49,21 +37,7 @@ def load_images(config: DataConfig, network: Network) -> ExportData:
 
     resolution = network.arch.resolution
     splits = load_data(replace(config, resolution=resolution, batch_size=32, workers=0))
-    room = max(2, MAX_IMAGE_BYTES // (3 * resolution * resolution * 4))
-    images, labels = _take(splits.test, room)
-    calibration, _ = _take(splits.train, CALIBRATION_IMAGES)
-    fits = splits.num_classes == network.arch.num_classes
-    part = "" if len(images) == len(splits.test) else f" (of {len(splits.test)})"
-    return ExportData(
-        images=images,
-        labels=labels if fits else None,
-        calibration=calibration,
-        mean=splits.mean,
-        std=splits.std,
-        class_names=splits.class_names if fits else None,
-        source=f"the test set of {splits.name} at {resolution} px{part}",
-        preparation=as_given() if splits.preparation is None else splits.preparation.to_dict(),
-    )
+    return images_of(splits, network.arch.num_classes)
 
 
 def export_all(
@@ -180,12 +154,3 @@ def default_data(source: Source) -> ExportData:
     if source.data is not None:
         return load_images(source.data, source.network)
     return random_data(source.network.arch.resolution)
-
-
-def _take(split: DataSplit, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The first images of a shuffled pass: a fair sample where the split is larger."""
-    batches = split.batches(0, shuffle=True, augment=False, drop_last=False)
-    pairs = list(islice(batches, -(-count // 32)))
-    images = np.concatenate([images.contiguous().numpy() for images, _ in pairs])[:count]
-    labels = np.concatenate([labels.numpy() for _, labels in pairs])[:count]
-    return images, labels

@@ -56,6 +56,16 @@ class ExpectedLatency(nn.Module):
         costs: the cost table; results are in its unit.
         slots: its costs of candidates, (slots, max_candidates) float64.
         mask: True where a candidate exists, same shape.
+
+    Example:
+        >>> import torch
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> expected = ph.ExpectedLatency(space, ph.fit_predictor(ph.LatencyTable.load("pixel1")))
+        >>> alpha = torch.zeros(len(space.slots), space.max_candidates, requires_grad=True)
+        >>> expected(alpha).backward()
+        >>> alpha.grad.shape
+        torch.Size([21, 7])
     """
 
     slots: Tensor

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError, did_you_mean
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
 from proxyless_hw.predictors.costs import CostTable, count_blocks, space_costs
 from proxyless_hw.predictors.lookup import (
@@ -140,15 +141,16 @@ class Predictor:
         """Unit of every prediction: the table's."""
         return self.table.unit
 
-    def predict_ms(self, arch: Architecture) -> float:
-        """The network's latency at its deployment shape.
+    def predict_ms(self, arch: Architecture | str | Path) -> float:
+        """The latency of a network, or of what names one, at its deployment shape.
 
         Raises:
+            ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the table measures something else.
             MissingEntryError, PredictorError: as `prices`.
         """
         self.table.require_metric("latency")
-        return self.predict(arch)
+        return self.predict(load_architecture(arch) if isinstance(arch, (str, Path)) else arch)
 
     def interval_ms(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
         """Interval of the network's latency; see `interval`.
@@ -275,6 +277,12 @@ def fit_predictor(
     Raises:
         PredictorError: no such kind; the calibration beside the table is another table's; or
             (``regression``) the table cannot carry a regression.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> predictor = ph.fit_predictor(ph.LatencyTable.load("pixel1"))
+        >>> f"{predictor.predict_ms('proxyless-mobile'):.1f} ms"
+        '83.6 ms'
     """
     if kind not in get_args(Kind):
         raise PredictorError(

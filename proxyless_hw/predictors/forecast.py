@@ -167,6 +167,7 @@ def forecast(
     except PredictorError as cause:
         # The prediction stands without one; the reason is reported with it.
         interval, no_interval = None, str(cause)
+    listed = arch.provenance.get("not_priced")
     return Forecast(
         table=table.name,
         metric=table.metric,
@@ -179,5 +180,5 @@ def forecast(
         ops=tuple(predictor.explain(deployed)),
         resolution=deployed.resolution,
         num_classes=deployed.num_classes,
-        not_priced=tuple(str(item) for item in arch.provenance.get("not_priced", ())),
+        not_priced=tuple(map(str, listed)) if isinstance(listed, (list, tuple)) else (),
     )

@@ -22,13 +22,15 @@ from proxyless_hw.profilers.networks import (
     measure_networks,
 )
 from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.own_profilers import recorded_own_options
 from proxyless_hw.profilers.protocol.measurement import Anchors, Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
-from proxyless_hw.profilers.registry import get_profiler
+from proxyless_hw.profilers.registry import BUILT_IN, described, get_profiler
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.check import pricing_shape
-from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
+from proxyless_hw.tables.entry import OPTION_KEYS, SETTING_KEYS
+from proxyless_hw.tables.table import LatencyTable
 
 NO_ANCHORS: Final = (
     "the table has no anchors (it was imported, or made by an older version): values are those of "
@@ -58,6 +60,8 @@ def options_of(header: Mapping[str, str]) -> dict[str, str]:
         return recorded_options(header)
     if kind == "mobile":
         return recorded_delegate(header)
+    if kind and kind not in BUILT_IN:
+        return recorded_own_options(header)
     options = cache_options(header.get("cache", ""))
     if kind == "cpu" and header.get("delegate"):
         options["delegate"] = header["delegate"]
@@ -65,9 +69,9 @@ def options_of(header: Mapping[str, str]) -> dict[str, str]:
 
 
 def _runtime_of(header: Mapping[str, str]) -> str | None:
-    """What chooses a runtime among a device kind's; phones and commands have one each."""
+    """What chooses a runtime among a device kind's; others than these have one each."""
     runtime = (header.get("runtime") or "").split()
-    if not runtime or header.get("device_kind") in ("mobile", "command"):
+    if not runtime or header.get("device_kind") not in ("cpu", "gpu"):
         return None
     return runtime[0]
 
@@ -102,7 +106,7 @@ def measuring_for(
     own_kind, own = settings_of(table)
     kind = own_kind if device is None else device
     chosen = own if settings is None else _completed(settings, kind, table)
-    require_same_setting(table, get_profiler(kind, chosen).describe())
+    require_same_setting(table, described(kind, get_profiler(kind, chosen), chosen))
     return Measuring(
         settings=chosen,
         device=kind,
@@ -254,7 +258,7 @@ def require_same_setting(table: LatencyTable, described: Mapping[str, str]) -> N
     Raises:
         PredictorError: a key of the setting differs; the table's and the present value are named.
     """
-    for key in (*SETTING_KEYS, "unit", "delegate", "cache"):
+    for key in (*SETTING_KEYS, "unit", *OPTION_KEYS):
         stated, now = table.metadata.get(key), described.get(key)
         if stated is not None and now is not None and str(stated) != str(now):
             raise PredictorError(

@@ -54,6 +54,10 @@ def verify(
             under another setting, or the file runs another batch.
         TableError: the table cannot be read.
         ProfilingError, BackendUnavailableError: measuring failed.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> found = ph.verify("model.onnx", "tables/cpu.csv", target_ms=5.0)  # doctest: +SKIP
     """
     if not 0 < target_ms < float("inf"):
         raise PredictorError(f"a target is positive and finite, in ms: received {target_ms}.")

@@ -4,18 +4,21 @@ A profiler opens a session over workloads (ops, networks or model files). A sess
 workloads in the order it is told and returns one `Visit` per visit: on a CPU a timed block, on a
 phone one `benchmark_model` run inside a single on-device shell loop.
 
-Third parties register a profiler through the entry-point group ``proxyless_hw.profilers``: the
-entry's name is the device kind, and it loads a callable that takes a `ProfilerSettings` and
-returns a `Profiler`.
+Own profilers are registered at run time, by `registry.register_profiler`, or by an installed
+package through the entry-point group ``proxyless_hw.profilers``: the entry's name is the device
+kind, and it loads a callable that takes a `ProfilerSettings` and returns a `Profiler`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
 
+import numpy as np
+
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import BatchNormSpec, OpSpec
@@ -40,9 +43,14 @@ class ProfilerSettings:
         precision: number format of the model.
         metric: what is measured.
         cpus: processors to pin to; None leaves the affinity alone.
-        options: what only one profiler understands: its frozen dataclass (see `device_options`),
-            or values by name, which `registry.get_profiler` parses. A third party's profiler
-            receives the mapping as it is.
+        options: what only one profiler understands: its frozen dataclass (see `device_options`
+            and `register_profiler`), or values by name, which `registry.get_profiler` parses.
+            A profiler always receives its dataclass.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.ProfilerSettings(runtime="onnxruntime", threads=2).batch_size
+        1
     """
 
     runtime: str | None = None
@@ -51,7 +59,7 @@ class ProfilerSettings:
     precision: Precision = "fp32"
     metric: Metric = "latency"
     cpus: tuple[int, ...] | None = None
-    options: Mapping[str, str] | DataclassInstance = field(default_factory=dict)
+    options: Mapping[str, object] | DataclassInstance = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,11 @@ class Visit:
         samples: the visit's single samples, per call, where the device gives them.
         preempted: whether the processor was taken away during a sample, however often it was
             retaken: a long call is then disturbed although a short reference beside it is not.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.Visit(value=1.5, min=1.4, p90=1.7, calls=4).value
+        1.5
     """
 
     value: float
@@ -96,6 +109,32 @@ class Visit:
     calls: int
     samples: tuple[float, ...] = ()
     preempted: bool = False
+
+    @classmethod
+    def of(cls, samples: Iterable[float]) -> Visit:
+        """The visit that consists of these samples, each per call and in the metric's unit.
+
+        Raises:
+            ProfilingError: there is no sample, or one is not a positive finite number.
+
+        Example:
+            >>> import proxyless_hw as ph
+            >>> ph.Visit.of([1.0, 1.2, 1.1]).value
+            1.1
+        """
+        values = np.asarray(list(samples), dtype=np.float64)
+        if values.ndim != 1 or not len(values) or not (np.isfinite(values) & (values > 0)).all():
+            raise ProfilingError(
+                "a visit has at least one sample, each a positive finite number: received "
+                f"{str(values.tolist())[:80]}."
+            )
+        return cls(
+            value=float(np.median(values)),
+            min=float(values.min()),
+            p90=float(np.quantile(values, 0.9)),
+            calls=len(values),
+            samples=tuple(values.tolist()),
+        )
 
 
 class Session(Protocol):
@@ -116,6 +155,35 @@ class Session(Protocol):
     def __enter__(self) -> Session: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
+
+
+class ProfilerSession:
+    """Base class of sessions: a context manager that closes at its end.
+
+    A subclass defines `visit`, and `close` where the device has to be released.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> class Stopwatch(ph.ProfilerSession):
+        ...     def visit(self, order):
+        ...         return [ph.Visit.of([1.0 + index]) for index in order]
+        >>> with Stopwatch() as session:
+        ...     session.visit([2])[0].value
+        3.0
+    """
+
+    def visit(self, order: Sequence[int]) -> list[Visit]:
+        """Measures workloads by index in the given order, one `Visit` each."""
+        raise NotImplementedError(f"{type(self).__name__} defines no visit(order)")
+
+    def close(self) -> None:
+        """Releases the device. May be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 class Profiler(Protocol):

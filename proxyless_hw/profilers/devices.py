@@ -15,8 +15,9 @@ from proxyless_hw.profilers.android.adb_device import list_devices
 from proxyless_hw.profilers.host.energy import POWERCAP, RaplCounter
 from proxyless_hw.profilers.host.environment import affinity, cpu_model, governor, package_version
 from proxyless_hw.profilers.host.nvml import Nvml
-from proxyless_hw.profilers.registry import built_in_options, third_party_profilers
-from proxyless_hw.space.op_registry import custom_ops
+from proxyless_hw.profilers.own_profilers import own_kinds
+from proxyless_hw.profilers.registry import built_in_options
+from proxyless_hw.space.op_registry import own_op_names
 
 NOTABLE_ISA: Final = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
@@ -87,8 +88,8 @@ def find_devices(
             for place, listed in built_in_options().items()
         },
         "third_party": {
-            "profilers": sorted(third_party_profilers()),
-            "ops": sorted(custom_ops()),
+            "profilers": own_kinds(),
+            "ops": own_op_names(),
         },
     }
 

@@ -17,9 +17,11 @@ import numpy as np
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.host.conditioning import cache_options
-from proxyless_hw.profilers.models.building import REFERENCE_OP
+from proxyless_hw.profilers.models.building import REFERENCE_OP, ops_here_only
 from proxyless_hw.profilers.models.child_process import reply_of, run_python
+from proxyless_hw.profilers.models.model_files import ModelFormat, write_model_files
 from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.own_profilers import exists_here_only
 from proxyless_hw.profilers.protocol.estimates import disturbed_share
 from proxyless_hw.profilers.protocol.measurement import (
     ANCHOR_PREFIX,
@@ -36,7 +38,9 @@ from proxyless_hw.profilers.protocol.sessions import (
 )
 from proxyless_hw.profilers.protocol.statistics import interval_of, middle_of
 from proxyless_hw.profilers.protocol.timing import Estimate, estimates
+from proxyless_hw.profilers.registry import described, get_profiler
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.storage.files import scratch_folder
 
 NETWORKS_PER_SESSION: Final = 40
 """Networks held in memory at once."""
@@ -126,8 +130,6 @@ def measure_workloads(
         options = {**given_options(how.settings.options), **cache_options(how.anchors.cache)}
         how = replace(how, settings=replace(how.settings, options=options))
     if profiler is None:
-        from proxyless_hw.profilers.registry import get_profiler
-
         profiler = get_profiler(how.device, how.settings)
     begin = clock()
     if isinstance(profiler, PreparingProfiler):
@@ -164,16 +166,16 @@ def _measure_chunk(
     clock: Callable[[], float],
     started: float,
 ) -> list[Measurement]:
-    described = dict(profiler.describe())
+    header = described(how.device, profiler, how.settings)
     *anchors, reference = _beside(how)
-    timing = replace(fine_timing(how.timing, described), segment=3 if anchors else 1)
+    timing = replace(fine_timing(how.timing, header), segment=3 if anchors else 1)
     job = MeasurementJob(
         profiler=profiler,
         workloads=[*chunk, *anchors, reference],
         targets=[workload.name for workload in (*chunk, *anchors)],
         reference=len(chunk) + len(anchors),
         timing=timing,
-        sessions=how.sessions or (SESSIONS if described.get("device_kind") == "cpu" else 1),
+        sessions=how.sessions or (SESSIONS if header.get("device_kind") == "cpu" else 1),
         started=started,
         progress=how.progress,
         say=how.say,
@@ -183,14 +185,14 @@ def _measure_chunk(
     )
     rounds = measure_sessions(job)
     # Some devices tell more once they have measured.
-    described.update(profiler.describe())
+    header.update(described(how.device, profiler, how.settings))
     found = estimates(rounds, job.targets, timing)
     speed = None
     if how.anchors is not None:
         level, half_width = _speed(found[len(chunk) :], how.anchors)
         beyond = max(0.0, disturbed_share(rounds, timing) - USUALLY_DISTURBED)
         speed = level, float(np.hypot(half_width, DISTURBANCE * beyond))
-    return [_measurement(item, described, speed) for item in found[: len(chunk)]]
+    return [_measurement(item, header, speed) for item in found[: len(chunk)]]
 
 
 def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float]:
@@ -202,7 +204,7 @@ def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float
 
 
 def _measurement(
-    item: Estimate, described: Mapping[str, str], speed: tuple[float, float] | None
+    item: Estimate, header: Mapping[str, str], speed: tuple[float, float] | None
 ) -> Measurement:
     """An estimate under the public field names."""
     at_table_speed = None
@@ -223,11 +225,11 @@ def _measurement(
         ci_high=item.interval.high,
         p90=item.p90,
         min=item.min,
-        unit=described.get("unit", "ms"),
+        unit=header.get("unit", "ms"),
         rounds=item.rounds,
         samples=item.samples,
         converged=item.converged,
-        cache=described.get("cache", "").partition(" ")[0],
+        cache=header.get("cache", "").partition(" ")[0],
         table_speed=at_table_speed,
     )
 
@@ -264,6 +266,9 @@ def measure_in_fresh_process(
 ) -> list[Measurement]:
     """Measures files, or networks, in a new Python process that holds nothing else.
 
+    The process is given model files of networks whose ops were registered at run time, since it
+    does not know these ops. A device that was registered at run time measures in this process.
+
     Args:
         paths: model files; or
         archs: networks at their deployment shape.
@@ -276,6 +281,13 @@ def measure_in_fresh_process(
         BackendUnavailableError: the device or runtime is not there.
     """
     chosen = how or Measuring()
+    if exists_here_only(chosen.device):
+        return _measure_here(paths, archs, chosen)
+    if any(ops_here_only(Workload(name="", arch=arch)) for arch in archs):
+        form = _file_form(chosen)
+        if form is None:
+            return _measure_here(paths, archs, chosen)
+        return _measure_as_files(paths, archs, chosen, form, timeout_s)
     limit = 120 + 10 * (chosen.timing.budget_s or 600) if timeout_s is None else timeout_s
     request = {
         "paths": [str(Path(path).absolute()) for path in paths],
@@ -292,3 +304,41 @@ def measure_in_fresh_process(
         done.stdout, done.stderr, done.returncode, "the measuring process", ProfilingError
     )
     return [Measurement.from_json(item) for item in reply["measured"]]
+
+
+def _measure_here(
+    paths: Sequence[str | Path], archs: Sequence[Architecture], how: Measuring
+) -> list[Measurement]:
+    files = measure_files(paths, how) if paths else []
+    return files + (measure_networks(archs, how) if archs else [])
+
+
+def _file_form(how: Measuring) -> ModelFormat | None:
+    """The form of model file that a CPU runtime runs; None where it runs none."""
+    forms: dict[str | None, ModelFormat] = {
+        None: "onnx",
+        "onnxruntime": "onnx",
+        "litert": "tflite",
+    }
+    return forms.get(how.settings.runtime) if how.device == "cpu" else None
+
+
+def _measure_as_files(
+    paths: Sequence[str | Path],
+    archs: Sequence[Architecture],
+    how: Measuring,
+    form: ModelFormat,
+    timeout_s: float | None,
+) -> list[Measurement]:
+    workloads = [
+        Workload(name=f"network {index}", arch=arch, batch_norm=arch.batch_norm)
+        for index, arch in enumerate(archs)
+    ]
+    with scratch_folder(ProfilingError) as folder:
+        files = write_model_files(workloads, how.settings, form, folder)
+        measured = measure_in_fresh_process(paths=[*paths, *files], how=how, timeout_s=timeout_s)
+    named = [
+        replace(item, name=workload.name)
+        for item, workload in zip(measured[len(paths) :], workloads, strict=True)
+    ]
+    return [*measured[: len(paths)], *named]

@@ -311,6 +311,14 @@ def given_options(options: Mapping[str, Any] | DataclassInstance) -> dict[str, s
     }
 
 
+def option_texts(options: Mapping[str, Any] | DataclassInstance) -> dict[str, str]:
+    """Every option that is not None, defaults included, as texts that `parse_options` reads."""
+    if isinstance(options, Mapping):
+        return given_options(options)
+    values = {item.name: getattr(options, item.name) for item in described_options(type(options))}
+    return {name: _text(value) for name, value in values.items() if value is not None}
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 

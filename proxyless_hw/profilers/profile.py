@@ -26,14 +26,13 @@ from proxyless_hw.profilers.protocol.sessions import (
     measure_sessions,
 )
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.profilers.registry import described, get_profiler, profiler_settings
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.anchors import anchors_of, choose_anchors
-from proxyless_hw.tables.table import SETTING_KEYS, LatencyTable
-
-OPTION_KEYS: Final = ("cache", "delegate")
-"""Header lines of device options that change what an op costs."""
+from proxyless_hw.tables.entry import OPTION_KEYS, SETTING_KEYS
+from proxyless_hw.tables.table import LatencyTable
 
 FINISH_SECONDS: Final = 3.0
 """Kept back from a budget for the final intervals, writing the table and ending the process."""
@@ -47,7 +46,7 @@ class ProfileConfig:
         output: path of the table.
         device: device kind, as registered (``cpu``, ``gpu``, ``mobile``, ``command``, ...).
         settings: runtime, threads, batch size, precision, metric and device options.
-        space: name or path of the search space.
+        space: the search space, or its name or path.
         resolutions: input resolutions in pixels; the space's own when empty.
         num_classes: classes of the classifier; the space's own when None.
         timing: the measurement protocol's settings.
@@ -65,7 +64,7 @@ class ProfileConfig:
     output: Path
     device: str = "cpu"
     settings: ProfilerSettings = ProfilerSettings()
-    space: str | Path = "imagenet"
+    space: str | Path | SearchSpace = "imagenet"
     resolutions: tuple[int, ...] = ()
     num_classes: int | None = None
     timing: TimingConfig = TimingConfig()
@@ -81,6 +80,14 @@ class ProfileConfig:
             raise ProfilingError(f"--repeat lies between 1 and 100: received {self.repeat}.")
         if self.sessions is not None and not 1 <= self.sessions <= 100:
             raise ProfilingError(f"--sessions lies between 1 and 100: received {self.sessions}.")
+
+    def loaded_space(self) -> SearchSpace:
+        """The search space itself.
+
+        Raises:
+            SpaceError: no such space, or its file breaks a rule.
+        """
+        return self.space if isinstance(self.space, SearchSpace) else SearchSpace.load(self.space)
 
 
 def needed_ops(space: SearchSpace, config: ProfileConfig) -> dict[OpSpec, float]:
@@ -157,18 +164,16 @@ def _profile(
     started: float,
     check_held: Callable[[], None],
 ) -> LatencyTable:
-    space = SearchSpace.load(config.space)
+    space = config.loaded_space()
     base = None if config.missing_from is None else LatencyTable.load(config.missing_from)
     uses = needed_ops(space, config)
     if finished := _finished(config):
         return finished
     if profiler is None:
-        from proxyless_hw.profilers.registry import get_profiler, profiler_settings
-
         settings = profiler_settings(config.device, _with_cache(config, space, base, say))
         config = replace(config, settings=settings)
         profiler = get_profiler(config.device, settings)
-    description = dict(profiler.describe())
+    description = described(config.device, profiler, config.settings)
     if base is not None:
         _check_setting(base, description)
         uses = {op: count for op, count in uses.items() if op not in base}
@@ -210,7 +215,7 @@ def _profile(
                 "with --resume."
             ) from cause
         # Some devices tell more once they have measured (a phone: mean or median of a visit).
-        description.update(profiler.describe())
+        description.update(described(config.device, profiler, config.settings))
         table = profiled_table(config, space, job, description, rounds, list(uses), base)
         check_held()
         table.save(config.output)

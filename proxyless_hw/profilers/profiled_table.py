@@ -67,6 +67,7 @@ def profiled_table(
         {
             "space": space.id,
             "resolutions": " ".join(map(str, resolutions)),
+            **({} if space.in_channels == 3 else {"input_channels": str(space.in_channels)}),
             "num_classes": str(config.num_classes or space.num_classes),
             "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "protocol": protocol_line(timing),

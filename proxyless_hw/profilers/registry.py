@@ -1,15 +1,10 @@
-"""Which profiler serves a device kind: built-in ones and those that third parties register.
-
-A third party's package names its profiler in the entry-point group ``proxyless_hw.profilers``;
-see `proxyless_hw.profilers.base`.
-"""
+"""Which profiler serves a device kind: built-in ones and those in `own_profilers`."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
@@ -27,6 +22,12 @@ from proxyless_hw.profilers.options import (
     Option,
     described_options,
     parse_options,
+)
+from proxyless_hw.profilers.own_profilers import (
+    OwnProfiler,
+    completed_header,
+    own_kinds,
+    own_profiler,
 )
 
 
@@ -66,18 +67,9 @@ _PINNING: Final = ("cpu", "mobile")
 """Device kinds whose profilers apply `ProfilerSettings.cpus`."""
 
 
-def third_party_profilers() -> dict[str, EntryPoint]:
-    """Registered profilers by device kind; a built-in kind cannot be taken over."""
-    return {
-        entry.name: entry
-        for entry in entry_points(group=PROFILER_GROUP)
-        if entry.name not in BUILT_IN
-    }
-
-
 def known_kinds() -> list[str]:
     """Every device kind that can be asked for here."""
-    return [*BUILT_IN, *sorted(third_party_profilers())]
+    return [*BUILT_IN, *own_kinds()]
 
 
 def runtimes(kind: str) -> list[str]:
@@ -89,7 +81,7 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
     """Makes the profiler of a device kind. Does no measuring; `Profiler.open` does.
 
     Args:
-        kind: ``cpu``, ``gpu``, ``mobile``, ``command``, or a registered third-party kind.
+        kind: ``cpu``, ``gpu``, ``mobile``, ``command``, or a registered kind.
         settings: how ops are run; its `runtime` picks among the kind's runtimes.
 
     Raises:
@@ -98,7 +90,7 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
         BackendUnavailableError: a registered profiler cannot be loaded.
     """
     if kind not in BUILT_IN:
-        return _third_party(kind)(settings)
+        return _own(kind).factory(profiler_settings(kind, settings))
     home = _home(kind, settings.runtime)
     settings = profiler_settings(kind, settings)
     module = importlib.import_module(f"proxyless_hw.profilers.{home.module}")
@@ -120,7 +112,7 @@ def profiler_settings(kind: str, settings: ProfilerSettings) -> ProfilerSettings
     """The settings with their options as the profiler's own dataclass, checked.
 
     Args:
-        kind: device kind; of a third party's, the settings are returned as they are.
+        kind: device kind.
         settings: its options by name, or parsed already.
 
     Raises:
@@ -128,8 +120,8 @@ def profiler_settings(kind: str, settings: ProfilerSettings) -> ProfilerSettings
             device, runtime or metric, or has a wrong value; processors where none are pinned.
     """
     if kind not in BUILT_IN:
-        _registered(kind)
-        return settings
+        own = _own(kind).options
+        return replace(settings, options=parse_options(own, settings.options, f"device '{kind}'"))
     if settings.cpus is not None and kind not in _PINNING:
         raise ProfilingError(
             f"--cpus pins to processors, which --device {kind} does not do: it is for --device "
@@ -190,23 +182,24 @@ def _home(kind: str, runtime: str | None) -> _Home:
     return homes[name]
 
 
-def _third_party(kind: str) -> Callable[[ProfilerSettings], Profiler]:
-    entry = _registered(kind)
-    try:
-        factory: Callable[[ProfilerSettings], Profiler] = entry.load()
-    except (ImportError, AttributeError) as cause:
-        raise BackendUnavailableError(
-            f"device kind '{kind}' is registered as {entry.value} but cannot be loaded: {cause}."
-        ) from cause
-    return factory
-
-
-def _registered(kind: str) -> EntryPoint:
-    registered = third_party_profilers()
-    if kind not in registered:
+def _own(kind: str) -> OwnProfiler:
+    found = own_profiler(kind)
+    if found is None:
         known = known_kinds()
         raise ProfilingError(
             f"no device kind '{kind[:60]}'.{did_you_mean(kind, known)} Known: {', '.join(known)}. "
-            f"Others come with packages that register '{PROFILER_GROUP}'."
+            f"Others come with packages that register '{PROFILER_GROUP}', or by "
+            "register_profiler."
         )
-    return registered[kind]
+    return found
+
+
+def described(kind: str, profiler: Profiler, settings: ProfilerSettings) -> dict[str, str]:
+    """Header fields of a table made by a profiler; of an own one, completed.
+
+    Raises:
+        BackendUnavailableError: the runtime or device is not there.
+        ProfilingError: an own profiler gives a field that no header can hold.
+    """
+    fields_ = profiler.describe()
+    return dict(fields_) if kind in BUILT_IN else completed_header(kind, fields_, settings)

@@ -50,6 +50,11 @@ class SearchConfig(RunSettings):
 
     Each field's help says what it is (`SearchConfig.declarations()`); those of all runs stand in
     `RunSettings`. Values are checked when it is made: `SearchError`.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.SearchConfig(table="pixel1", epochs=10).epochs
+        10
     """
 
     error: ClassVar[type[ProxylessHwError]] = SearchError

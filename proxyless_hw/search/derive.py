@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import optimize, sparse
+from numpy.typing import ArrayLike
 
-from proxyless_hw.errors import InfeasibleTargetError
+from proxyless_hw.errors import InfeasibleTargetError, SearchError
 from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.search.program import Array, Program
 from proxyless_hw.storage.documents import JsonObject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WINDOW = 0.99
 """The lower edge of the accepted window, as a fraction of the target."""
@@ -26,10 +30,14 @@ WINDOW = 0.99
 SLACK = 1e-9
 """How far, relatively, a target may miss a bound and still be taken for it."""
 
-MAX_REJECTED = 20
-"""Solutions that violate a bound by less than the solver notices, cut off one by one."""
+ROW_SUM_ERROR = 1e-3
+"""How far the probabilities of a slot may be from a sum of 1 (float16 or float32 softmax)."""
 
-Array = NDArray[np.float64]
+
+class HasCosts(Protocol):
+    """What holds a cost table; `ExpectedLatency` does."""
+
+    costs: CostTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class Derived:
         choices: one candidate per slot.
         log_probability: sum of log p over the slots.
         costs: its cost under each constraint, in their order.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.Derived(choices=(0, 2), log_probability=-1.5, costs=(4.0,)).costs
+        (4.0,)
     """
 
     choices: tuple[int, ...]
@@ -109,13 +122,85 @@ def default_target(costs: CostTable) -> float:
     Where no network costs so much to within the window, the nearest cost below it.
     """
     target = geometric_mean_target(costs)
-    program = _Program(np.zeros(costs.mask.shape), [costs])
+    program = Program(np.zeros(costs.mask.shape), [costs])
     if program.solve([WINDOW * target], [target], []) is not None:
         return target
     return program.nearest(target)[0]
 
 
 def derive(
+    probabilities: ArrayLike | Tensor,
+    constraints: Sequence[tuple[CostTable | HasCosts, float]],
+    *,
+    best: int = 1,
+) -> list[Derived]:
+    """Derives the most probable networks that meet their targets, by an exact integer program.
+
+    With one constraint, 0.99 T <= cost <= T holds. With several, every cost stays at or under its
+    target, and at least one lies in its window.
+
+    Args:
+        probabilities: path probabilities, (slots, max_candidates); each row sums to 1. An array,
+            or a tensor as `SuperNet.probabilities` gives it.
+        constraints: pairs of a cost and its target in the unit of the cost. A cost is an
+            `ExpectedLatency` or a `CostTable`.
+        best: how many networks at most; fewer where the window holds fewer.
+
+    Returns:
+        Networks in order of falling probability.
+
+    Raises:
+        SearchError: the probabilities have another shape or are no probabilities, or there is no
+            constraint.
+        InfeasibleTargetError: a target is out of range, or no network lies in the window (the
+            nearest costs are named).
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> latency = ph.ExpectedLatency(space, ph.fit_predictor(ph.LatencyTable.load("pixel1")))
+        >>> network = ph.derive(ph.SuperNet(space, seed=0).probabilities, [(latency, 75.0)])[0]
+        >>> 0.99 * 75 <= network.costs[0] <= 75
+        True
+    """
+    if not constraints:
+        raise SearchError("derive needs a constraint: received none. Give [(cost, target)].")
+    if best < 1:
+        raise SearchError(f"best is the number of networks, at least 1: received {best}.")
+    costs = [cost if isinstance(cost, CostTable) else cost.costs for cost, _ in constraints]
+    mask = costs[0].mask
+    for table in costs[1:]:
+        if table.mask.shape != mask.shape or (table.mask != mask).any():
+            raise SearchError(
+                f"costs of one space have the same candidates: '{costs[0].name}' and "
+                f"'{table.name}' differ. Price both for the same space."
+            )
+    values = _as_array(probabilities)
+    if values.shape != mask.shape:
+        raise SearchError(
+            f"probabilities must have shape {mask.shape} (slots, max_candidates): received "
+            f"{values.shape}."
+        )
+    there = np.where(mask, values, 0.0)
+    if not (there >= 0).all() or (abs(there.sum(1) - 1) > ROW_SUM_ERROR).any():
+        raise SearchError(
+            "probabilities are not negative and sum to 1 in every slot: received rows that sum to "
+            f"{there.sum(1).min():g} to {there.sum(1).max():g}. Take SuperNet.probabilities, or "
+            "the softmax of alpha over each slot's candidates."
+        )
+    with np.errstate(divide="ignore"):
+        log_probability = np.log(there)
+    targets = [float(target) for _, target in constraints]
+    return most_probable_within(log_probability, costs, targets, best)
+
+
+def _as_array(values: ArrayLike | Tensor) -> Array:
+    """Float64 values of an array, or of a tensor on any device."""
+    detach = getattr(values, "detach", None)
+    return np.asarray(values if detach is None else detach().cpu().double(), dtype=np.float64)
+
+
+def most_probable_within(
     log_probability: Array,
     costs: Sequence[CostTable],
     targets: Sequence[float],
@@ -134,7 +219,7 @@ def derive(
             named).
     """
     targets = [feasible_target(table, target) for table, target in zip(costs, targets, strict=True)]
-    program = _Program(log_probability, costs)
+    program = Program(log_probability, costs)
     found: dict[tuple[int, ...], Derived] = {}
     for window in range(len(costs)):
         lows = [
@@ -146,7 +231,7 @@ def derive(
             if choices is None:
                 break
             cuts.append(choices)
-            found[choices] = program.derived(choices)
+            found[choices] = _derived(program, choices)
     if not found:
         raise InfeasibleTargetError(_empty_window(program, costs, targets))
     ranked = sorted(found.values(), key=lambda item: (-item.log_probability, item.choices))
@@ -155,7 +240,7 @@ def derive(
 
 def most_probable(log_probability: Array, costs: Sequence[CostTable], count: int) -> list[Derived]:
     """The `count` most probable networks without any constraint, best first."""
-    program = _Program(log_probability, costs)
+    program = Program(log_probability, costs)
     free = [np.inf] * len(costs)
     cuts: list[tuple[int, ...]] = []
     while len(cuts) < count:
@@ -163,7 +248,7 @@ def most_probable(log_probability: Array, costs: Sequence[CostTable], count: int
         if choices is None:
             break
         cuts.append(choices)
-    return [program.derived(choices) for choices in cuts]
+    return [_derived(program, choices) for choices in cuts]
 
 
 def pareto(
@@ -175,128 +260,26 @@ def pareto(
         (budget, most probable network that costs at most the budget), cheapest budget first.
     """
     low, high = costs.range
-    program = _Program(log_probability, [costs])
+    program = Program(log_probability, [costs])
     front = []
     for budget in np.linspace(low, high, points):
         choices = program.solve([-np.inf], [float(budget)], [])
         if choices is None:  # the cheapest network itself, lost to the solver's tolerance
             choices = tuple(np.where(costs.mask, costs.slots, np.inf).argmin(1).tolist())
-        front.append((float(budget), program.derived(choices)))
+        front.append((float(budget), _derived(program, choices)))
     return front
 
 
-class _Program:
-    """The integer program over x[slot, candidate] in {0, 1}, rows scaled to the target."""
-
-    def __init__(self, log_probability: Array, costs: Sequence[CostTable]) -> None:
-        self.costs = list(costs)
-        self.mask = costs[0].mask
-        self.rows, self.columns = np.nonzero(self.mask)
-        floor = np.log(1e-30)
-        self.log_p = np.maximum(np.where(self.mask, log_probability, 0.0), floor)
-        size = len(self.rows)
-        self.one_each = sparse.csr_matrix(
-            (np.ones(size), (self.rows, np.arange(size))), shape=(len(self.mask), size)
-        )
-        self.weights = [table.slots[self.rows, self.columns] for table in self.costs]
-
-    def derived(self, choices: tuple[int, ...]) -> Derived:
-        rows = np.arange(len(choices))
-        return Derived(
-            choices,
-            float(self.log_p[rows, list(choices)].sum()),
-            tuple(table.cost(choices) for table in self.costs),
-        )
-
-    def solve(
-        self,
-        lows: Sequence[float],
-        highs: Sequence[float],
-        cuts: Sequence[tuple[int, ...]],
-        objective: Array | None = None,
-    ) -> tuple[int, ...] | None:
-        """The best choices within the bounds, or None when there are none.
-
-        The solver's feasibility tolerance is 1e-6 of a row. The answer is therefore checked in
-        exact sums; one that violates a bound is cut off and the next best is asked for. Where very
-        many lie that close to a bound, the bounds are pulled in instead. At the lower end of the
-        range only the cheapest network is left, and that one needs no solver.
-        """
-        value = self.log_p[self.rows, self.columns] if objective is None else objective
-        rejected = list(cuts)
-        for margin in (*[0.0] * MAX_REJECTED, 2e-6, 1e-5):
-            choices = self._solve_once(value, lows, highs, cuts if margin else rejected, margin)
-            if choices is None:
-                break
-            if self._within(choices, lows, highs):
-                return choices
-            rejected.append(choices)
-        choices = self._cheapest()
-        return choices if choices not in cuts and self._within(choices, lows, highs) else None
-
-    def _cheapest(self) -> tuple[int, ...]:
-        """The cheapest network by the first constraint; of equal candidates the most probable."""
-        slots = np.where(self.mask, self.costs[0].slots, np.inf)
-        least = slots <= slots.min(1, keepdims=True)
-        return tuple(np.where(least, self.log_p, -np.inf).argmax(1).tolist())
-
-    def _solve_once(
-        self,
-        value: Array,
-        lows: Sequence[float],
-        highs: Sequence[float],
-        cuts: Sequence[tuple[int, ...]],
-        margin: float,
-    ) -> tuple[int, ...] | None:
-        constraints = [optimize.LinearConstraint(self.one_each, 1, 1)]
-        for table, weights, low, high in zip(self.costs, self.weights, lows, highs, strict=True):
-            if np.isinf(low) and np.isinf(high):
-                continue
-            scale = max(abs(bound) for bound in (low, high) if np.isfinite(bound)) or 1.0
-            constraints.append(
-                optimize.LinearConstraint(
-                    weights[None] / scale,
-                    (low - table.fixed) / scale + margin,
-                    (high - table.fixed) / scale - margin,
-                )
-            )
-        for cut in cuts:
-            chosen = self.columns == np.asarray(cut)[self.rows]
-            constraints.append(
-                optimize.LinearConstraint(chosen[None].astype(float), -np.inf, len(cut) - 1)
-            )
-        result = optimize.milp(
-            -value,
-            integrality=np.ones(len(value)),
-            bounds=optimize.Bounds(0, 1),
-            constraints=constraints,
-            options={"mip_rel_gap": 0.0},
-        )
-        if result.x is None:
-            return None
-        choices = np.zeros(len(self.mask), dtype=int)
-        picked = result.x > 0.5
-        choices[self.rows[picked]] = self.columns[picked]
-        return tuple(choices.tolist())
-
-    def _within(
-        self, choices: tuple[int, ...], lows: Sequence[float], highs: Sequence[float]
-    ) -> bool:
-        costs = [table.cost(choices) for table in self.costs]
-        return all(
-            low <= cost <= high * (1 + 1e-12)
-            for low, cost, high in zip(lows, costs, highs, strict=True)
-        )
-
-    def nearest(self, target: float) -> list[float]:
-        """Costs nearest to the first constraint's target, from below and above."""
-        weights = self.weights[0]
-        below = self.solve([-np.inf], [target], [], objective=weights)
-        above = self.solve([target], [np.inf], [], objective=-weights)
-        return [self.costs[0].cost(item) for item in (below, above) if item is not None]
+def _derived(program: Program, choices: tuple[int, ...]) -> Derived:
+    rows = np.arange(len(choices))
+    return Derived(
+        choices,
+        float(program.log_p[rows, list(choices)].sum()),
+        tuple(table.cost(choices) for table in program.costs),
+    )
 
 
-def _empty_window(program: _Program, costs: Sequence[CostTable], targets: Sequence[float]) -> str:
+def _empty_window(program: Program, costs: Sequence[CostTable], targets: Sequence[float]) -> str:
     if len(costs) > 1:
         wanted = ", ".join(
             f"{table.name} <= {target:g} {table.unit}"

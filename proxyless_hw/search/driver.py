@@ -59,6 +59,11 @@ def run_search(
             metric to verify that cannot be measured here.
         MissingEntryError: the table lacks ops of the space.
         InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> config = ph.SearchConfig(table="pixel1", target_ms=75.0, output="runs/x")
+        >>> result = ph.run_search(config)  # doctest: +SKIP
     """
     make = observer_factory or (lambda constraints: SearchObserver())
     problem = prepare_problem(config)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.network.network import Network
 from proxyless_hw.predictors.costs import CostTable
-from proxyless_hw.search.derive import Derived, derive, most_probable, pareto
+from proxyless_hw.search.derive import Derived, most_probable, most_probable_within, pareto
 from proxyless_hw.search.extract import accuracy, derived_network
 from proxyless_hw.search.gates import log_probabilities
 from proxyless_hw.search.objective import Constraint
@@ -68,7 +68,7 @@ def derive_finalists(
     """
     if not constrained:
         return most_probable(log_p(supernet), costs, count)
-    return derive(log_p(supernet), costs, targets, count)
+    return most_probable_within(log_p(supernet), costs, targets, count)
 
 
 def rank(

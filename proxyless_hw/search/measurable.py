@@ -6,6 +6,7 @@ from proxyless_hw.errors import BackendUnavailableError, ProfilingError, SearchE
 from proxyless_hw.predictors.measured import settings_of
 from proxyless_hw.profilers.command.recorded import require_asked
 from proxyless_hw.profilers.host.environment import host_device
+from proxyless_hw.profilers.own_profilers import own_kinds
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.tables.table import LatencyTable
 
@@ -24,7 +25,7 @@ def check_device_is_here(table: LatencyTable) -> None:
     if kind == "cpu" and device == host_device():
         check_metric_is_measurable(table)
         return
-    if kind in ("gpu", "mobile", "command"):
+    if kind in ("gpu", "mobile", "command") or kind in own_kinds():
         require_asked(table.metadata, table.name)
         check_metric_is_measurable(table)
         get_profiler(*settings_of(table)).describe()

@@ -14,7 +14,7 @@ from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import default_target, derive, feasible_target
+from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
 from proxyless_hw.search.objective import Constraint
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
@@ -150,7 +150,7 @@ def _check_window(constraints: Sequence[Constraint]) -> None:
     """
     costs = [constraint.costs for constraint in constraints]
     anything = np.zeros(costs[0].mask.shape)
-    derive(anything, costs, [constraint.target for constraint in constraints])
+    most_probable_within(anything, costs, [constraint.target for constraint in constraints])
 
 
 def _extra_constraint(

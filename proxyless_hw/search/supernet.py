@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from proxyless_hw.errors import SearchError
 from proxyless_hw.network.ops import build_body, build_layer, init_weights
 from proxyless_hw.network.tree import run_wired
 from proxyless_hw.search.gate_probe import GateGradient, probe
@@ -25,6 +26,9 @@ from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import Position
 
 GradientMode = Literal["full", "two-path"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``loss(outputs, targets)`` -> scalar tensor."""
 
 
 class MixedOp(nn.Module):
@@ -81,6 +85,14 @@ class SuperNet(nn.Module):
     Attributes:
         alpha: architecture parameters, (slots, max_candidates), N(0, 1e-3) at the start.
         mask: True where a candidate exists, same shape.
+
+    Example:
+        >>> import torch
+        >>> import proxyless_hw as ph
+        >>> supernet = ph.SuperNet(ph.SearchSpace.load("cifar-mbconv"), num_classes=10, seed=0)
+        >>> choices = supernet.sample(torch.Generator().manual_seed(0))
+        >>> supernet(torch.zeros(2, 3, 32, 32), choices).shape
+        torch.Size([2, 10])
     """
 
     mask: Tensor
@@ -152,27 +164,32 @@ class SuperNet(nn.Module):
     def alpha_gradient(
         self,
         images: Tensor,
-        labels: Tensor,
+        targets: Tensor,
         choices: Sequence[int],
         mode: GradientMode = "full",
+        loss: Loss = functional.cross_entropy,
         others: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Cross entropy of the sampled network and its gradient with respect to alpha.
+        """The task loss of the sampled network and its gradient with respect to alpha.
 
         dL/dg_j = <dL/dy, o_j(x)> at every slot, also where Zero was sampled. Weights receive no
         gradient and running statistics do not move.
 
         Args:
             images: (N, 3, H, W).
-            labels: (N,), int64.
+            targets: what `loss` takes beside the outputs; (N,) int64 for cross entropy.
             choices: the sampled candidate of each slot.
             mode: ``full`` evaluates every candidate; ``two-path`` one other per slot.
+            loss: ``loss(outputs, targets)`` -> scalar, differentiable.
             others: the second candidate of each pair; sampled from p when None (two-path only).
             generator: for sampling `others`.
 
         Returns:
             The loss (scalar) and the gradient (slots, max_candidates); zero where masked.
+
+        Raises:
+            SearchError: `loss` did not return a scalar tensor.
         """
         choices = self.space.check_choices(choices)
         probabilities = self.probabilities.detach()
@@ -182,23 +199,29 @@ class SuperNet(nn.Module):
             wanted = [{a, b} for a, b in zip(choices, others, strict=True)]
         else:
             wanted = [set(range(len(slot.candidates))) for slot in self.space.slots]
-        loss, gates = self._gate_gradient(images, labels, choices, wanted)
+        value, gates = self._gate_gradient(images, targets, choices, wanted, loss)
         if mode == "full":
-            return loss, alpha_gradient_full(gates, probabilities)
+            return value, alpha_gradient_full(gates, probabilities)
         assert others is not None
         rows = torch.arange(len(choices))
         difference = gates[rows, torch.as_tensor(choices)] - gates[rows, torch.as_tensor(others)]
-        return loss, pair_gradient(difference, probabilities, choices, others)
+        return value, pair_gradient(difference, probabilities, choices, others)
 
     def gate_gradient(
         self, images: Tensor, labels: Tensor, choices: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Cross entropy and dL/dg of every candidate, (slots, max_candidates); 0 for Zero."""
         wanted = [set(range(len(slot.candidates))) for slot in self.space.slots]
-        return self._gate_gradient(images, labels, self.space.check_choices(choices), wanted)
+        checked = self.space.check_choices(choices)
+        return self._gate_gradient(images, labels, checked, wanted, functional.cross_entropy)
 
     def _gate_gradient(
-        self, images: Tensor, labels: Tensor, choices: Choices, wanted: Sequence[set[int]]
+        self,
+        images: Tensor,
+        targets: Tensor,
+        choices: Choices,
+        wanted: Sequence[set[int]],
+        loss: Loss,
     ) -> tuple[Tensor, Tensor]:
         chosen = self._chosen(choices)
         rows = dict(zip(self._slot_numbers, range(len(choices)), strict=True))
@@ -218,11 +241,17 @@ class SuperNet(nn.Module):
             return probe(outputs, gates[row], measure)
 
         with still_statistics(self):
-            logits = at_least_float32(self._run(images, apply))
-            loss = functional.cross_entropy(logits, labels)
+            outputs = at_least_float32(self._run(images, apply))
+            value = loss(outputs, targets)
+            if not isinstance(value, Tensor) or value.dim() != 0:
+                raise SearchError(
+                    f"a loss returns one number as a tensor without dimensions: received "
+                    f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}. "
+                    "Take its mean over the batch."
+                )
             # Only the gates' gradients are asked for: no weight gradient is computed.
-            gradients = torch.autograd.grad(loss, gates)
-        return loss.detach(), torch.stack(gradients)
+            gradients = torch.autograd.grad(value, gates)
+        return value.detach(), torch.stack(gradients)
 
     def _measure(
         self, number: int, row: int, x: Tensor, kept: Tensor | None, choice: int, wanted: set[int]

@@ -6,17 +6,17 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from html import escape
 from pathlib import Path
-from typing import Any
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.space.layer_rules import check_layers
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import (
     BatchNormSpec,
     LayerSpec,
     OpSpec,
     describe,
-    op_variant,
 )
 from proxyless_hw.space.wiring import (
     Shape,
@@ -29,6 +29,9 @@ from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
 
 SCHEMA = "proxyless-hw-architecture/1"
+
+REPR_BLOCKS = 30
+"""Blocks that the short form lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,13 @@ class Architecture:
         training: the training shape, when it has been searched or trained.
         provenance: where it comes from: table, target_ms, predicted_ms, measured_ms, seed, ...
             Not part of equality.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> arch = ph.Architecture.from_choices(space, [0] * len(space.slots), num_classes=10)
+        >>> ph.Architecture.from_json(arch.to_json()) == arch
+        True
     """
 
     space: str
@@ -73,10 +83,12 @@ class Architecture:
     batch_norm: BatchNormSpec = BatchNormSpec()
     wiring: Wiring = ()
     training: TrainingShape | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    provenance: Mapping[str, object] = field(default_factory=dict, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        _check_chain(self)
+        check_layers(self.layers, self.num_classes, chained=not self.wiring)
+        if self.wiring:
+            self.input_shapes()
 
     @classmethod
     def from_choices(
@@ -87,7 +99,7 @@ class Architecture:
         resolution: int | None = None,
         num_classes: int | None = None,
         training: TrainingShape | None = None,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, object] | None = None,
     ) -> Architecture:
         """Writes out the network that `choices` (one candidate index per slot) stand for.
 
@@ -215,6 +227,34 @@ class Architecture:
         """All layers in order, removed blocks included."""
         return self.stem + self.blocks + self.head
 
+    def __repr__(self) -> str:
+        """Short form: space, shape and blocks."""
+        blocks = ", ".join(describe(block) for block in self.blocks[:REPR_BLOCKS])
+        more = ", ..." if len(self.blocks) > REPR_BLOCKS else ""
+        return (
+            f"Architecture({self.space!r}, {self.resolution} px, {self.num_classes} classes: "
+            f"{blocks}{more})"
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: one row a layer."""
+        rows = "".join(
+            f"<tr><td>{number}</td><td>{escape(describe(layer))}</td>"
+            f"<td>{escape('' if op is None else str(op))}</td></tr>"
+            for number, (layer, op) in enumerate(self.layer_ops())
+        )
+        head = f"{self.space}, {self.resolution} px, {self.num_classes} classes"
+        return f"<p><b>{escape(head)}</b></p><table>{rows}</table>"
+
+    def __iter__(self) -> Iterator[LayerSpec]:
+        """The layers, in order."""
+        return iter(self.layers)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input images."""
+        return self.layers[0].in_c
+
     def layer_ops(self, resolution: int | None = None) -> Iterator[tuple[LayerSpec, OpSpec | None]]:
         """Every layer with its op at its input size; None where it costs nothing.
 
@@ -231,7 +271,7 @@ class Architecture:
             ArchitectureError: a layer does not fit what it receives.
         """
         side = self.resolution if resolution is None else resolution
-        stem, shape = follow_shapes(self.stem, (), Shape(3, side, side))
+        stem, shape = follow_shapes(self.stem, (), Shape(self.in_channels, side, side))
         blocks, shape = follow_shapes(self.blocks, self.wiring, shape)
         head, _ = follow_shapes(self.head, (), shape)
         return stem + blocks + head
@@ -278,58 +318,3 @@ def architecture_file(source: str | Path) -> Path:
             f"Finish it: proxyless-hw search ... --output {source} --resume"
         )
     return path / "architecture.json"
-
-
-def _check_chain(arch: Architecture) -> None:
-    """Checks every layer by itself, and that it takes what the ones before it give."""
-    if not arch.head or arch.head[-1].op != "classifier":
-        last = describe(arch.head[-1]) if arch.head else "no layer at all"
-        raise ArchitectureError(f"a network ends with a classifier: received {last} at the end.")
-    for index, layer in enumerate(arch.layers):
-        _check_layer(layer, f"layer {index} ({describe(layer)})")
-        if layer.op == "classifier" and layer is not arch.head[-1]:
-            raise ArchitectureError(f"layer {index}: only the last layer may be the classifier.")
-    if arch.wiring:
-        arch.input_shapes()
-    else:
-        channels = 3
-        for index, layer in enumerate(arch.layers):
-            if layer.in_c != channels:
-                raise ArchitectureError(
-                    f"layer {index} ({describe(layer)}) takes {layer.in_c} channels but receives "
-                    f"{channels}."
-                )
-            channels = layer.out_c
-    if arch.head[-1].out_c != arch.num_classes:
-        raise ArchitectureError(
-            f"the classifier gives {arch.head[-1].out_c} classes, the network names "
-            f"{arch.num_classes}."
-        )
-
-
-def _check_layer(layer: LayerSpec, name: str) -> None:
-    variant = op_variant(layer.op)
-    pooling = variant.base in ("avgpool", "maxpool")
-    if layer.kernel % 2 == 0 and not (pooling and layer.stride > 1):
-        raise ArchitectureError(f"{name}: kernel sizes are odd: received {layer.kernel}.")
-    if layer.stride > 2 and not pooling:
-        raise ArchitectureError(f"{name}: strides are 1 or 2: received {layer.stride}.")
-    if layer.mid_c < 1:
-        raise ArchitectureError(
-            f"{name}: an expansion by {layer.expand:g} of {layer.in_c} channels leaves none."
-        )
-    same_channels = layer.in_c == layer.out_c
-    if (layer.skip or layer.is_zero) and not (layer.stride == 1 and same_channels):
-        raise ArchitectureError(
-            f"{name}: a shortcut needs stride 1 and equal channels: received stride "
-            f"{layer.stride}, {layer.in_c} to {layer.out_c} channels."
-        )
-    if (pooling or variant.base in ("identity", "pool")) and not same_channels:
-        raise ArchitectureError(
-            f"{name} keeps its channels: received {layer.in_c} to {layer.out_c}."
-        )
-    if variant.groups > 1 and (layer.in_c % variant.groups or layer.out_c % variant.groups):
-        raise ArchitectureError(
-            f"{name}: {variant.groups} groups must divide its channels: received {layer.in_c} to "
-            f"{layer.out_c}."
-        )

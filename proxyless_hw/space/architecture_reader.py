@@ -7,7 +7,8 @@ from dataclasses import fields
 from proxyless_hw.errors import ArchitectureError, did_you_mean
 from proxyless_hw.space.architecture import SCHEMA, Architecture, TrainingShape
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION, MAX_STRIDE
-from proxyless_hw.space.op_registry import is_known_op, known_ops
+from proxyless_hw.space.op_options import NO_OPTIONS, OpOptions
+from proxyless_hw.space.op_registry import is_known_op, known_ops, op_options
 from proxyless_hw.space.specs import ACTIVATIONS, ZERO, BatchNormSpec, LayerSpec
 from proxyless_hw.space.wiring import wiring_from_document
 from proxyless_hw.storage.fields import Fields
@@ -56,7 +57,15 @@ def _layer(row: Fields) -> LayerSpec:
         skip=row.flag("skip", default=False),
         act=row.choice("act", ACTIVATIONS, default="none"),
         se=row.whole("se", 0, MAX_CHANNELS, default=0),
+        options=NO_OPTIONS if op == ZERO else _options(op, row),
     )
+
+
+def _options(op: str, row: Fields) -> OpOptions:
+    try:
+        return op_options(op, row.inner("options").values)
+    except ValueError as cause:
+        raise ArchitectureError(f"{row.place('options')}: {cause}.") from cause
 
 
 def _batch_norm(given: Fields) -> BatchNormSpec:

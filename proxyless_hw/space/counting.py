@@ -1,8 +1,8 @@
 """Parameters, MACs and bytes of ops and networks, from their shapes alone: no forward pass.
 
 Counted as in the published code: multiply-accumulates of convolutions and linear layers; pooling,
-normalisation, activations and additions count as none. Custom ops count themselves: their builder
-carries ``parameters(op: OpSpec) -> int`` and ``macs(op: OpSpec) -> int``.
+normalisation, activations and additions count as none. Ops of one's own are counted by torch,
+on the built module.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.op_registry import load_custom_op
+from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
 
 FLOAT32_BYTES = 4
@@ -32,18 +31,25 @@ def op_parameters(op: OpSpec) -> int:
     """Trainable parameters of an op.
 
     Raises:
-        ArchitectureError: a custom op that does not say.
+        ArchitectureError, BackendUnavailableError: an op of one's own cannot be built or run.
     """
-    return _custom(op, "parameters") if _is_custom(op) else sum(p.weights for p in _parts(op))
+    if _is_custom(op):
+        return built_counts(op).parameters
+    return sum(part.weights for part in _parts(op))
 
 
 def op_macs(op: OpSpec) -> int:
     """Multiply-accumulates of an op on one image.
 
     Raises:
-        ArchitectureError: a custom op that does not say.
+        ArchitectureError, BackendUnavailableError: an op of one's own cannot be built or run.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.op_macs(ph.OpSpec("conv", 32, 32, 3, 16, 16, 8, kernel=3, stride=2))
+        55296
     """
-    return _custom(op, "macs") if _is_custom(op) else sum(part.macs for part in _parts(op))
+    return built_counts(op).macs if _is_custom(op) else sum(part.macs for part in _parts(op))
 
 
 def op_bytes(op: OpSpec) -> int:
@@ -52,7 +58,7 @@ def op_bytes(op: OpSpec) -> int:
     BatchNorm and activation are taken as fused into the layer before them, as runtimes do.
 
     Raises:
-        ArchitectureError: a custom op that does not say its parameters.
+        ArchitectureError, BackendUnavailableError: an op of one's own cannot be built or run.
     """
     if _is_custom(op):
         elements = op_parameters(op) + _size_in(op) + _size_out(op)
@@ -127,13 +133,3 @@ def _mbconv_parts(op: OpSpec, area_in: int, area_out: int) -> Iterator[_Part]:
 
 def _is_custom(op: OpSpec) -> bool:
     return op_variant(op.op).is_custom
-
-
-def _custom(op: OpSpec, what: str) -> int:
-    count = getattr(load_custom_op(op.op), what, None)
-    if not callable(count):
-        raise ArchitectureError(
-            f"the {what} of custom op '{op.op}' are not known: give its builder an attribute "
-            f"'{what}', a function of an OpSpec."
-        )
-    return int(count(op))

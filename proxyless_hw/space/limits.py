@@ -9,3 +9,6 @@ MAX_POSITIONS = 4096
 MAX_RESOLUTION = 8192
 
 MAX_STRIDE = 32
+
+MAX_IMAGE_CHANNELS = 4
+"""Channels of a network's input."""

@@ -5,11 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from proxyless_hw.errors import SpaceError, did_you_mean
-from proxyless_hw.space.limits import MAX_CANDIDATES, MAX_CHANNELS, MAX_POSITIONS, MAX_RESOLUTION
-from proxyless_hw.space.op_registry import is_known_op, known_ops
+from proxyless_hw.space.limits import (
+    MAX_CANDIDATES,
+    MAX_CHANNELS,
+    MAX_IMAGE_CHANNELS,
+    MAX_POSITIONS,
+    MAX_RESOLUTION,
+)
+from proxyless_hw.space.op_options import OpOptions
+from proxyless_hw.space.op_registry import (
+    STANDARD_KEYS,
+    is_known_op,
+    known_ops,
+    op_options,
+    own_op,
+)
 from proxyless_hw.space.search_space import SCHEMA, SearchSpace
 from proxyless_hw.space.specs import (
     ACTIVATIONS,
@@ -26,11 +39,10 @@ MAX_POOL_STRIDE = 32
 _SPACE_KEYS = frozenset(
     (
         *("schema", "id", "resolution", "resolutions", "num_classes", "batch_norm"),
-        *("stem", "candidates", "zero", "stages", "tree", "head"),
+        *("input", "stem", "candidates", "zero", "stages", "tree", "head"),
     )
 )
 _STAGE_KEYS = frozenset(("width", "depth", "stride", "zero", "candidates", "act", "se"))
-_LAYER_KEYS = frozenset(("op", "kernel", "stride", "width", "expand", "act", "se"))
 
 
 class SpaceReader:
@@ -50,7 +62,7 @@ class SpaceReader:
         num_classes = self.integer(root, "num_classes", "num_classes", 1, MAX_CHANNELS)
         if ("tree" in root) == ("stages" in root):
             self.fail("document", "holds either 'stages' (a chain) or 'tree'", sorted(root))
-        stem = self.stem(root.get("stem"))
+        stem = self.stem(root.get("stem"), self.input_channels(root.get("input", {})))
         wiring: Wiring = ()
         if "tree" in root:
             from proxyless_hw.space.tree import read_tree
@@ -72,12 +84,15 @@ class SpaceReader:
             wiring=wiring,
         )
 
-    def stem(self, value: object) -> tuple[LayerSpec, ...]:
+    def input_channels(self, value: object) -> int:
+        fields = self.mapping(value, "input", frozenset(("channels",)))
+        return self.integer(fields, "channels", "input.channels", 1, MAX_IMAGE_CHANNELS, default=3)
+
+    def stem(self, value: object, in_c: int) -> tuple[LayerSpec, ...]:
         items = value if isinstance(value, list) else [value]
         if not 1 <= len(items) <= 16:
             self.fail("stem", "must be a layer or a list of 1 to 16 layers", value)
         layers: list[LayerSpec] = []
-        in_c = 3
         for index, item in enumerate(items):
             where = f"stem[{index}]" if isinstance(value, list) else "stem"
             layers.append(self.fixed_layer(item, where, in_c))
@@ -86,7 +101,7 @@ class SpaceReader:
             in_c = layers[-1].out_c
         return tuple(layers)
 
-    def resolutions(self, root: Mapping[str, Any], default: int) -> tuple[int, ...]:
+    def resolutions(self, root: Mapping[str, object], default: int) -> tuple[int, ...]:
         values = root.get("resolutions", [default])
         if not isinstance(values, list) or not 1 <= len(values) <= 64:
             self.fail("resolutions", "must be a list of 1 to 64 resolutions", values)
@@ -104,7 +119,7 @@ class SpaceReader:
                 settings[name] = self.number(fields[name], f"batch_norm.{name}", low, high)
         return BatchNormSpec(**settings)
 
-    def stages(self, root: Mapping[str, Any], in_c: int) -> tuple[Position, ...]:
+    def stages(self, root: Mapping[str, object], in_c: int) -> tuple[Position, ...]:
         stages = root.get("stages")
         if not isinstance(stages, list) or not stages:
             self.fail("stages", "must be a non-empty list", stages)
@@ -142,7 +157,7 @@ class SpaceReader:
                 self.fail("stages", f"may hold at most {MAX_POSITIONS} blocks", len(positions))
         return tuple(positions)
 
-    def with_defaults(self, stage: Mapping[str, Any], choices: object) -> Any:
+    def with_defaults(self, stage: Mapping[str, object], choices: object) -> object:
         """A stage's activation and squeeze-excite hold for its candidates that name none."""
         defaults = {key: stage[key] for key in ("act", "se") if key in stage}
         if not defaults or not isinstance(choices, list):
@@ -150,7 +165,7 @@ class SpaceReader:
         return [{**defaults, **item} if isinstance(item, dict) else item for item in choices]
 
     def candidate(self, value: object, where: str, in_c: int, out_c: int, stride: int) -> LayerSpec:
-        fields = self.mapping(value, where, _LAYER_KEYS)
+        fields = self.op_mapping(value, where)
         for name in ("width", "stride"):
             if name in fields:
                 self.fail(f"{where}.{name}", "is set by the stage, not the candidate", fields[name])
@@ -160,7 +175,7 @@ class SpaceReader:
         return layer
 
     def fixed_layer(self, value: object, where: str, in_c: int) -> LayerSpec:
-        fields = self.mapping(value, where, _LAYER_KEYS)
+        fields = self.op_mapping(value, where)
         base = op_variant(str(fields.get("op"))).base
         pooling = base in ("avgpool", "maxpool")
         longest = MAX_POOL_STRIDE if pooling else 2
@@ -177,7 +192,7 @@ class SpaceReader:
         layers: list[LayerSpec] = []
         for index, item in enumerate(value):
             where = f"head[{index}]"
-            fields = self.mapping(item, where, _LAYER_KEYS)
+            fields = self.op_mapping(item, where)
             last = index == len(value) - 1
             if (fields.get("op") == "classifier") != last:
                 self.fail(f"{where}.op", "the classifier is the last layer", fields.get("op"))
@@ -191,7 +206,7 @@ class SpaceReader:
         return tuple(layers)
 
     def layer(
-        self, fields: Mapping[str, Any], where: str, in_c: int, out_c: int, stride: int
+        self, fields: Mapping[str, object], where: str, in_c: int, out_c: int, stride: int
     ) -> LayerSpec:
         op = fields.get("op")
         if not isinstance(op, str) or not is_known_op(op):
@@ -210,6 +225,7 @@ class SpaceReader:
             self.fail(f"{where}.op", f"has groups that divide {in_c} and {out_c} channels", op)
         if in_c != out_c and (pooling or variant.base == "identity"):
             self.fail(f"{where}.op", f"keeps its channels; here {in_c} become {out_c}", op)
+        shortcut = op == "mbconv" or (variant.is_custom and own_op(op).shortcut)
         layer = LayerSpec(
             op=op,
             in_c=in_c,
@@ -217,13 +233,28 @@ class SpaceReader:
             kernel=kernel,
             stride=stride,
             expand=int(expand) if float(expand).is_integer() else expand,
-            skip=op == "mbconv" and stride == 1 and in_c == out_c,
+            skip=shortcut and stride == 1 and in_c == out_c,
             act=act,
             se=self.integer(fields, "se", f"{where}.se", 0, MAX_CHANNELS, default=0),
+            options=self.options(op, fields, where),
         )
         return layer if layer.mid_c >= 1 else replace(layer, expand=1 / in_c)
 
-    def mapping(self, value: object, where: str, allowed: frozenset[str]) -> Mapping[str, Any]:
+    def options(self, op: str, fields: Mapping[str, object], where: str) -> OpOptions:
+        given = {key: value for key, value in fields.items() if key not in STANDARD_KEYS}
+        try:
+            return op_options(op, given)
+        except ValueError as cause:
+            raise SpaceError(f"{self.source}: {where}: {cause}.") from cause
+
+    def op_mapping(self, value: object, where: str) -> Mapping[str, object]:
+        """An op's fields; what an own op takes beyond the standard ones is checked by `options`."""
+        allowed = STANDARD_KEYS
+        if isinstance(value, dict) and op_variant(str(value.get("op"))).is_custom:
+            allowed = frozenset(value)
+        return self.mapping(value, where, allowed)
+
+    def mapping(self, value: object, where: str, allowed: frozenset[str]) -> Mapping[str, object]:
         if not isinstance(value, dict):
             self.fail(where, "must be a mapping of fields", value)
         for key in value:
@@ -234,7 +265,7 @@ class SpaceReader:
 
     def integer(
         self,
-        fields: Mapping[str, Any],
+        fields: Mapping[str, object],
         key: str,
         where: str,
         low: int,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 from proxyless_hw.errors import SpaceError, did_you_mean
 from proxyless_hw.space.limits import MAX_RESOLUTION
@@ -34,6 +34,12 @@ class SearchSpace:
         positions: fixed blocks and slots, in order.
         head: fixed last layers, ending with the classifier.
         wiring: how the positions connect (see `wiring`); empty for a chain.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> len(space.slots), len(space.ops(resolution=224))
+        (21, 70)
     """
 
     id: str
@@ -80,6 +86,49 @@ class SearchSpace:
         from proxyless_hw.space.reader import SpaceReader
 
         return SpaceReader(source).read(parse_yaml(text, SpaceError, source))
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object], source: str = "space") -> SearchSpace:
+        """Builds a space from the mapping that its YAML form stands for.
+
+        Args:
+            document: plain dicts, lists, texts and numbers, as YAML gives them.
+            source: what error messages call it.
+
+        Raises:
+            SpaceError: a rule is broken; the message names the source, field and value.
+
+        Example:
+            >>> import proxyless_hw as ph
+            >>> space = ph.SearchSpace.from_dict({
+            ...     "schema": "proxyless-hw-space/1", "id": "tiny", "resolution": 32,
+            ...     "num_classes": 10, "stem": {"op": "conv", "kernel": 3, "stride": 2, "width": 8},
+            ...     "candidates": [{"op": "mbconv", "kernel": k, "expand": 3} for k in (3, 5)],
+            ...     "stages": [{"width": 8, "depth": 2, "stride": 1}],
+            ...     "head": [{"op": "classifier"}],
+            ... })
+            >>> [len(slot.candidates) for slot in space.slots]
+            [2, 2]
+        """
+        from proxyless_hw.space.reader import SpaceReader
+
+        return SpaceReader(source).read(dict(document))
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input images."""
+        return self.stem[0].in_c
+
+    def __repr__(self) -> str:
+        """Short form: ``SearchSpace('imagenet', 21 slots, 7 candidates at most, 224 px)``."""
+        return (
+            f"SearchSpace({self.id!r}, {len(self.slots)} slots, {self.max_candidates} candidates "
+            f"at most, {self.resolution} px, {self.num_classes} classes)"
+        )
+
+    def __iter__(self) -> Iterator[Position]:
+        """The slots, in order."""
+        return iter(self.slots)
 
     @cached_property
     def slots(self) -> tuple[Position, ...]:
@@ -129,7 +178,7 @@ class SearchSpace:
 
     def _shapes(self, resolution: int) -> tuple[list[Shape], Shape]:
         """The shape that reaches every position, and the one that reaches the head."""
-        _, start = follow_shapes(self.stem, (), Shape(3, resolution, resolution))
+        _, start = follow_shapes(self.stem, (), Shape(self.in_channels, resolution, resolution))
         layers = [position.candidates[0] for position in self.positions]
         return follow_shapes(layers, self.wiring, start)
 
@@ -148,7 +197,7 @@ class SearchSpace:
     ) -> list[OpSpec]:
         """The ops every network of the space has: stem, fixed blocks, head. Repeats are kept."""
         side = self._check_resolution(resolution)
-        start = Shape(3, side, side)
+        start = Shape(self.in_channels, side, side)
         inputs, end = self._shapes(side)
         head = [layer.with_classes(num_classes or self.num_classes) for layer in self.head]
         fixed = list(zip(self.stem, follow_shapes(self.stem, (), start)[0], strict=True))
@@ -203,7 +252,7 @@ def scaled_space(text: str, name: str, width: float) -> SearchSpace:
     return SpaceReader(name).read(document)
 
 
-def shipped_spaces() -> dict[str, Any]:
+def shipped_spaces() -> dict[str, Traversable]:
     """The shipped spaces: name to readable resource."""
     folder = resources.files("proxyless_hw") / "space" / "shipped"
     return {

@@ -3,92 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final, TypedDict
+
+from proxyless_hw.space.op_names import OpVariant as OpVariant
+from proxyless_hw.space.op_names import op_variant as op_variant
+from proxyless_hw.space.op_options import NO_OPTIONS, OpOptions, read_options
 
 ZERO: Final = "skip"
 """Op name of a removed block: only the identity shortcut remains."""
 
 ACTIVATIONS: Final = ("relu6", "relu", "hswish", "swish", "none")
 
-BASE_OPS: Final = (
-    *("conv", "sepconv", "mbconv", "avgpool", "maxpool", "identity", "pool", "classifier"),
-)
-_VARIANT = re.compile(
-    r"(?P<base>conv|sepconv|avgpool|maxpool|identity)(?P<pre>_pre)?(?P<no_norm>_nobn)?"
-    r"(?P<bias>_bias)?(?:_g(?P<groups>[1-9]\d{0,4}))?(?P<shuffle>_shuffle)?"
-    r"(?:_d(?P<dilation>[1-9]\d?))?"
-)
-
 _KEY = re.compile(
     r"(?P<op>[a-z][a-z0-9_]*)-(?P<in_h>\d+)x(?P<in_w>\d+)x(?P<in_c>\d+)"
     r"-(?P<out_h>\d+)x(?P<out_w>\d+)x(?P<out_c>\d+)-k(?P<kernel>\d+)-s(?P<stride>\d+)"
     r"-e(?P<expand>\d+(?:\.\d+)?)-skip(?P<skip>[01])-(?P<act>[a-z0-9]+)-se(?P<se>\d+)"
+    r"(?:-(?P<options>[a-z].*))?"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class OpVariant:
-    """What an op's name says: a base op and the modifiers after it, as in ``conv_pre_g2_shuffle``.
-
-    Attributes:
-        base: one of `BASE_OPS`, or ``custom``.
-        pre: BatchNorm and activation come before the weights (``bn_act_weight``).
-        no_norm: there is no BatchNorm.
-        bias: the (last) convolution has a bias.
-        groups: groups of the (last) convolution.
-        shuffle: the channels of the groups are interleaved afterwards (ShuffleNet).
-        dilation: dilation of the (first) convolution.
-    """
-
-    base: str
-    pre: bool = False
-    no_norm: bool = False
-    bias: bool = False
-    groups: int = 1
-    shuffle: bool = False
-    dilation: int = 1
-
-    @property
-    def is_custom(self) -> bool:
-        """Whether the op is a third party's (see `op_registry`)."""
-        return self.base == "custom"
-
-    @property
-    def name(self) -> str:
-        """The op's name; `op_variant` reads it back."""
-        words = [self.base]
-        words += [word for word, there in (("pre", self.pre), ("nobn", self.no_norm)) if there]
-        words += ["bias"] if self.bias else []
-        words += [f"g{self.groups}"] if self.groups > 1 else []
-        words += ["shuffle"] if self.shuffle else []
-        words += [f"d{self.dilation}"] if self.dilation > 1 else []
-        return "_".join(words)
-
-
-@lru_cache(maxsize=4096)
-def op_variant(op: str) -> OpVariant:
-    """Reads an op's name; a name that is not built in gives the base ``custom``."""
-    if op in BASE_OPS:
-        return OpVariant(op)
-    match = _VARIANT.fullmatch(op)
-    if match is None:
-        return OpVariant("custom")
-    text = match.groupdict()
-    variant = OpVariant(
-        base=match["base"],
-        pre=text["pre"] is not None,
-        no_norm=text["no_norm"] is not None,
-        bias=text["bias"] is not None,
-        groups=int(text["groups"] or 1),
-        shuffle=text["shuffle"] is not None,
-        dilation=int(text["dilation"] or 1),
-    )
-    # One name per op: a modifier that says nothing makes another name, hence no built-in op.
-    weighted = variant.base in ("conv", "sepconv")
-    says_nothing = not weighted and replace(variant, pre=False) != OpVariant(variant.base)
-    return variant if variant.name == op and not says_nothing else OpVariant("custom")
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -107,14 +39,23 @@ def format_expand(expand: float) -> str:
     return str(int(expand)) if float(expand).is_integer() else repr(float(expand))
 
 
-@dataclass(frozen=True, slots=True)
-class OpSpec:
-    """One op at one input size: the unit that is measured and priced.
+class SettingFields(TypedDict):
+    """The fields of `OpSettings`, to be passed on by name."""
+
+    kernel: int
+    stride: int
+    expand: float
+    skip: bool
+    act: str
+    se: int
+    options: OpOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpSettings:
+    """What an op is beside its name and shape; layers and ops share it.
 
     Attributes:
-        op: ``conv``, ``mbconv``, ``classifier``, ... or the name of a registered custom op.
-        in_h, in_w, in_c: input height, width, channels.
-        out_h, out_w, out_c: output height, width, channels.
         kernel: kernel size (of the depthwise convolution for ``mbconv``).
         stride: stride, 1 or 2.
         expand: expanded width over input width (``mbconv``); 1 for other ops.
@@ -122,6 +63,47 @@ class OpSpec:
         act: activation, one of `ACTIVATIONS`.
         se: squeeze-and-excite: 0 none; 1 the MobileNetV3 form (a quarter of the expanded width,
             rounded to a multiple of 8, hard sigmoid); n > 1 squeezes to n channels (sigmoid).
+        options: what an op of one's own takes beyond these (see `register_op`).
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    expand: float = 1
+    skip: bool = False
+    act: str = "none"
+    se: int = 0
+    options: OpOptions = NO_OPTIONS
+
+    @property
+    def settings(self) -> SettingFields:
+        """These fields by name."""
+        return SettingFields(
+            kernel=self.kernel,
+            stride=self.stride,
+            expand=self.expand,
+            skip=self.skip,
+            act=self.act,
+            se=self.se,
+            options=self.options,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec(OpSettings):
+    """One op at one input size: the unit that is measured and priced. See `OpSettings`.
+
+    Attributes:
+        op: ``conv``, ``mbconv``, ``classifier``, ... or the name of a registered op.
+        in_h, in_w, in_c: input height, width, channels.
+        out_h, out_w, out_c: output height, width, channels.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> op = ph.OpSpec("conv", 32, 32, 3, 16, 16, 8, kernel=3, stride=2, act="relu6")
+        >>> op.key
+        'conv-32x32x3-16x16x8-k3-s2-e1-skip0-relu6-se0'
+        >>> ph.OpSpec.from_key(op.key) == op
+        True
     """
 
     op: str
@@ -131,12 +113,6 @@ class OpSpec:
     out_h: int
     out_w: int
     out_c: int
-    kernel: int = 1
-    stride: int = 1
-    expand: float = 1
-    skip: bool = False
-    act: str = "none"
-    se: int = 0
 
     @property
     def mid_c(self) -> int:
@@ -144,12 +120,18 @@ class OpSpec:
         return round(self.in_c * self.expand)
 
     @property
+    def layer(self) -> LayerSpec:
+        """The layer that this op is at an input size."""
+        return LayerSpec(self.op, self.in_c, self.out_c, **self.settings)
+
+    @property
     def key(self) -> str:
         """A readable name that identifies the op; `OpSpec.from_key` reads it back."""
+        options = f"-{self.options.to_text('-')}" if self.options else ""
         return (
             f"{self.op}-{self.in_h}x{self.in_w}x{self.in_c}-{self.out_h}x{self.out_w}x{self.out_c}"
             f"-k{self.kernel}-s{self.stride}-e{format_expand(self.expand)}"
-            f"-skip{int(self.skip)}-{self.act}-se{self.se}"
+            f"-skip{int(self.skip)}-{self.act}-se{self.se}{options}"
         )
 
     @classmethod
@@ -162,14 +144,16 @@ class OpSpec:
         match = _KEY.fullmatch(key)
         if match is None:
             raise ValueError(f"not an op key: {key[:120]!r}")
-        text = match.groupdict()
-        numbers = {name: int(text[name]) for name in _INT_FIELDS}
+        text = match.groupdict(default="")
+        # A value may hold a minus: only one before NAME= begins the next option.
+        options = re.sub(r"-(?=[a-z][a-z0-9_]*=)", "\n", text["options"])
         return cls(
             op=text["op"],
             expand=float(text["expand"]),
             skip=text["skip"] == "1",
             act=text["act"],
-            **numbers,
+            options=read_options(options, "\n"),
+            **{name: int(text[name]) for name in _INT_FIELDS},
         )
 
     def __str__(self) -> str:
@@ -187,25 +171,29 @@ class OpSpec:
             text += f" {self.act}"
         if self.se:
             text += " se" if self.se == 1 else f" se{self.se}"
-        return text
+        return f"{text} {self.options.to_text(' ')}" if self.options else text
 
 
-_INT_FIELDS = tuple(field.name for field in fields(OpSpec) if field.type == "int")
+_INT_FIELDS = ("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "kernel", "stride", "se")
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSpec:
-    """One layer of a network, independent of the spatial size. Fields as in `OpSpec`."""
+class LayerSpec(OpSettings):
+    """One layer of a network, independent of the spatial size. See `OpSettings`.
+
+    Attributes:
+        op: as in `OpSpec`, or `ZERO`.
+        in_c, out_c: input and output channels.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.LayerSpec("mbconv", 16, 24, kernel=3, stride=2, expand=6).at(32, 32).out_h
+        16
+    """
 
     op: str
     in_c: int
     out_c: int
-    kernel: int = 1
-    stride: int = 1
-    expand: float = 1
-    skip: bool = False
-    act: str = "none"
-    se: int = 0
 
     @property
     def is_zero(self) -> bool:
@@ -229,21 +217,7 @@ class LayerSpec:
     def at(self, height: int, width: int) -> OpSpec:
         """The same layer at an input size, as it stands in a table."""
         out_h, out_w = self.output_size(height, width)
-        return OpSpec(
-            op=self.op,
-            in_h=height,
-            in_w=width,
-            in_c=self.in_c,
-            out_h=out_h,
-            out_w=out_w,
-            out_c=self.out_c,
-            kernel=self.kernel,
-            stride=self.stride,
-            expand=self.expand,
-            skip=self.skip,
-            act=self.act,
-            se=self.se,
-        )
+        return OpSpec(self.op, height, width, self.in_c, out_h, out_w, self.out_c, **self.settings)
 
     @property
     def is_free(self) -> bool:
@@ -254,12 +228,14 @@ class LayerSpec:
         """The same layer with `num_classes` outputs when it is the classifier, else itself."""
         return replace(self, out_c=num_classes) if self.op == "classifier" else self
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """A plain dict for JSON; `expand` is an int where it is whole."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values: dict[str, object] = {"op": self.op, "in_c": self.in_c, "out_c": self.out_c}
+        values |= self.settings
         if float(self.expand).is_integer():
             values["expand"] = int(self.expand)
-        return values
+        del values["options"]
+        return {**values, "options": dict(self.options)} if self.options else values
 
 
 def _pooled(size: int, layer: LayerSpec) -> int:
@@ -268,7 +244,13 @@ def _pooled(size: int, layer: LayerSpec) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BatchNormSpec:
-    """BatchNorm settings in PyTorch's sense: running-average momentum and epsilon."""
+    """BatchNorm settings in PyTorch's sense: running-average momentum and epsilon.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.BatchNormSpec(eps=1e-5).momentum
+        0.1
+    """
 
     momentum: float = 0.1
     eps: float = 1e-3
@@ -298,8 +280,7 @@ def describe(layer: LayerSpec) -> str:
         return "skip"
     if layer.op == "mbconv":
         return f"MB{layer.expand:g} {layer.kernel}x{layer.kernel}"
-    return (
-        layer.op
-        if layer.op in ("classifier", "pool")
-        else f"{layer.op} {layer.kernel}x{layer.kernel}"
-    )
+    if layer.op in ("classifier", "pool"):
+        return layer.op
+    options = f" {layer.options.to_text(' ')}" if layer.options else ""
+    return f"{layer.op} {layer.kernel}x{layer.kernel}{options}"

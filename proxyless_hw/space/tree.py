@@ -8,7 +8,7 @@ sends each half through a tree of candidate ops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proxyless_hw.space.limits import MAX_CANDIDATES, MAX_CHANNELS, MAX_POSITIONS
 from proxyless_hw.space.specs import LayerSpec, Position
@@ -24,7 +24,7 @@ _HALVES = 2
 
 
 def read_tree(
-    reader: SpaceReader, value: object, root: Mapping[str, Any], in_c: int
+    reader: SpaceReader, value: object, root: Mapping[str, object], in_c: int
 ) -> tuple[tuple[Position, ...], Wiring]:
     """Reads the field ``tree``.
 
@@ -75,7 +75,9 @@ def read_tree(
 class _TreeBuilder:
     """Lays down positions in running order and keeps their numbers in the wiring."""
 
-    def __init__(self, reader: SpaceReader, choices: list[Any], branches: int, depth: int) -> None:
+    def __init__(
+        self, reader: SpaceReader, choices: list[object], branches: int, depth: int
+    ) -> None:
         self.reader = reader
         self.choices = choices
         self.branches = branches

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.space.specs import LayerSpec
@@ -233,12 +233,12 @@ def follow_shapes(
     return [flow.inputs[number] for number in range(len(layers))], end
 
 
-def wiring_to_document(wiring: Wiring) -> list[Any]:
+def wiring_to_document(wiring: Wiring) -> list[object]:
     """Plain lists and dicts for JSON; fields that hold their default are left out."""
     return [part if isinstance(part, int) else _block_document(part) for part in wiring]
 
 
-def _block_document(block: TreeBlock) -> dict[str, Any]:
+def _block_document(block: TreeBlock) -> dict[str, object]:
     values = {
         "shortcut": block.shortcut,
         "in_bottle": block.in_bottle,
@@ -249,7 +249,7 @@ def _block_document(block: TreeBlock) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _node_document(node: Node) -> dict[str, Any]:
+def _node_document(node: Node) -> dict[str, object]:
     return {
         "in_c": node.in_c,
         "out_c": node.out_c,
@@ -279,7 +279,7 @@ def wiring_from_document(document: object, source: str) -> Wiring:
     )
 
 
-def _block_from(part: dict[str, Any], source: str) -> TreeBlock:
+def _block_from(part: dict[str, object], source: str) -> TreeBlock:
     if not set(part) <= {"shortcut", "in_bottle", "cell", "out_bottle", "norm"}:
         raise ArchitectureError(f"{source}: a tree block holds an unknown field.")
     optional = {

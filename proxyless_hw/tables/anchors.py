@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.table import Entry, LatencyTable
+from proxyless_hw.tables.entry import Entry
+
+if TYPE_CHECKING:
+    from proxyless_hw.tables.table import LatencyTable
 
 ANCHORS_KEY: Final = "anchors"
 ANCHORS: Final = 8

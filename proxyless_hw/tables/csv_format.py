@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from proxyless_hw.errors import TableError, did_you_mean
-from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION
+from proxyless_hw.space.limits import MAX_CHANNELS, MAX_IMAGE_CHANNELS, MAX_RESOLUTION
+from proxyless_hw.space.op_options import read_options
 from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand
-from proxyless_hw.tables.table import Entry, LatencyTable
+from proxyless_hw.tables.entry import OP_COLUMNS, OPTIONS_COLUMN, VALUE_COLUMNS, Entry
+from proxyless_hw.tables.table import LatencyTable
 
 SCHEMA = "proxyless-hw-table/1"
 UNITS = {"latency": "ms", "energy": "mJ", "memory": "MB"}
-COLUMNS = (
-    *("op", "in_h", "in_w", "in_c", "out_h", "out_w", "out_c"),
-    *("kernel", "stride", "expand", "skip", "act", "se"),
-    *("value", "ci_low", "ci_high", "p90", "min", "rounds", "samples"),
-)
+COLUMNS = (*OP_COLUMNS, *VALUE_COLUMNS)
 MAX_BYTES = 512 * 2**20
 MAX_ROWS = 2_000_000
 MAX_LINE = 100_000
@@ -53,11 +51,13 @@ def format_csv(table: LatencyTable) -> str:
     for key, value in header.items():
         out.write(f"# {key}: {' '.join(str(value).split())}\n")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    with_options = any(op.options for op in table.entries)
+    writer.writerow((*OP_COLUMNS, *[OPTIONS_COLUMN] * with_options, *VALUE_COLUMNS))
     for op, entry in table.entries.items():
         writer.writerow(
             [op.op, op.in_h, op.in_w, op.in_c, op.out_h, op.out_w, op.out_c, op.kernel, op.stride]
             + [format_expand(op.expand), int(op.skip), op.act, op.se]
+            + [op.options.to_text(";")] * with_options
             + [
                 "" if number is None else repr(number)
                 for number in (entry.value, entry.ci_low, entry.ci_high, entry.p90, entry.min)
@@ -197,6 +197,12 @@ class RowParser:
                 f"{self.source}: the header's num_classes must be a whole number from 1 to "
                 f"{MAX_CHANNELS}: received {classes[:60]!r}."
             )
+        channels = metadata.get("input_channels", "3")
+        if channels not in map(str, range(1, MAX_IMAGE_CHANNELS + 1)):
+            raise TableError(
+                f"{self.source}: the header's input_channels must be a whole number from 1 to "
+                f"{MAX_IMAGE_CHANNELS}: received {channels[:60]!r}."
+            )
         return {**metadata, "metric": metric, "unit": unit}
 
     def column_names(self, text: str) -> list[str]:
@@ -208,7 +214,7 @@ class RowParser:
                 hint = did_you_mean(required, [name for name in columns if name not in COLUMNS])
                 self.fail(f"lacks the column '{required}'", hint)
         for name in columns:
-            if name not in COLUMNS:
+            if name not in COLUMNS and name != OPTIONS_COLUMN:
                 self.fail(f"has an unknown column {name[:60]!r}", did_you_mean(name, COLUMNS))
         if len(set(columns)) != len(columns):
             self.fail("repeats a column name")
@@ -238,11 +244,16 @@ class RowParser:
                 f"column expand must give from 1 channel to {MAX_EXPAND} times as many as in_c: "
                 f"received {row['expand'][:60]!r}"
             )
+        try:
+            options = read_options(row.get(OPTIONS_COLUMN, "").strip(), ";")
+        except ValueError as cause:
+            self.fail(f"column {OPTIONS_COLUMN}: {cause}")
         return OpSpec(
             op=name,
             expand=int(expand) if expand.is_integer() else expand,
             skip=row["skip"].strip() == "1",
             act=act,
+            options=options,
             **numbers,
         )
 

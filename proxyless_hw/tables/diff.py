@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.anchors import anchors_of
-from proxyless_hw.tables.table import OPTION_KEYS, SETTING_KEYS, Entry, LatencyTable
+from proxyless_hw.tables.entry import OPTION_KEYS, SETTING_KEYS, Entry
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from proxyless_hw.tables.table import LatencyTable
 
 Verdict = Literal["higher", "lower", "same", "unknown"]
 
@@ -67,6 +72,17 @@ class TableDiff:
         """Median of the ops' absolute relative changes; None without a shared op."""
         sizes = [abs(change.change) for change in self.changes]
         return statistics.median(sizes) if sizes else None
+
+    def to_pandas(self) -> DataFrame:
+        """One row per op that both tables hold, in the first table's order.
+
+        Columns: what describes the op, ``before`` and ``after`` in the tables' unit, ``change``
+        (0.1 for a tenth more), ``p_value``, ``verdict`` and ``significant`` (whether the verdict
+        is ``higher`` or ``lower``).
+        """
+        from proxyless_hw.tables.frame import frame_of_changes
+
+        return frame_of_changes(self.changes)
 
 
 def differing_settings(before: LatencyTable, after: LatencyTable) -> dict[str, tuple[str, str]]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
+from proxyless_hw.tables.entry import SETTING_KEYS, Entry
+
+if TYPE_CHECKING:
+    from proxyless_hw.tables.table import LatencyTable
 
 MUST_AGREE: Final = (
     *SETTING_KEYS,
     *("unit", "statistic", "visit_statistic", "device_kind", "runtime_version", "fingerprint"),
+    *("options",),
 )
 """Header keys that make two measurements comparable; one table never mixes two of them."""
 
@@ -49,7 +54,7 @@ def merge(
         for op, entry in table.entries.items():
             rows.setdefault(op, {})[f"{number}: {table.name}"] = entry
     entries = {op: _chosen(op, found, first.unit, prefer) for op, found in rows.items()}
-    return LatencyTable(entries, _merged_metadata(tables), name)
+    return replace(first, entries=entries, metadata=_merged_metadata(tables), name=name)
 
 
 def _chosen(op: OpSpec, found: Mapping[str, Entry], unit: str, prefer: Preference | None) -> Entry:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 from proxyless_hw.drawing.plots import check_plot_path, new_figure, save_figure
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.table import Entry, LatencyTable
+from proxyless_hw.tables.entry import Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from proxyless_hw.tables.table import LatencyTable
 
 SHAPES_PER_ROW: Final = 20
 MAX_SHAPES: Final = 400
@@ -41,6 +43,16 @@ def plot_table(table: LatencyTable, path: str | Path) -> Path:
     """
     path = Path(path)
     check_plot_path(path, TableError)
+    save_figure(table_figure(table), path, TableError)
+    return path
+
+
+def table_figure(table: LatencyTable) -> Figure:
+    """Draws a table as a matplotlib figure, as `plot_table` does.
+
+    Raises:
+        TableError: the table has too many shapes to draw.
+    """
     blocks: dict[Shape, list[OpSpec]] = {}
     for op in table.entries:
         if op.op == "mbconv":
@@ -52,8 +64,7 @@ def plot_table(table: LatencyTable, path: str | Path) -> Path:
             f"'{table.name}' has {len(blocks)} block shapes and {len(others)} other ops; a "
             f"picture holds at most {MAX_SHAPES} and {MAX_OTHERS}. Keep fewer rows."
         )
-    save_figure(_figure(table, blocks, others), path, TableError)
-    return path
+    return _figure(table, blocks, others)
 
 
 def _figure(table: LatencyTable, blocks: dict[Shape, list[OpSpec]], others: list[OpSpec]) -> Figure:

@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import MissingEntryError, TableError, did_you_mean
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.files import write_text_atomically
+from proxyless_hw.tables.entry import OPTION_KEYS as OPTION_KEYS
+from proxyless_hw.tables.entry import SETTING_KEYS as SETTING_KEYS
+from proxyless_hw.tables.entry import Entry as Entry
 
-SETTING_KEYS = ("device", "runtime", "threads", "batch_size", "precision", "metric")
-"""What must agree before two tables may be merged or compared."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
-OPTION_KEYS = ("delegate", "cache")
-"""Device options that a header may tell; where two tables tell them, they must agree as well."""
+    from proxyless_hw.tables.diff import TableDiff
+    from proxyless_hw.tables.merge import Preference
+
+HTML_ROWS = 10
+"""Rows that a notebook shows."""
 
 LEVEL_KEY = "quality_level_half_width"
 """Header of a table measured in several sessions: see `LatencyTable.level_half_width`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One measured op. Values are in the table's unit (ms for latency).
-
-    Attributes:
-        value: the estimate: median or mean, as the table's header says.
-        ci_low, ci_high: bounds of its 95% interval; None where the source gives none.
-        p90: 90th percentile of single calls, for people; None where unknown.
-        min: smallest sample, a noise floor; None where unknown.
-        rounds: rounds measured; None where the source knows none.
-        samples: timed samples; None where unknown.
-    """
-
-    value: float
-    ci_low: float | None = None
-    ci_high: float | None = None
-    p90: float | None = None
-    min: float | None = None
-    rounds: int | None = None
-    samples: int | None = None
-
-    @property
-    def half_width(self) -> float | None:
-        """Half the width of the interval relative to the value; None where there is none."""
-        if self.ci_low is None or self.ci_high is None:
-            return None
-        return (self.ci_high - self.ci_low) / 2 / self.value
 
 
 @dataclass(frozen=True)
@@ -61,6 +42,12 @@ class LatencyTable:
         entries: op to measurement, in file order.
         metadata: header lines, key to text (`device`, `runtime`, `threads`, `metric`, ...).
         name: where it came from, for messages: a shipped name or a path.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space, table = ph.SearchSpace.load("imagenet"), ph.LatencyTable.load("pixel1")
+        >>> round(table.latency_ms(ph.Architecture.from_choices(space, [0] * len(space.slots))))
+        76
     """
 
     entries: Mapping[OpSpec, Entry]
@@ -103,6 +90,112 @@ class LatencyTable:
 
         write_text_atomically(Path(path), format_csv(self), TableError)
 
+    @classmethod
+    def from_pandas(
+        cls, frame: DataFrame, metadata: Mapping[str, str] | None = None, name: str = "frame"
+    ) -> LatencyTable:
+        """Makes a table of a frame that has the columns of `to_pandas`.
+
+        Args:
+            frame: one row an op. Columns that describe an op and ``value`` are required; the
+                others are unknown (empty) where they are absent.
+            metadata: header lines; those that `to_pandas` kept with the frame when None.
+            name: of the table, for messages.
+
+        Raises:
+            TableError: a column is missing or unknown, a value breaks a rule (line and column
+                are named), or there is no metadata.
+
+        Example:
+            >>> import proxyless_hw as ph
+            >>> table = ph.LatencyTable.load("pixel1")
+            >>> ph.LatencyTable.from_pandas(table.to_pandas()).entries == table.entries
+            True
+        """
+        from proxyless_hw.tables.csv_format import SCHEMA, parse_csv
+        from proxyless_hw.tables.frame import csv_text
+
+        text = f"# schema: {SCHEMA}\n{csv_text(frame, metadata)}"
+        return parse_csv(io.StringIO(text), source=name, name=name)
+
+    def to_pandas(self) -> DataFrame:
+        """The rows as a pandas frame, one an op, in file order.
+
+        Columns are those of the CSV form, values in `unit`. ``frame.attrs["metadata"]`` holds the
+        header.
+
+        Example:
+            >>> import proxyless_hw as ph
+            >>> frame = ph.LatencyTable.load("pixel1").to_pandas()
+            >>> sorted(frame.groupby("op")["value"].median().index)
+            ['classifier', 'conv', 'mbconv']
+        """
+        from proxyless_hw.tables.frame import frame_of
+
+        return frame_of(self.entries, self.metadata)
+
+    def diff(self, other: LatencyTable, *, at_table_speed: bool = False) -> TableDiff:
+        """Compares another table with this one (see `tables.diff.compare`).
+
+        Tables of different settings are compared too; `TableDiff.settings` lists what differs.
+
+        Args:
+            other: the later table, or that of the other setting.
+            at_table_speed: brings it to this table's speed of the machine, by anchors.
+
+        Raises:
+            TableError: the metrics differ, or no op (at table speed, no anchor) is shared.
+
+        Example:
+            >>> import proxyless_hw as ph
+            >>> table = ph.LatencyTable.load("pixel1")
+            >>> bool(table.diff(table).to_pandas()["significant"].any())
+            False
+        """
+        from proxyless_hw.tables.diff import compare
+
+        return compare(self, other, force=True, at_table_speed=at_table_speed)
+
+    def merge(
+        self, *others: LatencyTable, prefer: Preference | None = None, name: str = "merged"
+    ) -> LatencyTable:
+        """Joins the rows of tables of one setting (see `tables.merge.merge`).
+
+        Raises:
+            TableError: a setting differs, or two tables hold one op with different numbers and
+                nothing is preferred (``first``, ``mean``).
+        """
+        from proxyless_hw.tables.merge import merge
+
+        return merge([self, *others], name, prefer)
+
+    def plot(self) -> Figure:
+        """Draws the table as a matplotlib figure, which a notebook shows.
+
+        ``figure.savefig("table.png")`` keeps it.
+
+        Raises:
+            TableError: the table has too many shapes to draw.
+        """
+        from proxyless_hw.tables.plot import table_figure
+
+        return table_figure(self)
+
+    def __repr__(self) -> str:
+        """Short form: ``LatencyTable('pixel1', 301 ops, latency in ms, Pixel 1)``."""
+        said = f", {self.metadata['device']}" if self.metadata.get("device") else ""
+        return f"LatencyTable({self.name!r}, {len(self)} ops, {self.metric} in {self.unit}{said})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the setting, and the first rows."""
+        setting = ", ".join(f"{key} {value}" for key, value in self.setting.items() if value)
+        rows = self.to_pandas().head(HTML_ROWS).to_html(notebook=True, border=0)
+        return f"<p><b>{escape(repr(self))}</b><br>{escape(setting)}</p>{rows}"
+
+    def __iter__(self) -> Iterator[OpSpec]:
+        """The ops, in file order."""
+        return iter(self.entries)
+
     def __len__(self) -> int:
         return len(self.entries)
 
@@ -129,8 +222,9 @@ class LatencyTable:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Input resolutions it can price: the heights at which a layer takes 3 channels."""
-        return tuple(sorted({op.in_h for op in self.entries if op.in_c == 3}))
+        """Input resolutions it can price: the heights at which a layer takes an image."""
+        channels = int(self.metadata.get("input_channels", "3"))
+        return tuple(sorted({op.in_h for op in self.entries if op.in_c == channels}))
 
     @property
     def level_half_width(self) -> float:

@@ -45,6 +45,10 @@ def load(folder: str | Path) -> Network:
     Raises:
         TrainingError: the folder holds no network, or two, or its files do not fit.
         ArchitectureError: its architecture file is malformed.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> network = ph.load("runs/x")  # doctest: +SKIP
     """
     return load_run_network(weights_file(Path(folder), TrainingError), TrainingError)
 

@@ -184,9 +184,12 @@ def test_a_large_bias_found_before_does_not_stop_the_calibration_that_corrects_i
     arguments = ("--table", copy, "--space", space, "--output", copy.parent / "run")
     assert run("search", *arguments) == 1
     assert "validate --table" in capsys.readouterr().err
-    assert run("validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 6,
-               "--budget", 2, "--calibrate", "--json") == 0  # fmt: skip
-    assert printed(capsys)["calibrated_mape"] is not None
+    code = run("validate", "--table", copy, "--space", space, "--networks", 6, "--spread", 6,
+               "--budget", 2, "--calibrate", "--json")  # fmt: skip
+    told = capsys.readouterr()
+    # How good a calibration of two seconds is depends on the machine.
+    assert code == 0 or "the calibrated error on whole networks" in told.err
+    assert json.loads(told.out)["calibrated_mape"] is not None
     record = load_record(LatencyTable.load(copy))
     assert record is not None
     assert record.calibrated_mape is not None

@@ -74,7 +74,9 @@ def test_stages_carry_their_width_and_map() -> None:
 
 def test_a_long_network_takes_several_rows() -> None:
     arch = network(5)
-    more = (LayerSpec("mbconv", 320, 320, 7, 1, 6, True, "relu6"),) * 60
+    more = (
+        LayerSpec("mbconv", 320, 320, kernel=7, stride=1, expand=6, skip=True, act="relu6"),
+    ) * 60
     twice = replace(arch, blocks=arch.blocks + more)
     canvas = architecture_canvas(twice)
     assert canvas.width < 1250

@@ -19,16 +19,18 @@ def small_architecture(resolution: int = SIZE, num_classes: int = 5) -> Architec
         space="small",
         resolution=resolution,
         num_classes=num_classes,
-        stem=(LayerSpec("conv", 3, 8, 3, 2, act="relu6"),),
+        stem=(LayerSpec("conv", 3, 8, kernel=3, stride=2, act="relu6"),),
         blocks=(
-            LayerSpec("mbconv", 8, 8, 3, 1, 1, act="relu6"),
-            LayerSpec("mbconv", 8, 16, 5, 2, 3, act="relu6"),
-            LayerSpec("mbconv", 16, 16, 7, 1, 6, True, "relu6"),
+            LayerSpec("mbconv", 8, 8, kernel=3, stride=1, expand=1, act="relu6"),
+            LayerSpec("mbconv", 8, 16, kernel=5, stride=2, expand=3, act="relu6"),
+            LayerSpec("mbconv", 16, 16, kernel=7, stride=1, expand=6, skip=True, act="relu6"),
             LayerSpec("skip", 16, 16),
-            LayerSpec("mbconv", 16, 16, 3, 1, 4, True, "hswish", 1),
+            LayerSpec(
+                "mbconv", 16, 16, kernel=3, stride=1, expand=4, skip=True, act="hswish", se=1
+            ),
         ),
         head=(
-            LayerSpec("conv", 16, 1280, 1, act="relu6"),
+            LayerSpec("conv", 16, 1280, kernel=1, act="relu6"),
             LayerSpec("classifier", 1280, num_classes),
         ),
     )

@@ -26,8 +26,8 @@ from proxyless_hw.space.specs import BatchNormSpec, LayerSpec
 from proxyless_hw.terminal.quiet import quiet_native_output
 
 OPS = [
-    LayerSpec("mbconv", 8, 8, 5, 1, 3, True, "relu6"),
-    LayerSpec("mbconv", 8, 12, 3, 2, 6, False, "hswish", 1),
+    LayerSpec("mbconv", 8, 8, kernel=5, stride=1, expand=3, skip=True, act="relu6"),
+    LayerSpec("mbconv", 8, 12, kernel=3, stride=2, expand=6, skip=False, act="hswish", se=1),
     LayerSpec("classifier", 8, 10),
 ]
 

@@ -13,14 +13,8 @@ from small_networks import images, small_network
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export import export, verify
-from proxyless_hw.export.export import (
-    ExportConfig,
-    ExportData,
-    Target,
-    export_network,
-    random_data,
-    whole_set,
-)
+from proxyless_hw.export.export import ExportConfig, Target, export_network, whole_set
+from proxyless_hw.export.images import ExportData, random_data
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.metadata import read_metadata
 from proxyless_hw.export.onnx_file import onnx_bytes

@@ -20,7 +20,7 @@ from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import default_target, derive, feasible_target
+from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.gates import sample_others
 from proxyless_hw.search.prepare import prepare_problem
@@ -322,7 +322,7 @@ def test_a_window_without_a_network_is_refused_before_any_training(tmp_path: Pat
         "gaps", "ms", 0.0, np.array([[1.0, 10.0], [1.0, 10.0]]), np.ones((2, 2), bool)
     )
     with pytest.raises(SearchError, match="nearest cost 11 and 20 ms"):
-        derive(np.zeros((2, 2)), [table], [15.0])
+        most_probable_within(np.zeros((2, 2)), [table], [15.0])
     low, high = reachable(tmp_path)
     for target in np.linspace(low, high, 400):
         try:
@@ -339,7 +339,7 @@ def test_a_target_that_nobody_chose_always_has_a_network(tmp_path: Path) -> None
     gaps = CostTable("g", "ms", 0.0, np.array([[1.0, 10.0], [1.0, 10.0]]), np.ones((2, 2), bool))
     assert default_target(gaps) == 2.0  # the geometric mean, 6.3, lies between 2 and 11
     problem = prepare_problem(search_config(tmp_path, target_ms=None))
-    assert derive(
+    assert most_probable_within(
         np.zeros(problem.constraints[0].costs.mask.shape),
         [problem.constraints[0].costs],
         [problem.target],
@@ -355,7 +355,7 @@ def test_targets_at_both_ends_are_derived_exactly_also_among_near_ties(seed: int
     log_p = np.log(draw.dirichlet(np.ones(4), 6))
     for bound in table.range:
         assert feasible_target(table, bound) == bound
-        found = derive(log_p, [table], [bound])[0]
+        found = most_probable_within(log_p, [table], [bound])[0]
         assert 0.99 * bound <= found.costs[0] <= bound * (1 + 1e-12)
 
 

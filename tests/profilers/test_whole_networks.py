@@ -14,7 +14,6 @@ from tiny_spaces import TO_PROFILE
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.export.onnx_file import onnx_bytes
-from proxyless_hw.profilers import networks
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.inspection import peak_memory_mb
 from proxyless_hw.profilers.models.building import build_module

@@ -7,14 +7,17 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.search.derive import (
     derive,
     feasible_target,
     geometric_mean_target,
     most_probable,
+    most_probable_within,
     pareto,
 )
 
@@ -42,7 +45,7 @@ def test_the_best_networks_within_the_window_are_found_in_order(seed: int) -> No
         (item for item in enumerate_all(log_p, costs) if 0.99 * target <= item[1] <= target),
         reverse=True,
     )
-    found = derive(log_p, [costs], [target], count=4)
+    found = most_probable_within(log_p, [costs], [target], count=4)
     assert [item.choices for item in found] == [item[2] for item in truth[:4]]
     np.testing.assert_allclose([f.log_probability for f in found], [t[0] for t in truth[:4]])
     np.testing.assert_allclose([f.costs[0] for f in found], [t[1] for t in truth[:4]])
@@ -59,7 +62,7 @@ def test_every_constraint_is_met_and_one_window_is_filled(seed: int) -> None:
         if item[1] <= targets[0] and item[2] <= targets[1]
         and (item[1] >= 0.99 * targets[0] or item[2] >= 0.99 * targets[1])
     ]  # fmt: skip
-    best = derive(log_p, [first, second], targets)[0]
+    best = most_probable_within(log_p, [first, second], targets)[0]
     assert best.choices == max(allowed)[3]
 
 
@@ -77,20 +80,20 @@ def test_a_target_out_of_range_states_the_range() -> None:
 def test_a_target_equal_to_the_minimum_gives_the_cheapest_network() -> None:
     log_p, costs = problem()
     cheapest = min(enumerate_all(log_p, costs), key=lambda item: item[1])
-    assert derive(log_p, [costs], [costs.range[0]])[0].choices == cheapest[2]
+    assert most_probable_within(log_p, [costs], [costs.range[0]])[0].choices == cheapest[2]
 
 
 def test_an_empty_window_names_the_nearest_costs() -> None:
     mask = np.ones((2, 2), dtype=bool)
     costs = CostTable("gaps", "ms", 0.0, np.array([[1.0, 10.0], [1.0, 10.0]]), mask)
     with pytest.raises(SearchError, match="nearest cost 11 and 20 ms"):
-        derive(np.log(np.full((2, 2), 0.5)), [costs], [15.0])
+        most_probable_within(np.log(np.full((2, 2), 0.5)), [costs], [15.0])
 
 
 def test_probabilities_that_vanish_do_not_break_the_program() -> None:
     log_p, costs = problem()
     log_p[:, 0] = -np.inf
-    assert derive(log_p, [costs], [geometric_mean_target(costs)])
+    assert most_probable_within(log_p, [costs], [geometric_mean_target(costs)])
 
 
 def test_without_constraints_each_slot_takes_its_most_probable_candidate() -> None:
@@ -110,3 +113,37 @@ def test_the_pareto_front_is_exact_at_each_budget() -> None:
         assert item.costs[0] <= budget + 1e-9
     scores = [item.log_probability for _, item in front]
     assert scores == sorted(scores)
+
+
+def test_probabilities_and_costs_as_objects_give_the_enumerated_best() -> None:
+    log_p, costs = problem(3)
+    probabilities = torch.tensor(np.where(costs.mask, np.exp(log_p), 0.0))
+    probabilities /= probabilities.sum(1, keepdim=True)
+    target = geometric_mean_target(costs)
+    every = enumerate_all(np.log(probabilities.numpy().clip(1e-300)), costs)
+    truth = sorted((item for item in every if 0.99 * target <= item[1] <= target), reverse=True)
+    expected = ExpectedLatency.from_costs(costs)
+    for cost in (costs, expected):
+        found = derive(probabilities.requires_grad_(), [(cost, target)], best=3)
+        assert [item.choices for item in found] == [item[2] for item in truth[:3]]
+        np.testing.assert_allclose([f.log_probability for f in found], [t[0] for t in truth[:3]])
+    assert expected.score([found[0].choices])[0] == pytest.approx(found[0].costs[0], abs=1e-12)
+
+
+def test_what_are_no_probabilities_is_refused() -> None:
+    log_p, costs = problem()
+    good = np.where(costs.mask, np.exp(log_p), 0.0)
+    good /= good.sum(1, keepdims=True)
+    target = geometric_mean_target(costs)
+    for bad in (log_p, good * 2, np.full_like(good, np.nan)):
+        with pytest.raises(SearchError, match="sum to 1 in every slot"):
+            derive(bad, [(costs, target)])
+    with pytest.raises(SearchError, match="must have shape"):
+        derive(good[:2], [(costs, target)])
+    with pytest.raises(SearchError, match="needs a constraint"):
+        derive(good, [])
+    with pytest.raises(SearchError, match="at least 1"):
+        derive(good, [(costs, target)], best=0)
+    other = CostTable("other", "ms", 0.0, costs.slots, np.ones_like(costs.mask))
+    with pytest.raises(SearchError, match="have the same candidates"):
+        derive(good, [(costs, target), (other, target)])

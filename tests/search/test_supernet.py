@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.errors import SpaceError
+from proxyless_hw.errors import SearchError, SpaceError
 from proxyless_hw.search.extract import extract_network
+from proxyless_hw.search.gates import pair_gradient
 from proxyless_hw.search.start import align_candidates
-from proxyless_hw.search.supernet import SuperNet, still_statistics
+from proxyless_hw.search.supernet import Loss, SuperNet, still_statistics
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 
@@ -33,7 +34,11 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def explicit_gate_gradient(
-    net: SuperNet, images: Tensor, labels: Tensor, choices: tuple[int, ...]
+    net: SuperNet,
+    images: Tensor,
+    labels: Tensor,
+    choices: tuple[int, ...],
+    loss_of: Loss = functional.cross_entropy,
 ) -> tuple[Tensor, Tensor]:
     """Autograd through y = sum_j g_j o_j(x) + shortcut with g the one-hot sample."""
     gates = torch.zeros_like(net.alpha)
@@ -49,7 +54,7 @@ def explicit_gate_gradient(
             x = total + x if mixed.has_shortcut else total
             if mixed.has_shortcut and mixed.is_zero[choices[row]]:
                 assert total.abs().max() == 0
-        loss = functional.cross_entropy(net.head(x), labels)
+        loss = loss_of(net.head(x), labels)
     (gradient,) = torch.autograd.grad(loss, [gates])
     return loss.detach(), gradient
 
@@ -175,3 +180,35 @@ def test_aligned_candidates_begin_as_nearly_the_same_map(tiny_space: SearchSpace
         path = net.positions[0].path(x, choice)
         assert path is not None
         assert path.abs().max() == 0
+
+
+@pytest.mark.parametrize("mode", ["full", "two-path"])
+def test_any_loss_gives_the_gradient_of_autograd(
+    supernet: SuperNet, batch: tuple[Tensor, Tensor], mode: str
+) -> None:
+    images = batch[0]
+    points = torch.randn(8, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    choices = (0, 1, 0)
+    others = (1, 0, 1)
+    loss = functional.smooth_l1_loss
+    value, ours = supernet.alpha_gradient(
+        images, points, choices, mode=mode, loss=loss, others=others
+    )
+    expected_value, gates = explicit_gate_gradient(supernet, images, points, choices, loss)
+    torch.testing.assert_close(value, expected_value)
+    p = supernet.probabilities.detach()
+    if mode == "full":
+        expected = p * (gates - (p * gates).sum(1, keepdim=True))
+    else:
+        rows = torch.arange(3)
+        difference = gates[rows, list(choices)] - gates[rows, list(others)]
+        expected = pair_gradient(difference, p, choices, others)
+    torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", [lambda a, b: (a - b).square(), lambda a, b: 1.0])
+def test_a_loss_that_is_no_scalar_is_refused(
+    supernet: SuperNet, batch: tuple[Tensor, Tensor], loss: Loss
+) -> None:
+    with pytest.raises(SearchError, match="a loss returns one number"):
+        supernet.alpha_gradient(batch[0], torch.zeros(8, 10), (0, 0, 0), loss=loss)

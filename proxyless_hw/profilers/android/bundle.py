@@ -72,7 +72,7 @@ def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_R
     _check_options(given_options(config.settings.options))
     config = replace(config, settings=profiler_settings("mobile", config.settings))
     flags, command = benchmark_flags(config.settings), tool_command(config.settings, "TOOL")
-    space = SearchSpace.load(config.space)
+    space = config.loaded_space()
     ops = list(needed_ops(space, config))
     listed = ops if REFERENCE_OP in ops else [*ops, REFERENCE_OP]
     workloads = [Workload(op.key, op=op, batch_norm=space.batch_norm) for op in listed]

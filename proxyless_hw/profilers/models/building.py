@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.space.specs import ZERO, LayerSpec, OpSpec
+from proxyless_hw.space.limits import MAX_IMAGE_CHANNELS
+from proxyless_hw.space.op_registry import exists_here_only
+from proxyless_hw.space.specs import ZERO, OpSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,19 +24,21 @@ IDENTITY: Final = Workload(name="identity", op=OpSpec(ZERO, 8, 8, 8, 8, 8, 8, sk
 """A model that does nothing: its latency is the overhead of one call of the runtime."""
 
 
-def layer_of(op: OpSpec) -> LayerSpec:
-    """The layer that stands in a table as `op`."""
-    return LayerSpec(**{item.name: getattr(op, item.name) for item in fields(LayerSpec)})
-
-
 def takes_input(workload: Workload) -> bool:
-    """Whether an op takes the network's own input: images have three channels."""
-    return workload.op is not None and workload.op.in_c == 3
+    """Whether an op takes the network's own input: images have up to four channels."""
+    return workload.op is not None and workload.op.in_c <= MAX_IMAGE_CHANNELS
 
 
 def gives_output(workload: Workload) -> bool:
     """Whether an op gives the network's own output."""
     return workload.op is not None and workload.op.op == "classifier"
+
+
+def ops_here_only(workload: Workload) -> tuple[str, ...]:
+    """The ops of an op or a network that were registered at run time: no other process has them."""
+    layers = () if workload.arch is None else workload.arch.layers
+    names = {layer.op for layer in layers} | ({workload.op.op} if workload.op else set())
+    return tuple(sorted(name for name in names if exists_here_only(name)))
 
 
 def build_module(workload: Workload, batch_size: int) -> tuple[nn.Module, tuple[int, ...]]:
@@ -52,11 +55,11 @@ def build_module(workload: Workload, batch_size: int) -> tuple[nn.Module, tuple[
 
     if workload.op is not None:
         op = workload.op
-        module = build_layer(layer_of(op), workload.batch_norm)
+        module = build_layer(op.layer, workload.batch_norm)
         init_weights(module, WEIGHT_SEED)
         return module.eval(), (batch_size, op.in_c, op.in_h, op.in_w)
     if workload.arch is not None:
         arch = workload.arch
         network = build_network(arch, WEIGHT_SEED)
-        return network.eval(), (batch_size, 3, arch.resolution, arch.resolution)
+        return network.eval(), (batch_size, arch.in_channels, arch.resolution, arch.resolution)
     raise ProfilingError(f"{workload.name} is a file; only ops and networks are built.")

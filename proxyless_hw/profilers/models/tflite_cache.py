@@ -14,15 +14,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from proxyless_hw.errors import ExportError, ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.host.environment import package_version
-from proxyless_hw.profilers.models.building import build_module, gives_output
+from proxyless_hw.profilers.models.building import build_module, gives_output, ops_here_only
 from proxyless_hw.profilers.models.child_process import reply_of
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.op_registry import OwnOp, own_op
 from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.files import atomic_path
 
@@ -37,11 +39,15 @@ _MAGIC: Final = b"proxyless-hw-tflite\n"
 _DIGEST_BYTES: Final = 32
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/proxyless-hw/tflite``, or the same under ``~/.cache``."""
+def user_cache() -> Path:
+    """``$XDG_CACHE_HOME/proxyless-hw``, or the same under ``~/.cache``."""
     home = os.environ.get("XDG_CACHE_HOME")
-    base = Path(home) if home else Path.home() / ".cache"
-    return base / "proxyless-hw" / "tflite"
+    return (Path(home) if home else Path.home() / ".cache") / "proxyless-hw"
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept, in the user's cache."""
+    return user_cache() / "tflite"
 
 
 def tflite_models(
@@ -159,7 +165,11 @@ def convert(job: dict[str, Any]) -> bytes:
 def _job(workload: Workload, settings: ProfilerSettings) -> dict[str, Any]:
     if workload.op is None and workload.arch is None:
         raise ProfilingError(f"{workload.name} is a file; only ops and networks are converted.")
+    own = tuple(own_op(name) for name in ops_here_only(workload))
+    # The code of such an op may change under its name: what it builds decides.
+    built = {"built": _built_digest(workload, settings.batch_size, own)} if own else {}
     return {
+        **built,
         "name": workload.name,
         "op": None if workload.op is None else workload.op.key,
         "arch": None if workload.arch is None else workload.arch.to_json(),
@@ -173,6 +183,14 @@ def _job(workload: Workload, settings: ProfilerSettings) -> dict[str, Any]:
             package_version("ai-edge-quantizer") if settings.precision != "fp32" else "",
         ],
     }
+
+
+@lru_cache(maxsize=1024)
+def _built_digest(workload: Workload, batch_size: int, own: tuple[OwnOp, ...]) -> str:
+    """Digest of a workload's ONNX form; `own` are the registered ops that it holds."""
+    from proxyless_hw.export.onnx_file import onnx_bytes
+
+    return hashlib.sha256(onnx_bytes(*build_module(workload, batch_size))).hexdigest()
 
 
 def _workload(job: dict[str, Any]) -> Workload:
@@ -200,9 +218,17 @@ def _convert(
     processes: int,
     on_converted: Callable[[int, int], None] | None,
 ) -> None:
-    """Spreads jobs over converter processes, which write the entries themselves."""
-    jobs = [{**job, "path": str(path)} for path, job in missing.items()]
+    """Spreads jobs over converter processes, which write the entries themselves.
+
+    What holds ops that only this process knows is converted here.
+    """
     _make_folder(place)
+    for path, job in missing.items():
+        if "built" in job:
+            write_entry(path, convert(job))
+    jobs = [{**job, "path": str(path)} for path, job in missing.items() if "built" not in job]
+    if not jobs:
+        return
     shares = [jobs[start::processes] for start in range(min(processes, len(jobs)))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running: list[tuple[subprocess.Popen[str], str]] = []

@@ -51,6 +51,12 @@ class Measurement:
         batch_size: images per call; None where the device does not say.
         input_shape: the input's shape as ``1x3x224x224``; None likewise.
         table_speed: the value at a table's speed; None without a table or its anchors.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> measured = ph.benchmark("model.onnx")  # doctest: +SKIP
+        >>> measured.median, measured.unit  # doctest: +SKIP
+        (4.21, 'ms')
     """
 
     name: str

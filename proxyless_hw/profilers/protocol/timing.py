@@ -26,6 +26,7 @@ from proxyless_hw.profilers.protocol.stopping import (
     watched_intervals,
 )
 from proxyless_hw.profilers.protocol.timing_config import TimingConfig
+from proxyless_hw.units import format_duration
 
 __all__ = [
     "Estimate",
@@ -88,6 +89,14 @@ class Progress:
     elapsed_s: float
     left_s: float
     median_half_width: float
+
+    @property
+    def text(self) -> str:
+        """In one line: ``12/40 at the goal, round 3, ±1.4%, 20 s left``."""
+        return (
+            f"{self.done}/{self.total} at the goal, round {self.rounds}, "
+            f"±{self.median_half_width:.1%}, {format_duration(self.left_s)} left"
+        )
 
 
 @dataclass

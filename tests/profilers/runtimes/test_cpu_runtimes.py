@@ -15,7 +15,7 @@ from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingE
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models import tflite_cache
-from proxyless_hw.profilers.models.building import build_module, gives_output, layer_of, takes_input
+from proxyless_hw.profilers.models.building import build_module, gives_output, takes_input
 from proxyless_hw.profilers.runtimes.litert import LiteRtProfiler, make_interpreter
 from proxyless_hw.profilers.runtimes.network_form import between_convolutions, cut_out
 from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
@@ -237,7 +237,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None
 
 def test_the_layer_of_an_op_gives_the_op_back() -> None:
     for op in OPS:
-        assert layer_of(op).at(op.in_h, op.in_w) == op
+        assert op.layer.at(op.in_h, op.in_w) == op
 
 
 def test_an_op_stands_between_layers_only_where_a_network_has_them() -> None:

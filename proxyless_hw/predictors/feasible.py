@@ -1,0 +1,44 @@
+"""What a space can reach on a device: the cheapest and the dearest network by a table."""
+
+from __future__ import annotations
+
+from proxyless_hw.predictors.fit import Kind, fit_predictor
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.check import pricing_shape
+from proxyless_hw.tables.table import LatencyTable
+
+
+def feasible_range(
+    space: SearchSpace,
+    table: LatencyTable,
+    *,
+    kind: Kind = "auto",
+    resolution: int | None = None,
+    num_classes: int | None = None,
+) -> tuple[float, float]:
+    """Smallest and largest predicted cost of a network of a space, in the table's unit.
+
+    A target of a search lies in this range.
+
+    Args:
+        space: the search space.
+        table: measured on the device.
+        kind: the predictor, as for `fit_predictor`.
+        resolution, num_classes: deployment shape; the table's own when None, else the space's.
+
+    Raises:
+        TableError: the costs of a network's ops do not add up (memory).
+        MissingEntryError: look-up only, and the table lacks ops of the space.
+        PredictorError: ops must be regressed and the table cannot carry a regression.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space, table = ph.SearchSpace.load("imagenet"), ph.LatencyTable.load("pixel1")
+        >>> low, high = ph.feasible_range(space, table)
+        >>> round(low), round(high)
+        (30, 191)
+    """
+    table.require_additive()
+    sizes, classes = pricing_shape(table, space, (resolution,) if resolution else (), num_classes)
+    side = space.resolution if resolution is None and space.resolution in sizes else sizes[0]
+    return fit_predictor(table, kind=kind).space_costs(space, side, classes).range

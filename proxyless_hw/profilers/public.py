@@ -1,0 +1,136 @@
+"""Measuring from Python: a space, a network or a model file, with objects instead of options."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxyless_hw.errors import InterruptedRunError, ProfilingError
+from proxyless_hw.profilers.base import Metric, Precision, ProfilerSettings
+from proxyless_hw.profilers.models.tflite_cache import user_cache
+from proxyless_hw.profilers.profile import ProfileConfig
+from proxyless_hw.profilers.profile import profile as run_profile
+from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.terminal.progress import phase
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def profile(
+    space: SearchSpace | str | Path,
+    *,
+    device: str = "cpu",
+    runtime: str | None = None,
+    budget_s: float | None = None,
+    goal: float = 0.02,
+    options: Mapping[str, object] | DataclassInstance | None = None,
+    output: str | Path | None = None,
+    resume: bool = False,
+    threads: int = 1,
+    batch_size: int = 1,
+    precision: Precision = "fp32",
+    metric: Metric = "latency",
+    cpus: Sequence[int] | None = None,
+    resolutions: Sequence[int] = (),
+    num_classes: int | None = None,
+    sessions: int | None = None,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+) -> LatencyTable:
+    """Measures every op that a search space needs on a device: ``proxyless-hw profile``.
+
+    Args:
+        space: a space, or the name or path of one.
+        device: ``cpu``, ``gpu``, ``mobile``, ``command``, or a registered kind
+            (`register_profiler`).
+        runtime: the device's default when None (``onnxruntime`` on a CPU).
+        budget_s: seconds in all; measures until the goal is met when None.
+        goal: half-width of the 95% interval at which an op is done, as a fraction.
+        options: device options by name, or the profiler's own dataclass.
+        output: where the table and its journal go. When None nothing is kept but the table that
+            is returned: the journal lies in the user's cache folder and is removed.
+        resume: goes on from an interrupted measurement in `output`.
+        threads, batch_size, precision, metric: the setting, as in the table's header.
+        cpus: processors to pin to.
+        resolutions: input resolutions in pixels; the space's own when empty.
+        num_classes: classes of the classifier; the space's own when None.
+        sessions: times the runners are built; chosen when None.
+        seed: seeds the order of visits.
+        progress: called after each round; without it progress is shown on stderr.
+        quiet: shows no progress.
+
+    Raises:
+        ProfilingError: no such device, runtime or option; the output exists; a workload failed; or
+            the budget was too short.
+        BackendUnavailableError: the device or runtime is not there.
+        SpaceError: no such space.
+        InterruptedRunError: Ctrl-C.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("cifar-mbconv")
+        >>> table = ph.profile(space, device="cpu", budget_s=60)  # doctest: +SKIP
+        >>> table.save("tables/cpu.csv")  # doctest: +SKIP
+    """
+    config = ProfileConfig(
+        output=Path("table.csv" if output is None else output),
+        device=device,
+        settings=ProfilerSettings(
+            runtime=runtime,
+            threads=threads,
+            batch_size=batch_size,
+            precision=precision,
+            metric=metric,
+            cpus=None if cpus is None else tuple(cpus),
+            options={} if options is None else options,
+        ),
+        space=space,
+        resolutions=tuple(dict.fromkeys(resolutions)),
+        num_classes=num_classes,
+        timing=TimingConfig(goal=goal, budget_s=budget_s, seed=seed),
+        resume=resume,
+        sessions=sessions,
+        started=time.perf_counter(),
+    )
+    if output is None and resume:
+        raise ProfilingError("resume=True goes on in an output: received none. Give output=PATH.")
+    named = config.loaded_space().id
+    with phase(f"profiling {named} on {device}", quiet or progress is not None) as say:
+        show = progress or (lambda state: say(state.text))
+        if output is not None:
+            return run_profile(config, show, say=say)
+        with _cache_folder() as folder:
+            try:
+                table = run_profile(replace(config, output=folder / "table.csv"), show, say=say)
+            except InterruptedRunError as cause:
+                raise InterruptedRunError(
+                    "interrupted; without output= no round is kept. Give output=PATH to be able "
+                    "to go on with resume=True."
+                ) from cause
+    return replace(table, name=f"{named} on {device}")
+
+
+@contextmanager
+def _cache_folder() -> Iterator[Path]:
+    """A folder in the user's cache that is removed at the end."""
+    place = user_cache() / "profiles"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=place)
+    except OSError as cause:
+        raise ProfilingError(
+            f"cannot write the cache folder {place}: {cause.strerror}. Set XDG_CACHE_HOME to a "
+            "folder that can be written, or give output=PATH."
+        ) from cause
+    with folder as name:
+        yield Path(name)

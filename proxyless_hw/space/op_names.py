@@ -1,0 +1,80 @@
+"""What the name of a built-in op says: a base op and its modifiers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+BASE_OPS: Final = (
+    *("conv", "sepconv", "mbconv", "avgpool", "maxpool", "identity", "pool", "classifier"),
+)
+_VARIANT = re.compile(
+    r"(?P<base>conv|sepconv|avgpool|maxpool|identity)(?P<pre>_pre)?(?P<no_norm>_nobn)?"
+    r"(?P<bias>_bias)?(?:_g(?P<groups>[1-9]\d{0,4}))?(?P<shuffle>_shuffle)?"
+    r"(?:_d(?P<dilation>[1-9]\d?))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpVariant:
+    """What an op's name says: a base op and the modifiers after it, as in ``conv_pre_g2_shuffle``.
+
+    Attributes:
+        base: one of `BASE_OPS`, or ``custom``.
+        pre: BatchNorm and activation come before the weights (``bn_act_weight``).
+        no_norm: there is no BatchNorm.
+        bias: the (last) convolution has a bias.
+        groups: groups of the (last) convolution.
+        shuffle: the channels of the groups are interleaved afterwards (ShuffleNet).
+        dilation: dilation of the (first) convolution.
+    """
+
+    base: str
+    pre: bool = False
+    no_norm: bool = False
+    bias: bool = False
+    groups: int = 1
+    shuffle: bool = False
+    dilation: int = 1
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the op is a third party's (see `op_registry`)."""
+        return self.base == "custom"
+
+    @property
+    def name(self) -> str:
+        """The op's name; `op_variant` reads it back."""
+        words = [self.base]
+        words += [word for word, there in (("pre", self.pre), ("nobn", self.no_norm)) if there]
+        words += ["bias"] if self.bias else []
+        words += [f"g{self.groups}"] if self.groups > 1 else []
+        words += ["shuffle"] if self.shuffle else []
+        words += [f"d{self.dilation}"] if self.dilation > 1 else []
+        return "_".join(words)
+
+
+@lru_cache(maxsize=4096)
+def op_variant(op: str) -> OpVariant:
+    """Reads an op's name; a name that is not built in gives the base ``custom``."""
+    if op in BASE_OPS:
+        return OpVariant(op)
+    match = _VARIANT.fullmatch(op)
+    if match is None:
+        return OpVariant("custom")
+    text = match.groupdict()
+    variant = OpVariant(
+        base=match["base"],
+        pre=text["pre"] is not None,
+        no_norm=text["no_norm"] is not None,
+        bias=text["bias"] is not None,
+        groups=int(text["groups"] or 1),
+        shuffle=text["shuffle"] is not None,
+        dilation=int(text["dilation"] or 1),
+    )
+    # One name per op: a modifier that says nothing makes another name, hence no built-in op.
+    weighted = variant.base in ("conv", "sepconv")
+    says_nothing = not weighted and replace(variant, pre=False) != OpVariant(variant.base)
+    return variant if variant.name == op and not says_nothing else OpVariant("custom")
