@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import (
     PreparingProfiler,
     Profiler,
+    ProfilerSession,
     ProfilerSettings,
     Session,
     Visit,
@@ -158,7 +159,7 @@ class JointProfiler:
         return self.runtime_of.get(workload.name, self.first)
 
 
-class _JointSession:
+class _JointSession(ProfilerSession):
     """Sessions of several runtimes; each visit goes to the session that holds the workload."""
 
     def __init__(self, parts: Mapping[int, tuple[Session, int]], resources: ExitStack) -> None:
@@ -174,9 +175,3 @@ class _JointSession:
 
     def close(self) -> None:
         self.resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

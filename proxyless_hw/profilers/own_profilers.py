@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PROFILER_GROUP, Profiler, ProfilerSettings
 from proxyless_hw.profilers.options import DeviceOptions, described_options, option_texts
-from proxyless_hw.space.op_registry import is_frozen_dataclass
+from proxyless_hw.space.op_registry import is_frozen_dataclass, loading
 from proxyless_hw.storage.documents import parse_json
 
 if TYPE_CHECKING:
@@ -143,12 +143,8 @@ def own_profiler(kind: str) -> OwnProfiler | None:
     entry = _entries().get(kind)
     if entry is None:
         return _AT_RUN_TIME.get(kind)
-    try:
+    with loading(entry, f"device kind '{kind}'"):
         factory: Factory = entry.load()
-    except (ImportError, AttributeError) as cause:
-        raise BackendUnavailableError(
-            f"device kind '{kind}' is registered as {entry.value} but cannot be loaded: {cause}."
-        ) from cause
     declared = _AT_RUN_TIME.get(kind)
     return OwnProfiler(factory) if declared is None else declared
 

@@ -7,7 +7,8 @@ entry-point group ``proxyless_hw.ops``: the entry's name is the op's name, and i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -190,14 +191,25 @@ def own_op(name: str) -> OwnOp:
                 "proxyless_hw.register_op, or install the package that does."
             )
         return declared
-    try:
+    with loading(entry, f"op '{name}'"):
         build: Builder = entry.load()
-    except (ImportError, AttributeError) as cause:
-        raise BackendUnavailableError(
-            f"op '{name}' is registered as {entry.value} but cannot be loaded: {cause}."
-        ) from cause
     # Loading may have run the decorator, which knows its options and shortcut.
     return _AT_RUN_TIME.get(name, OwnOp(build))
+
+
+@contextmanager
+def loading(entry: EntryPoint, what: str) -> Iterator[None]:
+    """Within it an entry point is loaded; `what` names in the message what it registers.
+
+    Raises:
+        BackendUnavailableError: it cannot be loaded.
+    """
+    try:
+        yield
+    except (ImportError, AttributeError) as cause:
+        raise BackendUnavailableError(
+            f"{what} is registered as {entry.value} but cannot be loaded: {cause}."
+        ) from cause
 
 
 def op_options(name: str, given: Mapping[str, object]) -> OpOptions:

@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
+from proxyless_hw.profilers.base import ProfilerSession, ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.command.bounded_process import (
     ProcessOutput,
     read_result_file,
@@ -138,7 +138,7 @@ class CommandProfiler:
         return self.options.model_format or "onnx"
 
 
-class CommandSession:
+class CommandSession(ProfilerSession):
     """Model files on disk; a visit runs the command once.
 
     Attributes:
@@ -180,12 +180,6 @@ class CommandSession:
     def close(self) -> None:
         """Deletes the model files."""
         self.resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _filled(word: str, places: Mapping[str, str]) -> str:

@@ -6,10 +6,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.profilers.base import ProfilerSettings, Visit, Workload
+from proxyless_hw.profilers.base import ProfilerSession, ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.device_options import TorchCudaOptions
 from proxyless_hw.profilers.gpu.torch_cuda_device import Work
 from proxyless_hw.profilers.host.environment import fingerprint, package_version
@@ -172,7 +172,7 @@ def _calls(fastest_ms: float) -> int:
     return min(MAX_CALLS, max(1, math.ceil(BLOCK_MS / fastest_ms)))
 
 
-class CudaSession:
+class CudaSession(ProfilerSession):
     """Workloads on a GPU.
 
     Attributes:
@@ -220,9 +220,3 @@ class CudaSession:
     def close(self) -> None:
         """Lets go of the workloads."""
         self.runners = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

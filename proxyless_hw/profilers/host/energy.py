@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
-from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Visit, Workload
+from proxyless_hw.profilers.base import Profiler, ProfilerSession, ProfilerSettings, Visit, Workload
 from proxyless_hw.profilers.device_options import CpuOptions, CudaOptions
 from proxyless_hw.profilers.host.nvml import Nvml
 from proxyless_hw.profilers.options import parse_options
@@ -256,7 +256,7 @@ class EnergyProfiler:
         return EnergySession(session, counter)
 
 
-class EnergySession:
+class EnergySession(ProfilerSession):
     """Runners of a session, visited for the energy that they use.
 
     Args:
@@ -304,9 +304,3 @@ class EnergySession:
     def close(self) -> None:
         """Closes the inner session."""
         self.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Self
 
-from proxyless_hw.profilers.base import Visit
+from proxyless_hw.profilers.base import ProfilerSession, Visit
 from proxyless_hw.profilers.host.conditioning import Conditioning
 
 WARM_UP_CALLS = 3
@@ -89,7 +88,7 @@ def preemptions() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
-class HostSession:
+class HostSession(ProfilerSession):
     """Times runners in this process; implements `Session`.
 
     With a conditioning each sample of an op is one call, in the cache state of a network. The first
@@ -239,12 +238,6 @@ class HostSession:
         """Lets go of the runners and undoes what was set for the session."""
         self.runners = []
         self.resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 @contextmanager
