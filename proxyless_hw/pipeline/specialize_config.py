@@ -70,7 +70,12 @@ class SpecializeConfig(Settings):
         "auto", "Where torch computes: cpu, cuda, mps or auto.", metavar="DEVICE", free=True
     )
     seed: int = setting(0, "Seeds weights, paths, order and augmentation.", least=0)
-    output: str = setting(MISSING, "Folder of everything that is made.", metavar="DIR", free=True)
+    output: str = setting(
+        MISSING,
+        "Folder of everything that is made; the same command goes on after an interruption.",
+        metavar="DIR",
+        free=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
