@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from proxyless_hw.data.base import DataConfig, DataSplits
@@ -200,7 +201,8 @@ def _made_of(
 def _content(table: LatencyTable) -> str:
     """Rows and calibration of a table."""
     sidecar = calibration_path(table.name)
-    calibration = sidecar.read_bytes() if sidecar.is_file() else b""
+    has_one = Path(table.name).is_file() and sidecar.is_file()
+    calibration = sidecar.read_bytes() if has_one else b""
     return _hash(table_fingerprint(table) + hashlib.sha256(calibration).hexdigest())
 
 

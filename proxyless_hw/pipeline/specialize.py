@@ -17,6 +17,7 @@ from proxyless_hw.errors import ExportError, InterruptedRunError, SearchError
 from proxyless_hw.pipeline.budget import TimeBudget
 from proxyless_hw.pipeline.ingredients import Ingredients, gather
 from proxyless_hw.pipeline.lengths import SearchLength, TrainLength
+from proxyless_hw.pipeline.made_table import made_table
 from proxyless_hw.pipeline.specialize_config import SpecializeConfig
 from proxyless_hw.pipeline.specialize_result import (
     REPORT,
@@ -31,7 +32,6 @@ from proxyless_hw.pipeline.stages import (
     Talk,
     calibrate_stage,
     export_stage,
-    profile_stage,
     search_stage,
     train_stage,
     verify_stage,
@@ -39,13 +39,10 @@ from proxyless_hw.pipeline.stages import (
 from proxyless_hw.predictors.calibration import calibration_path
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.judgement import judge_intervals
-from proxyless_hw.profilers.profile import ProfileConfig
-from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.report.report import write_report
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.verify import FINALISTS_SHARE, WINNER_SHARE
-from proxyless_hw.storage.files import copy_atomically
 from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.torchrun import launched_world_size
@@ -96,7 +93,7 @@ def specialize(
     """Finds, trains, exports and verifies a network for a data set on a device.
 
     Args:
-        config: all settings; or they are given by name.
+        config: all settings; those that are given by name take the place of its own.
         table: a table to take instead of profiling: an object, a path or a shipped name.
         talk: how it tells what it does; nothing by default.
         settings: fields of `SpecializeConfig`.
@@ -114,7 +111,8 @@ def specialize(
     """
     if isinstance(table, str | Path):
         table, settings = None, {**settings, "table": str(table)}
-    chosen = SpecializeConfig.of(settings, source="specialize") if config is None else config
+    before = {} if config is None else config.to_dict()
+    chosen = SpecializeConfig.of({**before, **settings}, source="specialize")
     if launched_world_size() > 1:
         raise SearchError("specialize runs in one process: start it without torchrun.")
     folder = chosen.folder
@@ -190,46 +188,14 @@ class _Work:
         return self.config.folder / TABLE
 
     def _profile(self) -> LatencyTable:
-        parts, path = self.parts, self._table
-        if path.exists() and self.record.is_done("profile"):
-            return LatencyTable.load(path)
-        if parts.table is not None and not parts.missing:
-            parts.table.save(path)
-            if calibration_path(parts.table.name).is_file():
-                source, copy = calibration_path(parts.table.name), calibration_path(path)
-                copy_atomically(source, copy, SearchError)
-            return LatencyTable.load(path)
+        if self.record.is_done("profile"):
+            return LatencyTable.load(self._table)
         budget_s = self.time.allot("profile")
-        if parts.table is not None:
-            self.talk.say(
-                f"     {parts.table.name} lacks {len(parts.missing)} ops of the space at "
-                f"{parts.resolution} px and {parts.num_classes} classes: they are measured"
-            )
-        table = profile_stage(
-            ProfileConfig(
-                output=path,
-                device=parts.device,
-                settings=parts.settings,
-                space=self.config.space,
-                resolutions=(parts.resolution,),
-                num_classes=parts.num_classes,
-                timing=TimingConfig(budget_s=budget_s, seed=self.config.seed),
-                resume=True,
-                missing_from=None if parts.table is None else self._kept_table(),
-            ),
-            self.talk,
-        )
+        table = made_table(self.config, self.parts, self._table, budget_s, self.talk)
         judgement = judge_intervals(table)
         if judgement.grade == "poor":
             self.talk.say(f"     {judgement.sentence} It goes on with what there is.")
         return table
-
-    def _kept_table(self) -> str:
-        """The given table as a file in the folder: its gaps are filled from there."""
-        assert self.parts.table is not None
-        path = self.config.folder / "table.given.csv"
-        self.parts.table.save(path)
-        return str(path)
 
     def _search_config(self, table: LatencyTable) -> SearchConfig:
         config, parts = self.config, self.parts
