@@ -42,7 +42,7 @@ def command(given: Mapping[str, object], as_json: bool, quiet: bool) -> None:
     result = specialize(config, talk=talk)
     steps = next_steps(result)
     if as_json:
-        echo_json({**result.to_dict(), "next": steps})
+        echo_json({**result.to_json(), "next": steps})
     elif not quiet:
         click.echo(summary(result, steps))
     problems = result.problems()

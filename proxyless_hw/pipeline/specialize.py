@@ -47,7 +47,7 @@ from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.torchrun import launched_world_size
 from proxyless_hw.train.config import TrainConfig
-from proxyless_hw.train.driver import TrainResult
+from proxyless_hw.train.result import TrainResult
 from proxyless_hw.units import format_duration
 
 Value = TypeVar("Value")
@@ -289,18 +289,18 @@ class _Work:
         if self.parts.is_here:
             budget_s = self.time.allot("verify")
             part = verified_part(folder, files, table, search.architecture)
-            found = verify_stage(part, table, search.document, budget_s / 2, self.talk)
+            found = verify_stage(part, table, search, budget_s / 2, self.talk)
             if table.metadata.get("device_kind") == "cpu":
                 files = measured_others(folder, files, found, budget_s / 4, self.talk)
         result = SpecializeResult(
             folder=folder,
-            target_ms=search.document["target_ms"],
-            predicted_ms=search.document["predicted_ms"],
+            target_ms=search.target,
+            predicted_ms=search.predicted,
             **measured_fields(found, self.parts.why_not_here),
             verified_file=str(part.relative_to(folder)) if isinstance(part, Path) else None,
-            accuracy=trained.document["top1"],
-            test_images=trained.document["test_images"],
-            epochs=trained.document["epochs"],
+            accuracy=trained.top1,
+            test_images=trained.test_images,
+            epochs=trained.epochs,
             calibrated_mape=mape,
             files=files,
             refused=refused,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxyless_hw.errors import SearchError
-from proxyless_hw.predictors.verdict import Verdict, Verification
-from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.predictors.verdict import VERDICTS, Verdict, Verification
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ RESULT: Final = "result.json"
 SCHEMA: Final = "proxyless-hw-specialize/1"
 REPORT: Final = "report.html"
 TRAIN_FOLDER: Final = "train"
+MOST_BYTES: Final = 2**40
+WAY_ON: Final = "Delete the file, and give the same command again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +86,8 @@ class SpecializeResult:
     sentence: str
     verified_file: str | None
     accuracy: float
-    test_images: int
-    epochs: int
+    test_images: int | None
+    epochs: int | None
     calibrated_mape: float | None
     files: tuple[SpecializedFile, ...]
     refused: str | None
@@ -126,7 +129,7 @@ class SpecializeResult:
         """Accuracy of the first file of a precision; None where there is none."""
         return next((file.accuracy for file in self.files if file.precision == precision), None)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The JSON form, with the keys of `verify` for what was measured."""
         values = asdict(self)
         del values["folder"]
@@ -146,7 +149,7 @@ class SpecializeResult:
         Raises:
             SearchError: the place cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         write_text_atomically(self.folder / RESULT, text, SearchError)
 
     @classmethod
@@ -158,32 +161,41 @@ class SpecializeResult:
         """
         path = folder / RESULT
         document = parse_json(read_text(path, SearchError, RESULT), SearchError, str(path))
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise SearchError(f"{path} must have the schema '{SCHEMA}'. Delete it, and run again.")
-        try:
-            return cls._read(folder, document)
-        except (KeyError, TypeError, ValueError) as cause:
-            raise SearchError(
-                f"{path} is malformed: {type(cause).__name__} at {str(cause)[:80]}. Delete it, and "
-                "run again."
-            ) from cause
+        read = ResultFields(document, str(path), SearchError, next_step=WAY_ON)
+        read.schema(SCHEMA)
+        verdict = read.words("verdict")
+        return cls(
+            folder=folder,
+            target_ms=read.required("target_ms"),
+            predicted_ms=read.required("predicted_ms"),
+            measured_ms=read.optional("measured_ms"),
+            table_speed_ms=read.optional("table_speed_ms"),
+            interval_ms=read.interval("interval_ms"),
+            verdict=None if verdict is None else cast("Verdict", read.choice("verdict", VERDICTS)),
+            sentence=read.text("sentence"),
+            verified_file=read.words("verified_file"),
+            accuracy=read.required("accuracy"),
+            test_images=read.count("test_images"),
+            epochs=read.count("epochs"),
+            calibrated_mape=read.optional("calibrated_mape"),
+            files=tuple(_file(row) for row in read.objects("files")),
+            refused=read.words("refused"),
+            seconds=read.required("seconds"),
+        )
 
-    @classmethod
-    def _read(cls, folder: Path, document: dict[str, Any]) -> SpecializeResult:
-        own = {item.name: document[item.name] for item in fields(cls) if item.name != "folder"}
-        for name in ("target_ms", "predicted_ms", "accuracy", "seconds"):
-            own[name] = float(own[name])
-        for name in ("test_images", "epochs"):
-            own[name] = int(own[name])
-        for name in ("measured_ms", "table_speed_ms", "calibrated_mape"):
-            own[name] = None if own[name] is None else float(own[name])
-        if own["verdict"] not in (None, *get_args(Verdict)):
-            raise ValueError(f"verdict {own['verdict']!r}")
-        if own["interval_ms"] is not None:
-            low, high = own["interval_ms"]
-            own["interval_ms"] = float(low), float(high)
-        own["files"] = tuple(SpecializedFile(**file) for file in own["files"])
-        return cls(folder=folder, **own)
+
+def _file(row: ResultFields) -> SpecializedFile:
+    return SpecializedFile(
+        file=row.text("file"),
+        format=row.text("format"),
+        precision=row.text("precision"),
+        bytes=row.whole("bytes", 0, MOST_BYTES),
+        accuracy=row.optional("accuracy"),
+        top1_agreement=row.optional("top1_agreement"),
+        median_ms=row.optional("median_ms"),
+        ci_low_ms=row.optional("ci_low_ms"),
+        ci_high_ms=row.optional("ci_high_ms"),
+    )
 
 
 def measured_fields(found: Verification | None, why_not: str) -> dict[str, Any]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from proxyless_hw.errors import ExportError
-from proxyless_hw.pipeline.deploy import EXPORT_FOLDER, MANIFEST
+from proxyless_hw.pipeline.deploy import EXPORT_FOLDER
 from proxyless_hw.pipeline.specialize_result import TRAIN_FOLDER, SpecializedFile
 from proxyless_hw.pipeline.stages import Talk, measure_stage
 from proxyless_hw.predictors.verdict import Verification
+from proxyless_hw.report.exports import read_exports
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
 
 RUNS: Final = {
@@ -30,29 +29,19 @@ def written_files(folder: Path) -> tuple[SpecializedFile, ...]:
     """The files of a `specialize` folder as their manifest describes them.
 
     Raises:
-        ExportError: the manifest is missing or malformed.
+        ReportError: the manifest is malformed.
     """
     place = Path(TRAIN_FOLDER) / EXPORT_FOLDER
-    path = folder / place / MANIFEST
-    document = parse_json(read_text(path, ExportError, MANIFEST), ExportError, str(path))
-    try:
-        return tuple(_file(place, item) for item in document["files"])
-    except (KeyError, TypeError, AttributeError) as cause:
-        raise ExportError(
-            f"{path} is malformed ({type(cause).__name__} at {str(cause)[:80]}). Delete it, and "
-            "run again."
-        ) from cause
-
-
-def _file(place: Path, item: dict[str, Any]) -> SpecializedFile:
-    check = item["verification"] or {}
-    return SpecializedFile(
-        file=str(place / item["file"]),
-        format=item["format"],
-        precision=item["precision"],
-        bytes=item["bytes"],
-        accuracy=check.get("accuracy_after"),
-        top1_agreement=check.get("top1_agreement"),
+    return tuple(
+        SpecializedFile(
+            file=str(place / row.file),
+            format=row.format or "",
+            precision=row.precision or "",
+            bytes=row.bytes,
+            accuracy=row.accuracy_after,
+            top1_agreement=row.top1_agreement,
+        )
+        for row in read_exports(folder / TRAIN_FOLDER) or ()
     )
 
 

@@ -64,12 +64,12 @@ class Told:
         def verify(part: object, table: object, result: Any, *_: object) -> Any:
             self.done.append("verify")
             speed = TableSpeed(
-                median=result["target_ms"], ci_low=result["target_ms"] * 0.99,
-                ci_high=result["target_ms"] * 1.01, machine_speed=0.5,
+                median=result.target, ci_low=result.target * 0.99,
+                ci_high=result.target * 1.01, machine_speed=0.5,
             )  # fmt: skip
             assert isinstance(part, Path)
             measured = replace(MEASURED, name=str(part.absolute()), table_speed=speed)
-            return verification_of(result["target_ms"], result["predicted_ms"], measured)
+            return verification_of(result.target, result.predicted, measured)
 
         def measure(paths: list[Path], *_: object) -> list[Measurement]:
             return [replace(MEASURED, name=str(path)) for path in paths]
@@ -356,7 +356,7 @@ def test_a_malformed_result_is_refused(place: Path) -> None:
     document = json.loads(path.read_text())
     for changes in ({"accuracy": "high"}, {"verdict": "perhaps"}, {"files": [{}]}, {"schema": 1}):
         path.write_text(json.dumps({**document, **changes}))
-        with pytest.raises(SearchError, match="Delete it"):
+        with pytest.raises(SearchError, match=next(iter(changes))):
             SpecializeResult.read(place / "mine")
     path.write_text("[]")
     with pytest.raises(SearchError):
