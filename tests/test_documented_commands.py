@@ -50,7 +50,7 @@ SHORTENED: Final = {
     r"--data fashion-mnist": "--epochs 1 --limit 128 --data-root fashion",
     r" train .*--data(-root| folder)": "--epochs 1 --limit 64 --batch-size 8",
     r"--data-root imagenet|--data folder|evaluate runs/imagenet": "--train-resolution 32",
-    r" specialize ": "--space mine.yaml --resolution 32 --budget 60s",
+    r" specialize ": "--space mine.yaml --resolution 32 --budget 2m",
     r"--workers": "--workers 1",
     r"--device cuda": "--device cpu",
 }

@@ -28,7 +28,7 @@ SHARES: Final = {
     "search": Share(0.36, 5.0),
     "finalists": Share(0.07, 15.0, 300.0),
     "train": Share(0.36, 5.0),
-    "verify": Share(0.06, 8.0, 120.0),
+    "verify": Share(0.06, 16.0, 120.0),
 }
 """In the order of the stages; `finalists` is the measuring within a search."""
 
@@ -55,9 +55,14 @@ class TimeBudget:
         self._started = self.clock()
 
     @property
+    def used_s(self) -> float:
+        """Seconds that are over."""
+        return self.spent_s + self.clock() - self._started
+
+    @property
     def left_s(self) -> float:
         """Seconds left; 0 when the time is over."""
-        return max(0.0, self.total_s - self.spent_s - (self.clock() - self._started))
+        return max(0.0, self.total_s - self.used_s)
 
     def allot(self, stage: str, now: str | None = None) -> float:
         """Seconds for a stage: its share of what is left, within its bounds.

@@ -116,9 +116,10 @@ def specialize(
     if launched_world_size() > 1:
         raise SearchError("specialize runs in one process: start it without torchrun.")
     folder = chosen.folder
-    record = StageRecord.open(folder)
+    StageRecord.open(folder)  # a folder of something else is refused before anything is made
     try:
         with exclusive_lock(folder / ".lock", SearchError, f"folder {folder}"):
+            record = StageRecord.open(folder)
             return _Work(chosen, record, table, talk or silent_talk()).run()
     except (KeyboardInterrupt, InterruptedRunError) as cause:
         raise InterruptedRunError(
@@ -156,8 +157,8 @@ class _Work:
         table = self._stage("profile", self._profile)
         if not parts.is_here:
             say(f"     {parts.why_not_here}")
-        mape = self._stage("calibrate", lambda: self._calibrate(table))
-        search = self._stage("search", lambda: self._search(table))
+        mape = self._stage("calibrate", self._calibrate)
+        search = self._stage("search", self._search)
         trained = self._stage("train", self._train)
         refused = self._stage("export", self._export)
         result = self._stage("verify", lambda: self._verify(table, search, trained, mape, refused))
@@ -197,7 +198,7 @@ class _Work:
             self.talk.say(f"     {judgement.sentence} It goes on with what there is.")
         return table
 
-    def _search_config(self, table: LatencyTable) -> SearchConfig:
+    def _search_config(self) -> SearchConfig:
         config, parts = self.config, self.parts
         scale = parts.batch_size / BATCH
         return SearchConfig(
@@ -221,15 +222,15 @@ class _Work:
             resume=True,
         )
 
-    def _calibrate(self, table: LatencyTable) -> float | None:
+    def _calibrate(self) -> float | None:
         """The error on whole networks after calibration."""
         if self.parts.is_here and not self.record.is_done("calibrate"):
             budget_s = self.time.allot("calibrate")
-            calibrate_stage(self._search_config(table), budget_s, self.talk)
+            calibrate_stage(self._search_config(), budget_s, self.talk)
         calibration = fit_predictor(LatencyTable.load(self._table)).calibration
         return None if calibration is None else calibration.loo_mape
 
-    def _search(self, table: LatencyTable) -> SearchResult:
+    def _search(self) -> SearchResult:
         parts, side = self.parts, self.parts.resolution
         length = SearchLength(
             seconds=self.time.allot("search"),
@@ -240,7 +241,7 @@ class _Work:
             finalists=FINALISTS,
         )
         measuring = self.time.allot("finalists", now="search") / (FINALISTS_SHARE + WINNER_SHARE)
-        config = replace(self._search_config(table), verify_budget=measuring)
+        config = replace(self._search_config(), verify_budget=measuring)
         return search_stage(config, length, self.talk)
 
     def _train(self) -> TrainResult:
@@ -304,7 +305,7 @@ class _Work:
             calibrated_mape=mape,
             files=files,
             refused=refused,
-            seconds=round(self.record.spent_s, 1),
+            seconds=round(self.time.used_s, 1),
         )
         result.save()
         return result

@@ -10,8 +10,8 @@ from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.runs.settings import Settings, setting
 from proxyless_hw.units import parse_duration
 
-LEAST_BUDGET_S: Final = 60.0
-"""Less is no time to measure an op list, search, train and convert."""
+LEAST_BUDGET_S: Final = 120.0
+"""What the stages take at least on a small space."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -285,7 +285,7 @@ def test_ops_that_a_table_lacks_are_measured(place: Path, monkeypatch: pytest.Mo
     ("settings", "words"),
     [
         ({"budget": "soon"}, "a time such as 15m or 2h"),
-        ({"budget": "30s"}, "at least 60 s"),
+        ({"budget": "30s"}, "at least 120 s"),
         ({"data_root": None}, "no --data-root"),
         ({"target_ms": -1.0}, "target_ms must be positive"),
         ({"tabel": "x"}, "unknown setting 'tabel'. Did you mean 'table'?"),
