@@ -23,11 +23,11 @@ class Share:
 
 
 SHARES: Final = {
-    "profile": Share(0.10, 20.0, 1800.0),
-    "calibrate": Share(0.05, 10.0, 600.0),
-    "search": Share(0.36, 5.0),
+    "profile": Share(0.14, 30.0, 1800.0),
+    "calibrate": Share(0.07, 15.0, 600.0),
+    "search": Share(0.33, 5.0),
     "finalists": Share(0.07, 15.0, 300.0),
-    "train": Share(0.36, 5.0),
+    "train": Share(0.33, 5.0),
     "verify": Share(0.06, 16.0, 120.0),
 }
 """In the order of the stages; `finalists` is the measuring within a search."""

@@ -45,7 +45,7 @@ def test_stages_that_keep_to_their_time_leave_what_the_files_take(total: float) 
 def test_most_of_a_long_budget_is_training_and_searching() -> None:
     clock = Clock()
     given_s = spend(TimeBudget(2 * 3600, clock=clock), clock)
-    assert given_s["search"] + given_s["train"] > 0.7 * 2 * 3600
+    assert given_s["search"] + given_s["train"] > 0.6 * 2 * 3600
 
 
 def test_stages_that_take_too_long_leave_less_to_those_that_come() -> None:
