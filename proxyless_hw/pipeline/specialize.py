@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from proxyless_hw.errors import ExportError, InterruptedRunError, SearchError
+from proxyless_hw.export.export import CALIBRATION_IMAGES
 from proxyless_hw.pipeline.budget import TimeBudget
 from proxyless_hw.pipeline.ingredients import Ingredients, gather
 from proxyless_hw.pipeline.lengths import SearchLength, TrainLength
@@ -75,6 +76,10 @@ LEAST_EPOCHS: Final = (2, 4)
 MOST_EPOCHS: Final = (25, 50)
 """Bounds of a search's warm-up and further epochs."""
 FINALISTS: Final = 8
+FEW_CALIBRATION_IMAGES: Final = 64
+LONG_S: Final = 600.0
+"""With less time left the ranges of the int8 file come from fewer images: the quantiser runs the
+model on each of them and keeps every tensor, which takes most of the time of the files."""
 BATCH: Final = 64
 """Learning rates below are for this batch size, and go with it (Goyal et al., 2017)."""
 WARMUP_LR: Final = 0.1
@@ -266,8 +271,9 @@ class _Work:
     def _export(self) -> str | None:
         """Writes the files; says why int8 was refused, if it was."""
         folder, name = self.config.folder / TRAIN_FOLDER, self.config.folder.resolve().name
+        ranges = CALIBRATION_IMAGES if self.time.left_s > LONG_S else FEW_CALIBRATION_IMAGES
         try:
-            export_stage(folder, name, self.talk, (*FLOAT_FILES, ("tflite", "int8")))
+            export_stage(folder, name, self.talk, (*FLOAT_FILES, ("tflite", "int8")), ranges)
         except ExportError as error:
             # The float files are worth having without it; what stops those is said again.
             export_stage(folder, name, self.talk, FLOAT_FILES)

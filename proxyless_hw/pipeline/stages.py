@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxyless_hw.errors import ProfilingError, SearchError, TrainingError
-from proxyless_hw.export.export import ExportConfig, Target, export_network
+from proxyless_hw.export.export import (
+    CALIBRATION_IMAGES,
+    ExportConfig,
+    Target,
+    export_network,
+)
 from proxyless_hw.export.manifest import write_manifest
 from proxyless_hw.export.quantise import FilePrecision
 from proxyless_hw.export.verify import FileFormat
@@ -155,6 +160,7 @@ def export_stage(
     name: str,
     talk: Talk,
     files: Sequence[tuple[FileFormat, FilePrecision]] = FLOAT_FILES,
+    calibration_images: int = CALIBRATION_IMAGES,
 ) -> tuple[Path, ...]:
     """Writes the model files of a run, each compared with torch; kept files stay.
 
@@ -163,6 +169,7 @@ def export_stage(
         name: what the files' names begin with.
         talk: how it tells what it does.
         files: format and precision of each.
+        calibration_images: training images that the ranges of an int8 file are taken from, at most.
 
     Returns:
         Paths of the files, in the order of `files`.
@@ -181,6 +188,8 @@ def export_stage(
         if source.data is None:
             raise ProfilingError(f"{folder} names no data set: it is no run of the demo.")
         data = load_images(source.data, source.network)
+        if data.calibration is not None:
+            data = replace(data, calibration=data.calibration[:calibration_images])
         config = ExportConfig(resolution=source.network.arch.resolution, weights=source.weights)
         with phase("exporting", talk.quiet) as say:
             written = export_network(source.network, targets, config, data, say)
