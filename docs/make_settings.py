@@ -9,24 +9,30 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from proxyless_hw.runs.settings import DECLARATION, RunSettings
+from proxyless_hw.pipeline.specialize_config import SpecializeConfig
+from proxyless_hw.runs.settings import DECLARATION, Settings
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.train.config import TrainConfig
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\
-# Settings of a search and a training
+# Settings of a search, a training and `specialize`
 
-Made by `python docs/make_settings.py` from the fields of `SearchConfig` and `TrainConfig`.
-A setting without an option stands in a YAML file for `--config`; names there have underscores.
-`--preset` gives other defaults.
+Made by `python docs/make_settings.py` from the fields of `SearchConfig`, `TrainConfig` and
+`SpecializeConfig`. A setting without an option stands in a YAML file for `--config`; names there
+have underscores. `--preset` gives other defaults. `specialize` has options only.
 """
 
 
 def page() -> str:
     """The page's text."""
     parts = [HEAD]
-    for title, config in (("`search`", SearchConfig), ("`train`", TrainConfig)):
+    shown: tuple[tuple[str, type[Settings]], ...] = (
+        ("`search`", SearchConfig),
+        ("`train`", TrainConfig),
+        ("`specialize`", SpecializeConfig),
+    )
+    for title, config in shown:
         parts.append(
             f"## {title}\n\n| setting | option | default | what | rule |\n|---|---|---|---|---|"
         )
@@ -34,7 +40,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def rows(config: type[RunSettings]) -> list[str]:
+def rows(config: type[Settings]) -> list[str]:
     """One line of the table per setting."""
     hints = get_type_hints(config)
     found = []

@@ -49,6 +49,7 @@ _HOME = {
     "register_op": "proxyless_hw.space.op_registry",
     "register_profiler": "proxyless_hw.profilers.own_profilers",
     "run_search": "proxyless_hw.search.driver",
+    "specialize": "proxyless_hw.pipeline.specialize",
     "verify": "proxyless_hw.predictors.verify",
 }
 

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "One HTML file that shows a run."),
     "zoo": ("zoo", "Published networks and baselines."),
     "import-weights": ("import_weights", "Load a checkpoint of other code into a zoo network."),
+    "specialize": ("specialize", "From a folder of images to a verified file."),
     "demo": ("demo", "The whole loop on embedded data."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 
@@ -62,6 +63,21 @@ def parse_count(text: str) -> float:
     stripped = text.strip().replace(" ", "")
     scale = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}.get(stripped[-1:], 1.0)
     return float(stripped[:-1] if scale != 1.0 else stripped) * scale
+
+
+def parse_duration(text: str) -> float:
+    """Parses ``90``, ``90s``, ``15m``, ``1.5h``, ``1h30m`` into seconds; a bare number is seconds.
+
+    Raises:
+        ValueError: the text is not made of positive numbers with the suffixes h, m and s, in turn.
+    """
+    number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip())
+    parts = [0.0] if found is None else [float(part or 0) for part in found.groups()]
+    seconds = sum(part * scale for part, scale in zip(parts, (3600, 60, 1), strict=False))
+    if seconds <= 0:
+        raise ValueError(f"no duration: {text[:40]!r}")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

@@ -33,7 +33,8 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
-# Every command with --json but the demo, in an order in which each finds what it reads.
+# Every command with --json but the demo and specialize (tests/pipeline/test_specialize.py), in an
+# order in which each finds what it reads.
 COMMANDS = {
     "devices": "",
     "profile": "--space tiny.yaml --goal 0.5 --sessions 1 --output cpu.csv",
@@ -146,7 +147,7 @@ def write_inputs() -> None:
 
 def test_every_command_with_json_is_here() -> None:
     found = set(with_json(cli, click.Context(cli)))
-    assert found == {*COMMANDS, "demo"}
+    assert found == {*COMMANDS, "demo", "specialize"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -12,7 +12,7 @@ import click
 
 from proxyless_hw.commands._options import max_broken_option
 from proxyless_hw.runs.folder import RunFolder
-from proxyless_hw.runs.settings import Declaration, RunSettings
+from proxyless_hw.runs.settings import Declaration, RunSettings, Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -71,8 +71,7 @@ def run_options(
     def add(function: Function) -> Function:
         @functools.wraps(function)
         def collected(*args: Any, **values: Any) -> Any:
-            found = {name: values.pop(name) for name in names if name in values}
-            given = {name: value for name, value in found.items() if value is not None}
+            given = _taken(values, names)
             run = RunOptions(given, values.pop("preset"), values.pop("config_file"))
             return function(*args, run=run, **values)
 
@@ -95,8 +94,33 @@ def run_options(
     return add
 
 
+def given_settings(config: type[Settings]) -> Callable[[Function], Function]:
+    """Adds an option for each setting that has one, and --max-broken.
+
+    The command receives those that were given as `given`, by name. A setting without a default
+    must be given.
+    """
+    names = [item.name for item in fields(config)]
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def collected(*args: Any, **values: Any) -> Any:
+            return function(*args, given=_taken(values, names), **values)
+
+        decorated = max_broken_option(cast("Function", collected))
+        return _setting_options(config, leave_out=())(decorated)
+
+    return add
+
+
+def _taken(values: dict[str, Any], names: Collection[str]) -> dict[str, object]:
+    """Takes the settings out of a command's arguments; gives those that are not None."""
+    found = {name: values.pop(name) for name in names if name in values}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _setting_options(
-    config: type[RunSettings], *, leave_out: Collection[str]
+    config: type[Settings], *, leave_out: Collection[str]
 ) -> Callable[[Function], Function]:
     """Adds an option for each setting that has one; a value that is not given is None."""
     hints = get_type_hints(config)
@@ -135,4 +159,5 @@ def _option(
         )
     else:
         kind = str
-    return click.option(flag, type=kind, metavar=said.metavar, help=said.help)
+    must = default is MISSING
+    return click.option(flag, type=kind, metavar=said.metavar, help=said.help, required=must)

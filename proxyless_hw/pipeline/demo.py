@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from proxyless_hw.pipeline.lengths import SearchLength
 from proxyless_hw.pipeline.stages import (
-    SearchLength,
     Talk,
     export_stage,
     measure_stage,

@@ -87,8 +87,8 @@ def setting(default: Any, help: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """Settings that every run has; a subclass adds its own and may change a default.
+class Settings:
+    """Settings that are declared by fields made with `setting`; a subclass adds its own.
 
     Attributes:
         error: what a value out of its range raises.
@@ -96,34 +96,7 @@ class RunSettings:
     """
 
     error: ClassVar[type[ProxylessHwError]]
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
-
-    data: str = setting(
-        "digits", "digits, mnist, fashion-mnist, cifar10, folder, ...", metavar="NAME"
-    )
-    data_root: str | None = setting(
-        None, "Folder of the data set, where it needs one.", metavar="DIR"
-    )
-    limit: int | None = setting(None, "Largest number of training images.", above=0)
-    train_resolution: int | None = setting(
-        None, "Training resolution; the data set's by default.", least=8, most=1024
-    )
-    batch_size: int = setting(64, "Images per step and process.", above=0)
-    workers: int = setting(0, "Data-loading processes.", least=0, free=True)
-    max_broken: int | float | None = setting(
-        None, "Unreadable images of a folder that are passed over.", option=False, free=True
-    )
-    holdout: float = setting(
-        0.0, "Share of the training images that is held out.", least=0, below=1
-    )
-    device: str = setting("cpu", "Where torch computes: cpu, cuda, mps or auto.", metavar="DEVICE")
-    autocast: Autocast = setting("none", "Mixed precision.")
-    threads: int | None = setting(
-        None, "torch threads; torch's default by default.", above=0, free=True
-    )
-    seed: int = setting(0, "Seeds weights, paths, order and augmentation.", least=0)
-    output: str | None = setting(None, "Run folder.", metavar="DIR", free=True)
-    resume: bool = setting(False, "Go on with an interrupted run.", free=True)
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -194,6 +167,46 @@ class RunSettings:
             raise cls.error(f"{path} must hold a mapping of settings.")
         return {str(key): value for key, value in document.items()}
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for config.json."""
+        values = asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(Settings):
+    """Settings that every run has; a subclass adds its own and may change a default."""
+
+    data: str = setting(
+        "digits", "digits, mnist, fashion-mnist, cifar10, folder, ...", metavar="NAME"
+    )
+    data_root: str | None = setting(
+        None, "Folder of the data set, where it needs one.", metavar="DIR"
+    )
+    limit: int | None = setting(None, "Largest number of training images.", above=0)
+    train_resolution: int | None = setting(
+        None, "Training resolution; the data set's by default.", least=8, most=1024
+    )
+    batch_size: int = setting(64, "Images per step and process.", above=0)
+    workers: int = setting(0, "Data-loading processes.", least=0, free=True)
+    max_broken: int | float | None = setting(
+        None, "Unreadable images of a folder that are passed over.", option=False, free=True
+    )
+    holdout: float = setting(
+        0.0, "Share of the training images that is held out.", least=0, below=1
+    )
+    device: str = setting("cpu", "Where torch computes: cpu, cuda, mps or auto.", metavar="DEVICE")
+    autocast: Autocast = setting("none", "Mixed precision.")
+    threads: int | None = setting(
+        None, "torch threads; torch's default by default.", above=0, free=True
+    )
+    seed: int = setting(0, "Seeds weights, paths, order and augmentation.", least=0)
+    output: str | None = setting(None, "Run folder.", metavar="DIR", free=True)
+    resume: bool = setting(False, "Go on with an interrupted run.", free=True)
+
     def data_settings(self) -> dict[str, Any]:
         """The arguments of `proxyless_hw.data.base.DataConfig`."""
         return {
@@ -206,14 +219,6 @@ class RunSettings:
             "seed": self.seed,
             "workers": self.workers,
             "max_broken": self.max_broken,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for config.json."""
-        values = asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
         }
 
 

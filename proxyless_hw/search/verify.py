@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from proxyless_hw.errors import SearchError
-from proxyless_hw.predictors.calibration import fit_calibration, save_calibration
-from proxyless_hw.predictors.fit import fit_predictor
+from proxyless_hw.predictors.calibration import Calibration, fit_calibration, save_calibration
+from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.measured import (
     at_table_speed,
     measure_calibration_networks,
@@ -40,6 +40,7 @@ from proxyless_hw.search.verification import (
     VerificationRound,
 )
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.check import pricing_shape
 from proxyless_hw.tables.table import LatencyTable
 
 CLOSE_ENOUGH: Final = 0.01
@@ -66,7 +67,8 @@ def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
     without. Tables of another metric than latency are not calibrated.
 
     Returns:
-        Whether a calibration was made; the problem then has to be prepared again.
+        Whether a calibration was made; the problem then has to be prepared again. One under which
+        a network of the space would cost nothing, or less, is not kept.
 
     Raises:
         ProfilingError, BackendUnavailableError: the device cannot be measured.
@@ -99,12 +101,29 @@ def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
         [network.measured_ms for network in networks],
         [network.name for network in networks],
     )
+    least = _least_cost(table, calibration, config)
+    if least <= 0:
+        observer.note(
+            f"no calibration is kept: it gives the fastest network of the space {least:.3g} ms. "
+            "The machine was too busy while the networks were measured, or the table is too poor."
+        )
+        return False
     path = save_calibration(config.table, calibration)
     observer.note(
         f"calibration kept: {path}; error on whole networks {calibration.loo_mape or 0:.1%}, each "
         "predicted from the others"
     )
     return True
+
+
+def _least_cost(table: LatencyTable, calibration: Calibration, config: SearchConfig) -> float:
+    """Cost of the fastest network of the space under a calibration, in ms."""
+    space = SearchSpace.load(config.space)
+    asked = (config.resolution,) if config.resolution else ()
+    sizes, classes = pricing_shape(table, space, asked, config.num_classes)
+    side = space.resolution if space.resolution in sizes else sizes[0]
+    costs = Predictor(table, calibration=calibration).space_costs(space, side, classes)
+    return float(costs.range[0])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from proxyless_hw.errors import ExportError
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.pipeline import demo, stages
-from proxyless_hw.pipeline.stages import SearchLength, Talk
+from proxyless_hw.pipeline.lengths import SearchLength
+from proxyless_hw.pipeline.stages import Talk
 from proxyless_hw.predictors.verdict import verification_of
 from proxyless_hw.profilers import registry
 from proxyless_hw.profilers.profile import ProfileConfig

@@ -334,5 +334,23 @@ def test_a_table_is_calibrated_once_before_a_search_that_is_verified(
     assert len(calls) == 1
 
 
+def test_a_calibration_that_makes_a_network_cost_nothing_is_not_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a machine that is much too busy gives it: the range of the space would begin below 0."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    networks = [
+        CalibrationNetwork(name=str(n), predicted_ms=100.0 + n, blocks=3, measured_ms=0.1 + 2.0 * n)
+        for n in range(4, 20)
+    ]
+    monkeypatch.setattr(verify, "measuring_for", lambda *_, **__: Measuring())
+    monkeypatch.setattr(verify, "measure_calibration_networks", lambda *_, **__: networks)
+    notes = Notes()
+    assert verify.calibrate_first(config(folder, verify=True), notes) is False
+    assert not calibration_path(folder / "tiny.csv").exists()
+    assert "no calibration is kept" in notes.said[-1]
+
+
 def test_a_shipped_table_is_not_calibrated(trained: Path) -> None:
     assert verify.calibrate_first(SearchConfig(table="pixel1"), Notes()) is False
