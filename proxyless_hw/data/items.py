@@ -140,11 +140,11 @@ class Form:
                 f"all images have the shape of the first, {shape}: received {tuple(image.shape)}. "
                 "Scale them: resize=SIDE, or change the dataset."
             )
-        image = image.float()
+        pixels: Tensor = image.float()
         if self.mean is None or self.std is None:
-            return image
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (image - mean) / std
+            return pixels
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        return (pixels - mean[:, None, None]) / std[:, None, None]
 
     def _target(self, value: Any) -> Tensor:
         try:

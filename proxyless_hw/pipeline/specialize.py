@@ -305,7 +305,7 @@ class _Work:
             predicted_ms=search.predicted,
             **measured_fields(found, self.parts.why_not_here),
             verified_file=str(part.relative_to(folder)) if isinstance(part, Path) else None,
-            accuracy=trained.top1,
+            accuracy=trained.metric,
             test_images=trained.test_images,
             epochs=trained.epochs,
             calibrated_mape=mape,

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.verdict import VERDICTS, Verdict, Verification
@@ -171,7 +171,7 @@ class SpecializeResult:
             measured_ms=read.optional("measured_ms"),
             table_speed_ms=read.optional("table_speed_ms"),
             interval_ms=read.interval("interval_ms"),
-            verdict=None if verdict is None else cast("Verdict", read.choice("verdict", VERDICTS)),
+            verdict=None if verdict is None else read.choice("verdict", VERDICTS),
             sentence=read.text("sentence"),
             verified_file=read.words("verified_file"),
             accuracy=read.required("accuracy"),

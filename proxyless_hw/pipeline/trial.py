@@ -61,6 +61,8 @@ def training_seconds_per_epoch(config: TrainConfig) -> float:
     """
     data = load_data(replace(training_data_config(config), workers=0))
     device = choose_device(config.device, TrainingError)
+    if config.arch is None:
+        raise TrainingError("a trial trains the architecture that `arch` names: received None.")
     arch = load_architecture(config.arch).with_shape(num_classes=data.num_classes)
     state = new_training_state(build_network(arch, seed=config.seed), config, device)
     state.network.train()

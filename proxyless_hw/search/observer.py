@@ -20,7 +20,7 @@ class SearchMetrics(TypedDict):
     phase: str
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     holdout_loss: float | None
     expected: dict[str, float]
     expected_ms: dict[str, float]

@@ -347,6 +347,3 @@ def _found(
         resolution=problem.resolution,
         num_classes=problem.num_classes,
     )
-
-
-__all__ = ["SearchError", "calibrate_first", "verify_search"]
