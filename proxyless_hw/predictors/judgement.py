@@ -178,15 +178,20 @@ def require_usable(table: LatencyTable, use: str, *, networks: bool = True) -> N
         PredictorError: its intervals are too wide, or its bias on whole networks is large and it
             has no calibration; the way on is named.
     """
+    reason = why_too_poor(table, networks=networks)
+    if reason is not None:
+        raise PredictorError(
+            f"table '{table.name}' is too poor to {use} with. {reason} Go on all the same with "
+            "--force."
+        )
+
+
+def why_too_poor(table: LatencyTable, *, networks: bool = True) -> str | None:
+    """Why a table is too poor to be used, and the way on; None where it is good enough."""
     found = [judge_intervals(table)]
     record = load_record(table) if networks else None
     if record is not None and not (
         record.calibrated_mape is None and calibration_path(table.name).exists()
     ):
         found.append(judge_networks(record, table.name))
-    for judgement in found:
-        if judgement.grade == "poor":
-            raise PredictorError(
-                f"table '{table.name}' is too poor to {use} with. {judgement.sentence} Go on all "
-                "the same with --force."
-            )
+    return next((item.sentence for item in found if item.grade == "poor"), None)

@@ -12,7 +12,7 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.costs import COUNTED, CostTable, counted_costs
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
-from proxyless_hw.predictors.judgement import require_usable
+from proxyless_hw.predictors.judgement import require_usable, why_too_poor
 from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
@@ -20,6 +20,7 @@ from proxyless_hw.search.objective import Constraint
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.terminal.notices import notice
 from proxyless_hw.units import parse_count
 
 
@@ -61,7 +62,8 @@ def prepare_problem(
 
     Args:
         config: the settings.
-        space, table: in place of those that the settings name.
+        space, table: in place of those that the settings name. A given table that is too poor to
+            search with is warned of; a named one is refused.
 
     Raises:
         SearchError: a target outside the feasible range (the message gives it), or in another
@@ -77,10 +79,15 @@ def prepare_problem(
                 f"it. Give it again: {name}=..."
             )
     space = SearchSpace.load(config.space) if space is None else space
-    table = LatencyTable.load(config.table) if table is None else table
-    if not config.force:
-        # A verified search calibrates first what is not calibrated.
-        require_usable(table, "search", networks=not config.verify)
+    given = table
+    table = LatencyTable.load(config.table) if given is None else given
+    # A verified search calibrates first what is not calibrated.
+    networks = not config.verify
+    if given is None and not config.force:
+        require_usable(table, "search", networks=networks)
+    elif not config.force and (reason := why_too_poor(table, networks=networks)) is not None:
+        # Who hands over a table has it in hand: a script goes on, and is told.
+        notice(f"the search goes on with a poor table. {reason}")
     asked = asked_target(config.target, config.target_ms, table)
     resolution = deployment_resolution(table, space, config.resolution)
     num_classes = config.num_classes or table.num_classes or space.num_classes

@@ -13,20 +13,22 @@ from typing import Any
 import pytest
 import torch
 from own_data import closeness, distance, focal, shades, worst_class_recall
-from proxyless_hw.runs.derived_network import load_derived_network
 from torch.nn import functional
 
 from proxyless_hw.data.load import load_data
-from proxyless_hw.errors import DataError, SearchError, TaskError
+from proxyless_hw.errors import DataError, PredictorError, SearchError, TaskError
 from proxyless_hw.runs.interrupt import InterruptedRunError
+from proxyless_hw.runs.run_network import load_derived_network
 from proxyless_hw.runs.task import Task
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.context import data_config
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.observer import SearchObserver
+from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
+from proxyless_hw.terminal.notices import Notice
 
 Files = tuple[Path, Path]
 REGRESSION = Task(loss=distance, metric=closeness)
@@ -315,3 +317,16 @@ def test_the_report_of_such_a_search_tells_the_metric_and_the_call(
     assert "closeness" in page
     assert "run_search(settings, space=..., table=..., data=..., task=...)" in page
     assert "given as an object, from Python" in page
+
+
+def test_a_poor_table_that_is_given_is_warned_of_and_a_named_one_refused(
+    tiny_files: Files, tmp_path: Path
+) -> None:
+    space, path = tiny_files
+    poor = LatencyTable.load(path).with_metadata(quality_median_half_width="0.2")
+    poor.save(tmp_path / "poor.csv")
+    settings = {"space": str(space), "table": str(tmp_path / "poor.csv")}
+    with pytest.raises(PredictorError, match="too poor to search with"):
+        prepare_problem(SearchConfig(**settings))
+    with pytest.warns(Notice, match=r"poor table.*20\.0%"):
+        prepare_problem(SearchConfig(space=str(space)), table=poor)
