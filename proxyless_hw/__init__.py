@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Architecture": "proxyless_hw.space.architecture",
+    "DataSplits": "proxyless_hw.data.base",
     "Derived": "proxyless_hw.search.derive",
     "ExportedFile": "proxyless_hw.export.export",
     "ExpectedLatency": "proxyless_hw.predictors.expected",
@@ -34,6 +35,8 @@ _HOME = {
     "SearchConfig": "proxyless_hw.search.config",
     "SearchSpace": "proxyless_hw.space.search_space",
     "SuperNet": "proxyless_hw.search.supernet",
+    "Task": "proxyless_hw.runs.task",
+    "TrainConfig": "proxyless_hw.train.config",
     "Visit": "proxyless_hw.profilers.base",
     "benchmark": "proxyless_hw.predictors.benchmark",
     "build_network": "proxyless_hw.network.network",
@@ -49,6 +52,7 @@ _HOME = {
     "register_op": "proxyless_hw.space.op_registry",
     "register_profiler": "proxyless_hw.profilers.own_profilers",
     "run_search": "proxyless_hw.search.driver",
+    "run_training": "proxyless_hw.train.driver",
     "verify": "proxyless_hw.predictors.verify",
 }
 

@@ -87,6 +87,10 @@ class DataError(ProxylessHwError):
     """A data set is missing, malformed or unusable."""
 
 
+class TaskError(ProxylessHwError):
+    """A loss, metric, objective or reward of the user's does not give what it has to."""
+
+
 class BackendUnavailableError(ProxylessHwError):
     """A runtime, device or optional dependency is not there; the message says how to get it."""
 

@@ -66,9 +66,10 @@ def command(
         derived.save(folder)
         seconds = round(time.perf_counter() - begun, 2)
         networks.append({**derived.to_json(), "seconds": seconds})
+        accuracy = "unknown" if derived.accuracy is None else f"{derived.accuracy:.1%}"
         log(
             f"target {target:g} {unit}: predicted {derived.predicted:.4g} {unit}, accuracy with "
-            f"the supernet's weights {derived.accuracy:.1%}: {folder / 'architecture.json'}",
+            f"the supernet's weights {accuracy}: {folder / 'architecture.json'}",
             quiet,
         )
     if as_json:

@@ -120,8 +120,11 @@ def summary(result: SearchResult) -> str:
     if result.measured is not None and result.measured_interval is not None:
         low, high = result.measured_interval
         lines.append(f"measured {result.measured:.4g} {unit} ({low:.4g} to {high:.4g})")
+    if result.accuracy is not None:
+        lines.append(
+            f"accuracy with the supernet's weights {result.accuracy:.1%} (test), not yet trained"
+        )
     lines += [
-        f"accuracy with the supernet's weights {result.accuracy:.1%} (test), not yet trained",
         f"Next: proxyless-hw train {result.folder} --output {result.folder}/train, or "
         f"proxyless-hw export {result.folder} --format onnx --output net.onnx",
     ]

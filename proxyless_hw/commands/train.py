@@ -41,7 +41,7 @@ def command(run: RunOptions, as_json: bool, quiet: bool) -> None:
         echo_json({**result.to_json(), "run": str(result.folder)})
     top5 = "" if result.top5 is None else f" (top-5 {result.top5:.2%})"
     log(
-        f"test accuracy {result.top1:.2%}{top5} on "
+        f"test accuracy {result.metric:.2%}{top5} on "
         f"{result.test_images} images; {format_count(result.parameters or 0)} parameters, "
         f"{format_duration(result.seconds or 0)} of training. Run folder: {result.folder}",
         quiet,
@@ -52,7 +52,7 @@ def _configuration(run: RunOptions) -> TrainConfig:
     from proxyless_hw.train.run_folder import TrainFolder
 
     settings = run.settings(TrainConfig, TrainFolder)
-    if "arch" not in settings:
+    if settings.get("arch") is None:
         raise TrainingError(
             "name the network to train: proxyless-hw train ARCH. "
             "Networks: proxyless-hw zoo list, or a search's run folder."

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
 from proxyless_hw.data.broken import unusable_limit
 from proxyless_hw.data.random_streams import Stream, seeded
+from proxyless_hw.data.split import Batch, BatchConfig, DataSplit
 from proxyless_hw.errors import DataError, did_you_mean
-from proxyless_hw.export.preparation import Preparation
+from proxyless_hw.export.preparation import AS_GIVEN, Preparation, Resize
 
-Batch = tuple[Tensor, Tensor]
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+__all__ = ["DATA_SETS", "Batch", "DataConfig", "DataSplit", "DataSplits"]
 
 DATA_SETS: Final = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder")
 DEFAULT_RESOLUTION: Final = {"folder": 224}
@@ -23,7 +26,7 @@ MAX_RESOLUTION: Final = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(BatchConfig):
     """Which data are used, and how they are split and batched.
 
     Attributes:
@@ -45,11 +48,7 @@ class DataConfig:
     root: str | None = None
     limit: int | None = None
     resolution: int | None = None
-    batch_size: int = 64
     holdout: float = 0.3
-    seed: int = 0
-    workers: int = 0
-    augment: bool = True
     max_broken: int | float | None = None
 
     def __post_init__(self) -> None:
@@ -58,10 +57,7 @@ class DataConfig:
                 f"no data set '{self.name[:80]}'.{did_you_mean(self.name, DATA_SETS)} "
                 f"Known: {', '.join(DATA_SETS)}."
             )
-        for name, low in (("batch_size", 1), ("seed", 0), ("workers", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < low:
-                raise DataError(f"{name} must be a whole number from {low} on: received {value!r}.")
+        super().__post_init__()
         if self.limit is not None and self.limit < 1:
             raise DataError(f"limit must be at least one image: received {self.limit}.")
         if not 0 <= self.holdout < 1:
@@ -99,110 +95,36 @@ class DataConfig:
         return used[held:].sort().values, used[:held].sort().values
 
 
-@dataclass(frozen=True, slots=True)
-class EpochPart:
-    """The batches of an epoch that a process makes.
-
-    Attributes:
-        chosen: number of each batch in its epoch to the indices of its images.
-        seed: of the epoch.
-        randomly: whether images are augmented.
-        full: whether a batch without a readable image is an error.
-        alone: whether this process makes all batches of the epoch.
-    """
-
-    chosen: Mapping[int, Tensor]
-    seed: tuple[int, ...]
-    randomly: bool
-    full: bool
-    alone: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSplit(ABC):
-    """One part of the data: images with labels, in batches.
-
-    Attributes:
-        config: the data settings.
-        stream: names the random numbers of this part.
-    """
-
-    config: DataConfig
-    stream: Stream
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def batches(
-        self,
-        epoch: int,
-        *,
-        shuffle: bool,
-        augment: bool,
-        drop_last: bool,
-        first: int = 0,
-        every: int = 1,
-    ) -> Iterator[Batch]:
-        """The batches of one epoch.
-
-        Args:
-            epoch: which epoch; with the seed it fixes order and augmentation.
-            shuffle: random order instead of the stored one.
-            augment: random augmentation, if the data set has one.
-            drop_last: omit a last batch that is not full.
-            first: number of the first batch.
-            every: step from one batch to the next (one share per process).
-
-        Returns:
-            Pairs of images (N, 3, resolution, resolution), float32, normalised, channels-last in
-            memory, and labels (N,), int64.
-
-        Raises:
-            DataError: more images cannot be read than the settings allow.
-        """
-        seed = (self.config.seed, self.stream, epoch)
-        generator = seeded(*seed) if shuffle else None
-        order = torch.arange(len(self))
-        if generator is not None:
-            order = torch.randperm(len(self), generator=generator)
-        size = self.config.batch_size
-        total = len(self) // size if drop_last else -(-len(self) // size)
-        chosen = {
-            number: order[number * size : (number + 1) * size]
-            for number in range(first, total, every)
-        }
-        randomly = augment and self.config.augment
-        yield from self._load(EpochPart(chosen, seed, randomly, drop_last, every == 1))
-
-    @abstractmethod
-    def _load(self, part: EpochPart) -> Iterator[Batch]:
-        """Makes the batches of `batches`."""
-
-
 @dataclass(frozen=True)
 class DataSplits:
     """The parts of a data set and what is known about it.
 
     Attributes:
         train: trains the weights.
-        holdout: a part of the training images that trains alpha, or validates. Empty with
-            holdout 0.
+        holdout: trains alpha, or validates. May be empty.
         test: not used for any choice.
-        class_names: one name per class.
-        mean, std: normalisation per channel, in [0, 1] units.
+        class_names: one name per class, or per output of a head that is no classifier.
+        mean, std: normalisation per channel, in [0, 1] units; None: images are used as the data set
+            gives them.
         resolution: side of the images in pixels.
         name: name of the data set.
-        channels: always 3; grayscale is repeated.
+        channels: of the images; 3 for the built-in sets, whose grayscale is repeated.
         preparation: how test images were brought to their shape; None: the data set gives them so.
+
+    Example:
+        >>> import torch
+        >>> import proxyless_hw as ph
+        >>> pairs = torch.utils.data.TensorDataset(torch.rand(8, 3, 16, 16), torch.arange(8) % 2)
+        >>> ph.DataSplits.from_datasets(train=pairs, test=pairs, num_classes=2).class_names
+        ('0', '1')
     """
 
     train: DataSplit
     holdout: DataSplit
     test: DataSplit
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     resolution: int
     name: str
     channels: int = 3
@@ -210,5 +132,123 @@ class DataSplits:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; of outputs, where the head is no classifier."""
         return len(self.class_names)
+
+    def settings(self) -> dict[str, object]:
+        """How the data are fed, by the names of `DataConfig`."""
+        return {**asdict(self.train.config), "resolution": self.resolution, "name": self.name}
+
+    def first_targets(self) -> Tensor:
+        """Targets of the first training batch in the stored order.
+
+        Raises:
+            DataError: it cannot be loaded.
+        """
+        every = 1 + len(self.train)
+        return next(
+            self.train.batches(0, shuffle=False, augment=False, drop_last=False, every=every)
+        )[1]
+
+    def facts(self) -> dict[str, object]:
+        """Plain values that identify the data: see `proxyless_hw.data.facts.facts_of`."""
+        from proxyless_hw.data.facts import facts_of
+
+        return facts_of(self)
+
+    @classmethod
+    def from_datasets(
+        cls,
+        *,
+        train: Dataset[Any],
+        holdout: Dataset[Any] | float | None = None,
+        test: Dataset[Any],
+        batch_size: int = 64,
+        num_classes: int,
+        class_names: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        resize: int | None = None,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> DataSplits:
+        """Data of your own, from map-style datasets of torch (`__len__` and `__getitem__`).
+
+        An item is a pair of an image and a target. Images are float tensors (C, H, W), H equal to
+        W, all of one shape. A target is a class label (a whole number from 0 to num_classes - 1),
+        or a number or tensor of floats that the loss takes.
+
+        A batch depends on the seed, the split, the epoch and the position alone, so that a resumed
+        run sees the batches of an uninterrupted one. The order is drawn by this class. While an
+        item is made, the global generators of torch, numpy and `random` are seeded for this very
+        item; augmentation that draws from them is repeatable. A dataset that draws from a generator
+        of its own, or keeps a count, is not. Datasets augment by themselves: give `holdout` and
+        `test` without augmentation.
+
+        Args:
+            train: moves the weights.
+            holdout: moves alpha in a search, chooses the best epoch in a training. A fraction of 1
+                takes that share of `train`, chosen by the seed; None leaves it out, which a search
+                refuses.
+            test: used for nothing but the last figure.
+            batch_size: images per step and process; it holds for the run.
+            num_classes: classes; for a head that is no classifier the number of its outputs.
+            class_names: for the model file; "0", "1", ... when None.
+            mean, std: per channel; images become (image - mean) / std. Model files say so. When
+                None images are taken as they are.
+            resize: side in pixels to which every image is scaled (antialiased, bilinear, both
+                sides).
+            workers: loading processes.
+            seed: fixes the order and the share.
+
+        Raises:
+            DataError: a dataset is empty or no map-style one, or its first item is not as above.
+                Later items are checked when they are loaded; the message names the dataset and the
+                index.
+
+        Example:
+            >>> import torch
+            >>> import proxyless_hw as ph
+            >>> images, labels = torch.rand(40, 1, 16, 16), torch.arange(40) % 2
+            >>> dataset = torch.utils.data.TensorDataset(images, labels)
+            >>> data = ph.DataSplits.from_datasets(
+            ...     train=dataset, holdout=0.25, test=dataset, batch_size=8, num_classes=2
+            ... )
+            >>> len(data.train), len(data.holdout), data.resolution, data.channels
+            (30, 10, 16, 1)
+        """
+        from proxyless_hw.data.items import Form
+        from proxyless_hw.data.objects import ObjectSplit, share, type_name
+
+        form = Form.of(train, num_classes, mean=mean, std=std, resize=resize)
+        config = BatchConfig(batch_size=batch_size, seed=seed, workers=workers)
+        chosen, held = share(train, holdout, seed)
+        if isinstance(holdout, float) or holdout is None:
+            holdout = train
+
+        def split(dataset: Dataset[Any], stream: Stream, indices: Tensor | None) -> ObjectSplit:
+            return ObjectSplit(
+                config=config, stream=stream, dataset=dataset, indices=indices, form=form
+            )
+
+        parts = (
+            split(train, Stream.TRAIN, chosen),
+            split(holdout, Stream.HOLDOUT, held),
+            split(test, Stream.TEST, None),
+        )
+        for part in parts:
+            part.check_first()
+        return cls(
+            train=parts[0],
+            holdout=parts[1],
+            test=parts[2],
+            class_names=form.names(class_names),
+            mean=form.mean,
+            std=form.std,
+            resolution=form.side,
+            name=type_name(train),
+            channels=form.channels,
+            preparation=None
+            if resize is None
+            else Preparation(resize=Resize("both sides", resize), orientation=AS_GIVEN),
+        )

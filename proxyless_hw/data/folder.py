@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from proxyless_hw.data.base import Batch, DataConfig, DataSplit, DataSplits, EpochPart
+from proxyless_hw.data.base import DataConfig, DataSplits
 from proxyless_hw.data.broken import BrokenImages, broken_limit
 from proxyless_hw.data.images import (
     MAX_PIXELS,
@@ -24,6 +24,7 @@ from proxyless_hw.data.images import (
 )
 from proxyless_hw.data.layout import Sample, read_layout
 from proxyless_hw.data.random_streams import Stream, seeded, stream_seed
+from proxyless_hw.data.split import Batch, DataSplit, EpochPart
 from proxyless_hw.errors import DataError
 from proxyless_hw.export.preparation import Preparation, Resize
 from proxyless_hw.terminal.notices import notice
@@ -69,6 +70,7 @@ class FolderSplit(DataSplit):
         broken: the record of unreadable images, shared by all splits.
     """
 
+    config: DataConfig
     samples: Sequence[Sample]
     broken: BrokenImages
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.data.base import Batch, DataConfig, DataSplit, DataSplits, EpochPart
+from proxyless_hw.data.base import DataConfig, DataSplits
 from proxyless_hw.data.files import RawData, read_cifar, read_digits, read_idx
 from proxyless_hw.data.random_streams import Stream, seeded
+from proxyless_hw.data.split import Batch, DataSplit, EpochPart
 from proxyless_hw.errors import DataError
 from proxyless_hw.export.preparation import Preparation, Resize
 

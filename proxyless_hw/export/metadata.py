@@ -14,6 +14,7 @@ import onnx
 
 from proxyless_hw._version import __version__
 from proxyless_hw.errors import ExportError
+from proxyless_hw.export.preparation import AS_GIVEN
 from proxyless_hw.storage.documents import MAX_BYTES, parse_json
 
 METADATA_KEY: Final = "proxyless-hw"
@@ -67,7 +68,7 @@ def describe_model(
             "layout": "NCHW" if file_format == "onnx" else "NHWC",
             "colours": "RGB",
             **preparation,
-            "values": "0 to 255" if normalise_in_graph else "(value / 255 - mean) / std",
+            "values": _values(mean, preparation, normalise_in_graph),
             "mean": None if mean is None else list(mean),
             "std": None if std is None else list(std),
         },
@@ -81,6 +82,15 @@ def describe_model(
         "weights": weights,
         "architecture": architecture,
     }
+
+
+def _values(mean: Sequence[float] | None, preparation: dict[str, Any], in_graph: bool) -> str:
+    """What the numbers of the input are."""
+    if in_graph:
+        return "0 to 255"
+    if mean is None and AS_GIVEN in preparation.values():
+        return AS_GIVEN
+    return "(value / 255 - mean) / std"
 
 
 def add_to_onnx(model: bytes, document: dict[str, Any]) -> bytes:

@@ -63,7 +63,7 @@ def agreement_figure(run: RunData) -> Canvas | None:
 def gap_sentence(run: RunData) -> str | None:
     """How far the supernet's weights were from the network trained on its own; None if unknown."""
     inherited, training = run.accuracy, trained_here(run)
-    if inherited is None or training is None:
+    if inherited is None or training is None or training.top1 is None:
         return None
     trained = training.top1
     return (

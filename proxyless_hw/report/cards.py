@@ -26,8 +26,12 @@ def cards(run: RunData) -> Iterator[Card]:
         )
     accuracy = run.accuracy
     if accuracy is not None:
-        data = run.settings.get("data", "the data")
+        own = "data" in run.config.objects
+        data = "the data given" if own else run.settings.get("data", "the data")
         yield Card(name="accuracy", value=percent(accuracy), note=f"test images of {data}")
+    task = run.task
+    if task is not None:
+        yield Card(name=task.metric, value=f"{task.test:.4g}", note="test images; higher is better")
     if run.arch is not None:
         note = f"{run.arch.num_classes} classes"
         value = format_count(count_parameters(run.arch))
@@ -36,7 +40,10 @@ def cards(run: RunData) -> Iterator[Card]:
         value = format_count(count_macs(run.arch))
         yield Card(name="MACs", value=value, note=note)
     trained = trained_here(run)
-    if trained is not None:
+    if trained is not None and trained.task is not None:
+        note = f"{trained.task.metric}, weights of its own"
+        yield Card(name="trained", value=f"{trained.metric:.4g}", note=note)
+    elif trained is not None:
         note = "test images, weights of its own"
         yield Card(name="trained", value=percent(trained.top1), note=note)
     seconds = run.seconds

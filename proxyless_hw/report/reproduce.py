@@ -18,6 +18,13 @@ def reproduce(run: RunData) -> str:
     a --config file, which the first command writes.
     """
     folder = str(run.path)
+    if run.config.objects:
+        call = "run_training" if run.kind == "train" else "run_search"
+        given = ", ".join(f"{name}=..." for name in run.config.objects)
+        return (
+            f"# from Python, with the same objects\nproxyless_hw.{call}(settings, {given})\n"
+            f"{shlex.join(['proxyless-hw', 'report', folder])}"
+        )
     words, rest = _train(run) if run.kind == "train" else _search(run)
     text = []
     if rest:

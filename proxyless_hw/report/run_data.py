@@ -10,7 +10,9 @@ from proxyless_hw.errors import ReportError, SpaceError, TableError
 from proxyless_hw.predictors.verdict import Verdict
 from proxyless_hw.report.epochs import Epoch, read_epochs
 from proxyless_hw.report.exports import ExportedRow, read_exports
+from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.task_result import TaskResult
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.result_rows import ParetoPoint, RankedNetwork, ResolutionResult
 from proxyless_hw.search.verification import Interval
@@ -33,6 +35,7 @@ class RunConfig:
         metric, unit: what the target limits and its unit; None likewise.
         table_header: header of the latency table.
         units: unit by constraint.
+        objects: arguments that were objects, given from Python in place of names.
     """
 
     kind: str = "search"
@@ -42,6 +45,7 @@ class RunConfig:
     unit: str | None = None
     table_header: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,12 @@ class RunData:
         if self.training is not None:
             return self.training.top1
         return None if self.search is None else self.search.accuracy
+
+    @property
+    def task(self) -> TaskResult | None:
+        """Values of a metric of the user's; None for classification."""
+        result = self.search or self.training
+        return None if result is None else result.task
 
     @property
     def seconds(self) -> float | None:
@@ -242,7 +252,7 @@ def _config(path: Path) -> RunConfig:
     if not isinstance(settings, dict):
         raise ReportError(f"{path}: settings must be an object.")
     read = ResultFields(document, str(path), ReportError)
-    header = read.object("table_header")
+    header, objects = read.object("table_header"), read.object("objects")
     return RunConfig(
         kind=read.words("kind") or "search",
         settings=settings,
@@ -256,6 +266,7 @@ def _config(path: Path) -> RunConfig:
             row.text("name"): row.words("unit") or "ms"
             for row in (read.objects("constraints") if "settings" in document else ())
         },
+        objects=() if objects is None else tuple(map(str, objects.values)),
     )
 
 
@@ -263,6 +274,8 @@ def _table(settings: Mapping[str, object]) -> tuple[LatencyTable | None, str | N
     name = settings.get("table")
     if not isinstance(name, str):
         return None, None
+    if name == GIVEN:
+        return None, "the latency table was given as an object, from Python"
     try:
         return LatencyTable.load(name), None
     except TableError as error:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, distributed, nn
 
 from proxyless_hw.terminal.torchrun import launched_world_size
+
+_MOST_DIMENSIONS: Final = 8
+_TYPES: Final = (
+    *(torch.float32, torch.int64, torch.float64, torch.float16, torch.bfloat16),
+    *(torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,34 @@ class World:
         for gradient in gradients:
             gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
             offset += gradient.numel()
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes, one after the other; their first dimensions may differ.
+
+        Args:
+            tensor: (n, ...), on the device where processes exchange tensors. The other dimensions
+                and the type are the same on all processes; one that has nothing gives an empty
+                tensor of any shape.
+        """
+        if self.size == 1:
+            return tensor
+        facts = torch.zeros(2 + _MOST_DIMENSIONS, dtype=torch.int64, device=tensor.device)
+        if len(tensor):
+            facts[: 2 + tensor.dim()] = torch.tensor(
+                [_TYPES.index(tensor.dtype), tensor.dim(), *tensor.shape]
+            )
+        known = [torch.zeros_like(facts) for _ in range(self.size)]
+        distributed.all_gather(known, facts)
+        rows = [row.tolist() for row in known]
+        kind, dimensions, _, *rest = max(rows, key=lambda row: row[1])
+        lengths = [row[2] for row in rows]
+        shape = (max(lengths), *rest[: max(0, dimensions - 1)])
+        padded = torch.zeros(shape, dtype=_TYPES[kind], device=tensor.device)
+        if len(tensor):
+            padded[: len(tensor)] = tensor
+        parts = [torch.zeros_like(padded) for _ in range(self.size)]
+        distributed.all_gather(parts, padded)
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def broadcast(self, module: nn.Module) -> None:
         """Gives every rank the parameters and buffers of rank 0."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from proxyless_hw.errors import ProxylessHwError
-from proxyless_hw.storage.documents import parse_json, read_text
+from proxyless_hw.runs.objects import check_same_objects
+from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.storage.files import append_durably, write_text_atomically
 
 
@@ -59,6 +60,9 @@ class RunFolder:
 
     def resume_command(self) -> str:
         """The command that resumes this run."""
+        given = self.objects()
+        if given:
+            return f"the same call from Python, with {', '.join(given)} and resume=True"
         return f"proxyless-hw {self.command} --output {self.path} --resume"
 
     def last_good(self) -> str:
@@ -98,12 +102,31 @@ class RunFolder:
             raise self.error(f"{self.config} must hold the run's settings.")
         return settings
 
-    def check_may_run(self, settings: Mapping[str, Any], resume: bool) -> None:
+    def objects(self) -> dict[str, JsonObject]:
+        """Facts of the objects that the run was given; empty for a run by names alone.
+
+        Raises:
+            ProxylessHwError: the settings file is malformed.
+        """
+        found = self.read_json(self.config).get("objects", {}) if self.config.exists() else {}
+        if not isinstance(found, dict) or not all(
+            isinstance(item, dict) for item in found.values()
+        ):
+            raise self.error(f"'objects' in {self.config} must be a mapping of mappings.")
+        return found
+
+    def check_may_run(
+        self,
+        settings: Mapping[str, Any],
+        resume: bool,
+        objects: Mapping[str, JsonObject] | None = None,
+    ) -> None:
         """Checks that a run may begin here, or be resumed.
 
         Args:
             settings: the run's.
             resume: whether an earlier run goes on.
+            objects: facts of the objects that it is given.
 
         Raises:
             ProxylessHwError: an earlier run is there and was not asked to go on, or a setting
@@ -116,6 +139,7 @@ class RunFolder:
                 f"{self.path} already holds a run. Go on with it: add --resume; or choose "
                 "another --output."
             )
+        check_same_objects(self, objects or {})
         self.check_same_settings(settings)
 
     def check_same_settings(self, settings: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from proxyless_hw.errors import InterruptedRunError, ProxylessHwError
+from proxyless_hw.errors import DataError, InterruptedRunError, ProxylessHwError, TaskError
 from proxyless_hw.network.single_values import named_single_values
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.folder import RunFolder
@@ -79,7 +80,7 @@ class RunLoop(ABC, Generic[S]):
         """The images that train the weights."""
 
     @abstractmethod
-    def step(self, state: S, images: Tensor, labels: Tensor) -> float:
+    def step(self, state: S, images: Tensor, targets: Tensor) -> float:
         """Takes one step: updates the weights and adds to the sums of the epoch.
 
         Returns:
@@ -133,8 +134,9 @@ class RunLoop(ABC, Generic[S]):
     def _epoch(self, state: S) -> None:
         started = time.perf_counter() - state.sums.seconds
         saved = time.perf_counter()
-        for images, labels in self.batches(self.training, state.epoch, state.step, augment=True):
-            loss = self.step(state, images, labels)
+        batches = self.batches(self.training, state.epoch, state.step, augment=True)
+        while (batch := self._next(batches, state)) is not None:
+            loss = self._step(state, batch)
             state.step += 1
             state.sums.seconds = time.perf_counter() - started
             self.tell_step(state, loss)
@@ -143,7 +145,8 @@ class RunLoop(ABC, Generic[S]):
                 self._checkpoint(state)
                 saved = time.perf_counter()
         self._finite(state)
-        metrics = self.finish_epoch(state)
+        with self.saving(state):
+            metrics = self.finish_epoch(state)
         state.seconds += state.sums.seconds
         state.epoch += 1
         state.start_epoch()
@@ -152,6 +155,35 @@ class RunLoop(ABC, Generic[S]):
             self.place.folder.append_metrics(metrics)
         self._checkpoint(state)
         self.tell_epoch(metrics)
+
+    def _step(self, state: S, batch: Batch) -> float:
+        try:
+            return self.step(state, *batch)
+        except TaskError as cause:
+            raise TaskError(f"{cause} {self.place.folder.last_good()}") from cause
+
+    def _next(self, batches: Iterator[Batch], state: S) -> Batch | None:
+        """The next batch; None after the last."""
+        with self.saving(state):
+            return next(batches, None)
+
+    @contextlib.contextmanager
+    def saving(self, state: S) -> Iterator[None]:
+        """Within it an error of the data or of a metric leaves a checkpoint of the last whole step.
+
+        Nothing within it may have changed the state.
+
+        Raises:
+            DataError, TaskError: what was raised, with the way on.
+        """
+        try:
+            yield
+        except (DataError, TaskError) as cause:
+            self._checkpoint(state)
+            raise type(cause)(
+                f"{cause} Every step up to here is saved. Correct it, then go on: "
+                f"{self.place.folder.resume_command()}"
+            ) from cause
 
     def stop_if_asked(self, state: S) -> None:
         """Saves and ends the run if a signal arrived in any process.
@@ -204,9 +236,9 @@ class RunLoop(ABC, Generic[S]):
             first=world.rank + first * world.size,
             every=world.size,
         )
-        for images, labels in islice(found, self.batches_in(split) - first):
+        for images, targets in islice(found, self.batches_in(split) - first):
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            yield images, labels.to(device)
+            yield images, targets.to(device)
 
 
 def full_batches(

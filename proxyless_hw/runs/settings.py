@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, get_args, get_type_hints
 
 from proxyless_hw.errors import ProxylessHwError, did_you_mean
+from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.storage.documents import parse_yaml, read_text
 from proxyless_hw.storage.setting_bounds import unusable
 
@@ -195,7 +196,16 @@ class RunSettings:
         return {str(key): value for key, value in document.items()}
 
     def data_settings(self) -> dict[str, Any]:
-        """The arguments of `proxyless_hw.data.base.DataConfig`."""
+        """The arguments of `proxyless_hw.data.base.DataConfig`.
+
+        Raises:
+            ProxylessHwError: as `error`: the data were given as an object.
+        """
+        if self.data == GIVEN:
+            raise self.error(
+                "the data of this run were given as an object, from Python, and no file holds "
+                "them. Give them again: data=..., or name a data set."
+            )
         return {
             "name": self.data,
             "root": self.data_root,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,9 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.runs.distributed import World
 from proxyless_hw.runs.loop import full_batches
 from proxyless_hw.runs.precision import autocast_of
+from proxyless_hw.runs.task import Task, name_of
 from proxyless_hw.search.config import SearchConfig
+from proxyless_hw.search.given import SearchObjects
 from proxyless_hw.search.objective import Constraint, Penalty
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.schedule import alpha_updates
@@ -31,6 +34,7 @@ class Context:
         penalty: the objective.
         device: where tensors are.
         world: this process among its peers.
+        given: objects that the search was given in place of names.
     """
 
     config: SearchConfig
@@ -39,18 +43,49 @@ class Context:
     penalty: Penalty
     device: torch.device
     world: World
+    given: SearchObjects = SearchObjects()
+
+    @property
+    def task(self) -> Task:
+        """Loss and metric."""
+        return self.given.task_or_default
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
         """Costs and targets; the first is the table's."""
         return self.problem.constraints
 
+    @property
+    def constrained(self) -> bool:
+        """Whether the found network has to meet the targets."""
+        return self.given.objective is not None or self.config.objective != "none"
+
+    @property
+    def objective_name(self) -> str:
+        """Name of the objective; of the user's function where there is one."""
+        own = self.given.objective
+        return self.config.objective if own is None else name_of(own)
+
+    def require_usable_targets(self) -> None:
+        """Checks the first targets of data that were given against the task.
+
+        Raises:
+            TaskError: loss or metric cannot take them.
+            DataError: the first batch cannot be loaded.
+        """
+        if self.given.data is not None:
+            self.task.require_usable(self.given.data.first_targets())
+
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Mixed precision as configured; a context that changes nothing in float32."""
         return autocast_of(self.config.autocast, self.device)
 
-    def config_document(self) -> JsonObject:
-        """The object that config.json holds: settings, table, both shapes and constraints."""
+    def config_document(self, objects: Mapping[str, JsonObject]) -> JsonObject:
+        """The object that config.json holds: settings, table, both shapes and constraints.
+
+        Args:
+            objects: facts of the objects that the search was given.
+        """
         config, problem, data = self.config, self.problem, self.data
         return {
             "settings": config.to_dict(),
@@ -66,8 +101,8 @@ class Context:
                 "resolution": data.resolution,
                 "num_classes": data.num_classes,
                 "class_names": list(data.class_names),
-                "mean": [float(value) for value in data.mean],
-                "std": [float(value) for value in data.std],
+                "mean": None if data.mean is None else list(data.mean),
+                "std": None if data.std is None else list(data.std),
             },
             "constraints": [
                 {
@@ -78,6 +113,7 @@ class Context:
                 }
                 for constraint in self.constraints
             ],
+            **({"objects": dict(objects)} if objects else {}),
         }
 
 
@@ -87,6 +123,7 @@ def make_context(
     data: DataSplits,
     device: torch.device,
     world: World | None = None,
+    given: SearchObjects | None = None,
 ) -> Context:
     """Joins settings, problem and data with the objective that follows from them.
 
@@ -96,8 +133,10 @@ def make_context(
     """
     world = world or World()
     steps = full_batches(data.train, config.batch_size, world, SearchError)
-    penalty = Penalty(config, problem.constraints, alpha_updates(config, steps))
-    return Context(config, problem, data, penalty, device, world)
+    given = given or SearchObjects()
+    updates = alpha_updates(config, steps)
+    penalty = Penalty(config, problem.constraints, updates, given.objective)
+    return Context(config, problem, data, penalty, device, world, given)
 
 
 def data_config(config: SearchConfig) -> DataConfig:

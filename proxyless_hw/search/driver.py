@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
+from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
 from proxyless_hw.runs.loop import RunPlace
+from proxyless_hw.runs.objects import check_all_given, check_same_metric
+from proxyless_hw.runs.task import Task
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig, with_output
 from proxyless_hw.search.context import Context, data_config, make_context
-from proxyless_hw.search.extract import accuracy
 from proxyless_hw.search.finalists import (
     Finalist,
     constraint_costs,
@@ -26,8 +29,14 @@ from proxyless_hw.search.finalists import (
     rank,
     slot_margins,
 )
+from proxyless_hw.search.given import SearchObjects
 from proxyless_hw.search.loop import SearchLoop
-from proxyless_hw.search.objective import Constraint, expectations_of
+from proxyless_hw.search.objective import (
+    Constraint,
+    ObjectiveFunction,
+    RewardFunction,
+    expectations_of,
+)
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem, opening_line, prepare_problem
 from proxyless_hw.search.result import SearchResult, read_result
@@ -35,20 +44,47 @@ from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.schedule import alpha_lr
 from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
 from proxyless_hw.search.verification import SearchVerification
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.tensor_files import save_tensors
+from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.torchrun import launched_rank, launched_world_size
 
 ObserverFactory = Callable[[Sequence[Constraint]], SearchObserver]
 
 
 def run_search(
-    config: SearchConfig, observer_factory: ObserverFactory | None = None
+    config: SearchConfig,
+    observer_factory: ObserverFactory | None = None,
+    *,
+    space: SearchSpace | None = None,
+    table: LatencyTable | None = None,
+    data: DataSplits | None = None,
+    task: Task | None = None,
+    target_ms: float | None = None,
+    objective: ObjectiveFunction | None = None,
+    reward: RewardFunction | None = None,
 ) -> SearchResult | None:
     """Runs one search from a configuration to a derived network.
 
+    Objects take the place of the names in the settings. A name at its default counts as not given;
+    another name beside an object is refused, unless both are the same. No file holds the objects:
+    to resume, give them again. The run folder keeps facts of them and refuses others.
+
     Args:
-        config: all settings.
+        config: all settings. `SearchConfig(resume=True)` goes on with an interrupted search.
         observer_factory: makes the observer from the constraints; None reports nothing.
+        space: the search space, in place of ``config.space``.
+        table: the latency table, in place of ``config.table``.
+        data: the images, in place of ``config.data`` and the settings that belong to it; the data's
+            batch size holds.
+        task: loss and metric; cross entropy and top-1 accuracy when None.
+        target_ms: as ``config.target_ms``.
+        objective: ``objective(loss, values, targets) -> scalar tensor`` that alpha lowers, in place
+            of ``config.objective``. `loss` and `values` (the expected costs, one per constraint)
+            are scalar tensors, `targets` floats; slopes are taken by autograd. No multipliers act.
+        reward: ``reward(metric, costs, targets) -> float`` of one sampled network, in place of
+            ``config.reward``; for REINFORCE.
 
     Returns:
         The result; its files lie in the run folder. None on torchrun's processes other than the
@@ -56,37 +92,52 @@ def run_search(
 
     Raises:
         SearchError: a target out of range, an existing output, an empty window, a NaN loss, a
-            metric to verify that cannot be measured here.
+            metric to verify that cannot be measured here; an object and a name that differ, an
+            object that is missing or another on resumption.
+        TaskError: a loss, metric, objective or reward of the user's does not give what it has to.
+        DataError: the data cannot be used, or an image cannot be had; the state is saved.
         MissingEntryError: the table lacks ops of the space.
         InterruptedRunError: Ctrl-C or SIGTERM; the state is saved.
 
     Example:
         >>> import proxyless_hw as ph
-        >>> config = ph.SearchConfig(table="pixel1", target_ms=75.0, output="runs/x")
-        >>> result = ph.run_search(config)  # doctest: +SKIP
+        >>> result = ph.run_search(  # doctest: +SKIP
+        ...     ph.SearchConfig(epochs=6, output="runs/own"),
+        ...     space=space, table=table, data=data, task=ph.Task(loss=focal), target_ms=4.5,
+        ... )
+        >>> result.network, result.predicted_ms  # doctest: +SKIP
     """
+    given = SearchObjects(
+        space=space, table=table, data=data, task=task, objective=objective, reward=reward
+    )
+    if config.resume and config.output is not None:
+        check_all_given(SearchFolder(Path(config.output)), given.names())
+    config = given.settle(config, target_ms)
     make = observer_factory or (lambda constraints: SearchObserver())
-    problem = prepare_problem(config)
+    problem = prepare_problem(config, space, table)
     folder = _folder(config, problem)
     config = with_output(config, folder.path)
     if launched_rank() > 0:
         if _is_done(config, folder):  # the first process has nothing to do either
             return None
-        return _search(config, problem, folder, SearchObserver(), lambda: None)
+        return _search(config, problem, given, {}, folder, SearchObserver(), lambda: None)
     with held(folder) as check_held:
-        folder.check_may_run(config.to_dict(), config.resume)
+        facts = given.facts()
+        folder.check_may_run(config.to_dict(), config.resume, facts)
         if _is_done(config, folder):
             return read_result(folder.path)
         if config.verify:
             from proxyless_hw.search.measurable import check_metric_is_measurable
 
             check_metric_is_measurable(problem.table)
-            problem = _calibrated(config, problem, make)
+            problem = _calibrated(config, problem, table, make)
         with make(problem.constraints) as observer, _recorded(config, observer) as observers:
-            return _search(config, problem, folder, observers, check_held)
+            return _search(config, problem, given, facts, folder, observers, check_held)
 
 
-def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> Problem:
+def _calibrated(
+    config: SearchConfig, problem: Problem, table: LatencyTable | None, make: ObserverFactory
+) -> Problem:
     """The problem with the table calibrated for whole networks, where that is not done yet.
 
     Several processes prepared the same problem each, so none of them calibrates.
@@ -96,7 +147,9 @@ def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -
     if launched_world_size() > 1:
         return problem
     with make(problem.constraints) as observer:
-        return prepare_problem(config) if calibrate_first(config, observer) else problem
+        if not calibrate_first(config, observer, problem.space):
+            return problem
+        return prepare_problem(config, problem.space, table)
 
 
 @contextlib.contextmanager
@@ -131,6 +184,8 @@ def _is_done(config: SearchConfig, folder: SearchFolder) -> bool:
 def _search(
     config: SearchConfig,
     problem: Problem,
+    given: SearchObjects,
+    facts: Mapping[str, JsonObject],
     folder: SearchFolder,
     observer: SearchObserver,
     check_held: Callable[[], None],
@@ -138,11 +193,12 @@ def _search(
     device = choose_device(config.device, SearchError)
     with joined(device, config.threads) as world:
         with observer.phase("loading the data, building the supernet"):
-            data = load_data(data_config(config))
-            context = make_context(config, problem, data, device, world)
+            data = load_data(data_config(config)) if given.data is None else given.data
+            context = make_context(config, problem, data, device, world, given)
+            context.require_usable_targets()
             state = _state(context, folder)
         if world.is_main:
-            folder.write_json(folder.config, context.config_document())
+            folder.write_json(folder.config, context.config_document(facts))
             folder.keep_metrics(state.epoch)
         _train(state, context, folder, observer, check_held)
         world.barrier()  # nobody leaves while another is in its last exchange
@@ -167,6 +223,8 @@ def _state(context: Context, folder: SearchFolder) -> SearchState:
     if config.resume and folder.checkpoint.exists():
         document = read_checkpoint(folder.checkpoint, problem.space)
         restore(state, document, folder.checkpoint)
+        if state.baseline is not None:
+            check_same_metric(folder, context.task)
     context.world.broadcast(state.supernet)
     return state
 
@@ -215,9 +273,11 @@ def _derive(
     targets = [constraint.target for constraint in constraints]
     with observer.phase("deriving and ranking the finalists"):
         found = derive_finalists(
-            state.supernet, costs, targets, config.finalists, config.objective != "none"
+            state.supernet, costs, targets, config.finalists, context.constrained
         )
-        finalists = rank(state.supernet, found, context.problem, context.data, context.device)
+        finalists = rank(
+            state.supernet, found, context.problem, context.data, context.device, context.task
+        )
     verification: SearchVerification | None = None
     if config.verify:
         from proxyless_hw.search.verify import verify_search
@@ -244,6 +304,7 @@ def _result(
     best, problem, data = finalists[0], context.problem, context.data
     expectations, _ = expectations_of(problem.constraints, state.supernet.alpha.detach().cpu())
     test = data.test.batches(0, shuffle=False, augment=False, drop_last=False)
+    tested = evaluate(best.network, test, context.device, SearchError, context.task)
     correction = 1.0 if verification is None else verification.correction
     low, high = problem.predictor.interval(best.arch)
     result = SearchResult(
@@ -257,20 +318,21 @@ def _result(
         expected=expectations[0],
         measured=None if verification is None else verification.measured,
         measured_interval=None if verification is None else verification.interval,
-        accuracy=accuracy(best.network, test, context.device),
-        supernet_accuracy=best.accuracy,
+        accuracy=tested.top1,
+        supernet_accuracy=best.score.top1,
         constraints=constraint_costs(problem.constraints, best.derived),
         finalists=tuple(item.row for item in finalists),
         margins=slot_margins(state.supernet),
         pareto=pareto_points(state.supernet, problem.constraints[0].costs),
         verification=verification,
+        task=context.task.result(tested.metric, best.score.metric),
     )
     provenance = {
         "table": problem.table.name,
         "metric": problem.table.metric,
         **result.figures(),
         "algorithm": context.config.algorithm,
-        "objective": context.config.objective,
+        "objective": context.objective_name,
         "seed": context.config.seed,
     }
     return replace(result, architecture=replace(best.arch, provenance=provenance))

@@ -1,4 +1,4 @@
-"""The derived network with the supernet's weights, BatchNorm recalibrated, and its accuracy."""
+"""The derived network with the supernet's weights, BatchNorm recalibrated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from proxyless_hw.data.base import DataSplits
-from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
 from proxyless_hw.network.ops import Residual
 from proxyless_hw.search.supernet import MixedOp, SuperNet
@@ -49,30 +48,6 @@ def recalibrate_batch_norm(
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-
-
-def accuracy(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
-) -> float:
-    """Top-1 accuracy in [0, 1] of a network in eval mode.
-
-    Raises:
-        SearchError: its outputs are NaN or infinite.
-    """
-    network.eval()
-    correct = total = 0
-    with torch.no_grad():
-        for images, labels in batches:
-            images = images.to(device, memory_format=torch.channels_last)
-            logits = network(images)
-            if not bool(logits.isfinite().all()):
-                raise SearchError(
-                    "a network's outputs are NaN or infinite: its weights are spoilt. Search with "
-                    "a lower --lr."
-                )
-            correct += int((logits.argmax(1).cpu() == labels).sum())
-            total += len(labels)
-    return correct / max(1, total)
 
 
 def derived_network(

@@ -11,10 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from proxyless_hw.data.base import DataSplits
+from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
 from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.runs.evaluation import Score, evaluate
+from proxyless_hw.runs.task import CLASSIFICATION, Task
 from proxyless_hw.search.derive import Derived, most_probable, most_probable_within, pareto
-from proxyless_hw.search.extract import accuracy, derived_network
+from proxyless_hw.search.extract import derived_network
 from proxyless_hw.search.gates import log_probabilities
 from proxyless_hw.search.objective import Constraint
 from proxyless_hw.search.prepare import Problem
@@ -33,18 +36,19 @@ class Finalist:
         derived: choices, log probability, costs.
         arch: the network at its deployment shape.
         network: with the supernet's weights and recalibrated BatchNorm, the data's classes.
-        accuracy: top-1 on the held-out images.
+        score: on the held-out images.
     """
 
     derived: Derived
     arch: Architecture
     network: Network
-    accuracy: float
+    score: Score
 
     @property
     def row(self) -> RankedNetwork:
         """What result.json keeps of it."""
-        return RankedNetwork(derived=self.derived, accuracy=self.accuracy)
+        score = None if self.score.metric == self.score.top1 else self.score.metric
+        return RankedNetwork(derived=self.derived, accuracy=self.score.top1, score=score)
 
 
 def log_p(supernet: SuperNet) -> FloatArray:
@@ -77,8 +81,9 @@ def rank(
     problem: Problem,
     data: DataSplits,
     device: torch.device,
+    task: Task = CLASSIFICATION,
 ) -> list[Finalist]:
-    """Finalists by held-out accuracy of the supernet's weights, then by log probability."""
+    """Finalists by the held-out metric of the supernet's weights, then by log probability."""
     training = TrainingShape(data.resolution, data.num_classes, data.name)
     finalists = []
     for derived in found:
@@ -91,8 +96,9 @@ def rank(
         )
         network = derived_network(supernet, arch, derived.choices, data, device)
         held_out = data.holdout.batches(0, shuffle=False, augment=False, drop_last=False)
-        finalists.append(Finalist(derived, arch, network, accuracy(network, held_out, device)))
-    return sorted(finalists, key=lambda item: (-item.accuracy, -item.derived.log_probability))
+        score = evaluate(network, held_out, device, SearchError, task)
+        finalists.append(Finalist(derived, arch, network, score))
+    return sorted(finalists, key=lambda item: (-item.score.metric, -item.derived.log_probability))
 
 
 def slot_margins(supernet: SuperNet) -> tuple[float, ...]:

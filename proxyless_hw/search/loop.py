@@ -37,25 +37,34 @@ class SearchLoop(RunLoop[SearchState]):
     def training(self) -> DataSplit:
         return self.context.data.train
 
-    def step(self, state: SearchState, images: Tensor, labels: Tensor) -> float:
+    def step(self, state: SearchState, images: Tensor, targets: Tensor) -> float:
         config, steps = self.context.config, self.steps_per_epoch
+        held = self._held_batch(state)
         warmup = state.epoch < config.warmup_epochs
         lr = weight_lr(config, state.epoch, state.step, steps)
         for group in state.weight_optimizer.param_groups:
             group["lr"] = lr
-        loss, correct = update_weights(state, images, labels, self.context, uniform=warmup)
+        loss, correct = update_weights(state, images, targets, self.context, uniform=warmup)
         state.sums.train_loss += loss
-        state.sums.train_correct += correct
-        state.sums.train_images += len(labels)
+        if correct is not None:
+            state.sums.train_correct += correct
+            state.sums.train_images += len(targets)
         state.sums.steps += 1
-        if is_alpha_step(config, state.epoch, state.step, steps):
-            if self._held_out is None:
-                self._held_out = self._endless(state.alpha_batches)
-            held = next(self._held_out)
+        if held is not None:
             state.alpha_batches += 1
             state.sums.holdout_loss += update_alpha(state, *held, self.context)
             state.sums.alpha_steps += 1
         return loss
+
+    def _held_batch(self, state: SearchState) -> Batch | None:
+        """The held-out batch of this step, before anything has changed; None without an update."""
+        steps = self.steps_per_epoch
+        if not is_alpha_step(self.context.config, state.epoch, state.step, steps):
+            return None
+        with self.saving(state):
+            if self._held_out is None:
+                self._held_out = self._endless(state.alpha_batches)
+            return next(self._held_out)
 
     def tell_step(self, state: SearchState, loss: float) -> None:
         alpha, mask = state.supernet.alpha.detach(), state.supernet.mask
@@ -74,7 +83,7 @@ class SearchLoop(RunLoop[SearchState]):
             "phase": "warmup" if warmup else "search",
             "epoch": state.epoch - (0 if warmup else config.warmup_epochs),
             "train_loss": sums.train_loss / max(1, sums.steps),
-            "train_accuracy": sums.train_correct / max(1, sums.train_images),
+            "train_accuracy": sums.train_correct / sums.train_images if sums.train_images else None,
             "holdout_loss": sums.holdout_loss / sums.alpha_steps if sums.alpha_steps else None,
             "expected": dict(zip(names, values, strict=True)),
             "expected_ms": {

@@ -6,17 +6,36 @@ Every objective is written as ``dL/dalpha = scale * dCE/dalpha + sum_c slope_c *
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from proxyless_hw.errors import SearchError
+from proxyless_hw.errors import SearchError, TaskError
 from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.predictors.expected import ExpectedLatency
+from proxyless_hw.runs.task import name_of
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.gates import pair_gradient, path_probabilities
+
+ObjectiveFunction: TypeAlias = Callable[
+    [Tensor, tuple[Tensor, ...], tuple[float, ...]],
+    Tensor,
+]
+"""``objective(loss, values, targets) -> scalar tensor`` that alpha lowers.
+
+`loss` is the held-out loss and `values` are the expected costs, one per constraint, as scalar
+tensors (float64); `targets` are their limits as floats. Its slopes are taken by autograd.
+"""
+
+
+RewardFunction: TypeAlias = Callable[[float, tuple[float, ...], tuple[float, ...]], float]
+"""``reward(metric, costs, targets) -> float`` of one sampled network, which REINFORCE raises.
+
+`metric` is the task's on a held-out batch; `costs` and `targets` are floats, one per constraint.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,11 +87,17 @@ class Penalty:
         config: objective and its constants.
         constraints: the constraints, in order.
         total_updates: updates of alpha that the search will make.
+        own: an objective of the user's, in place of the configuration's.
     """
 
     def __init__(
-        self, config: SearchConfig, constraints: Sequence[Constraint], total_updates: int
+        self,
+        config: SearchConfig,
+        constraints: Sequence[Constraint],
+        total_updates: int,
+        own: ObjectiveFunction | None = None,
     ) -> None:
+        self.own = own
         self.config = config
         self.constraints = list(constraints)
         self.total_updates = max(1, total_updates)
@@ -113,6 +138,8 @@ class Penalty:
         """(scale of dCE/dalpha, slope of each dE/dalpha) at the current expectations."""
         config = self.config
         targets = [constraint.target for constraint in self.constraints]
+        if self.own is not None:
+            return slopes_of(self.own, loss, expectations, targets)
         if config.objective == "none":
             return 1.0, [0.0] * len(targets)
         if config.objective == "add-linear":
@@ -145,13 +172,42 @@ class Penalty:
         if state.first is None:
             state.first = list(expectations)
         limit = self.config.multiplier_limit
-        if self.config.objective == "constraint":
+        if self.config.objective == "constraint" and self.own is None:
             gaps = self.gaps(expectations, state)
             state.values = [
                 max(-limit, min(limit, value + self.eta * gap))
                 for value, gap in zip(state.values, gaps, strict=True)
             ]
         state.updates += 1
+
+
+def slopes_of(
+    objective: ObjectiveFunction, loss: float, values: Sequence[float], targets: Sequence[float]
+) -> tuple[float, list[float]]:
+    """Slopes of an objective of the user's, by autograd: (d/dloss, d/dvalue of each constraint).
+
+    Raises:
+        TaskError: it gives no finite scalar tensor that depends on the loss.
+    """
+    with torch.enable_grad():
+        at = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (loss, *values)]
+        total: object = objective(at[0], tuple(at[1:]), tuple(targets))
+        if not isinstance(total, Tensor) or total.dim() or not total.requires_grad:
+            raise TaskError(
+                f"the objective '{name_of(objective)}' must return a scalar tensor computed from "
+                "loss and values by torch operations (values[0].log(), not math.log): received "
+                f"{repr(total)[:100]}."
+            )
+        slopes = torch.autograd.grad(total, at, allow_unused=True)
+    end = float(total.detach())
+    scale, *rest = (0.0 if slope is None else float(slope) for slope in slopes)
+    if not all(math.isfinite(value) for value in (end, scale, *rest)):
+        raise TaskError(
+            f"the objective '{name_of(objective)}' and its slopes must be finite: received "
+            f"{end:g} with slopes {', '.join(f'{v:g}' for v in (scale, *rest))} at loss "
+            f"{loss:g}, values {', '.join(f'{v:g}' for v in values)}."
+        )
+    return scale, rest
 
 
 def default_eta(config: SearchConfig, total_updates: int) -> float:

@@ -68,9 +68,10 @@ class TerminalObserver(TerminalRun, SearchObserver):
 def epoch_line(metrics: SearchMetrics, constraints: Sequence[Constraint]) -> str:
     """One epoch in one line."""
     text = (
-        f"{metrics['phase']:>7} {metrics['epoch'] + 1:>3}  train loss {metrics['train_loss']:.3f} "
-        f"accuracy {metrics['train_accuracy']:6.1%}"
+        f"{metrics['phase']:>7} {metrics['epoch'] + 1:>3}  train loss {metrics['train_loss']:.3f}"
     )
+    if metrics["train_accuracy"] is not None:
+        text += f" accuracy {metrics['train_accuracy']:6.1%}"
     if metrics["holdout_loss"] is not None:
         text += f"  held-out loss {metrics['holdout_loss']:.3f}"
     for constraint in constraints:

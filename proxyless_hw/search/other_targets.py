@@ -12,10 +12,10 @@ from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
+from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.search.config import SearchConfig, config_from
 from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
-from proxyless_hw.search.extract import accuracy
 from proxyless_hw.search.finalists import derive_finalists, pareto_points, rank
 from proxyless_hw.search.prepare import Problem, prepare_problem
 from proxyless_hw.search.result_rows import ParetoPoint
@@ -55,7 +55,7 @@ class DerivedNetwork:
         unit: unit of the costs.
         target: the limit it was derived for.
         predicted: its cost.
-        accuracy: top-1 on the test images, in [0, 1].
+        accuracy: top-1 on the test images, in [0, 1]; None where they have no labels.
     """
 
     architecture: Architecture
@@ -64,7 +64,7 @@ class DerivedNetwork:
     unit: str
     target: float
     predicted: float
-    accuracy: float
+    accuracy: float | None
 
     def to_json(self) -> JsonObject:
         """The object that commands print, with the keys of result.json.
@@ -181,7 +181,7 @@ def derive_for(searched: Searched, target: float, data: DataSplits) -> DerivedNe
         unit=problem.unit,
         target=target,
         predicted=predicted,
-        accuracy=accuracy(best.network, test, torch.device("cpu")),
+        accuracy=evaluate(best.network, test, torch.device("cpu"), SearchError).top1,
     )
 
 

@@ -13,6 +13,7 @@ from proxyless_hw.predictors.costs import COUNTED, CostTable, counted_costs
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable
+from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
 from proxyless_hw.search.objective import Constraint
@@ -53,8 +54,14 @@ class Problem:
         return self.table.unit
 
 
-def prepare_problem(config: SearchConfig) -> Problem:
+def prepare_problem(
+    config: SearchConfig, space: SearchSpace | None = None, table: LatencyTable | None = None
+) -> Problem:
     """Loads space and tables and checks that every target can be reached.
+
+    Args:
+        config: the settings.
+        space, table: in place of those that the settings name.
 
     Raises:
         SearchError: a target outside the feasible range (the message gives it), or in another
@@ -63,8 +70,14 @@ def prepare_problem(config: SearchConfig) -> Problem:
         TableError: a network's cost is no sum of the table's values (memory).
         SpaceError, TableError, PredictorError: a file is malformed.
     """
-    space = SearchSpace.load(config.space)
-    table = LatencyTable.load(config.table)
+    for name, value in (("space", space), ("table", table)):
+        if value is None and getattr(config, name) == GIVEN:
+            raise SearchError(
+                f"this search was given its {name} as an object, from Python, and no file holds "
+                f"it. Give it again: {name}=..."
+            )
+    space = SearchSpace.load(config.space) if space is None else space
+    table = LatencyTable.load(config.table) if table is None else table
     if not config.force:
         # A verified search calibrates first what is not calibrated.
         require_usable(table, "search", networks=not config.verify)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.predictors.verdict import Verdict
 from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.task_result import TaskResult
 from proxyless_hw.search.result_rows import (
     ConstraintCost,
     ParetoPoint,
@@ -35,21 +36,23 @@ class SearchResult:
         architecture: the found network at its deployment shape.
         target: T, in `unit`, as all costs are.
         predicted: cost of the network by the table, corrected where `--verify` corrects.
-        accuracy: top-1 on the test images with the supernet's weights, in [0, 1].
+        accuracy: top-1 on the test images with the supernet's weights, in [0, 1]; None where the
+            targets are no class labels.
         metric: what the table measures: latency, energy.
         unit: unit of the table.
         predicted_interval: 90% interval of the prediction.
         expected: expectation over the path probabilities at the end.
         measured: measured cost at the table's speed; None where nothing was measured.
         measured_interval: its 95% interval.
-        supernet_accuracy: top-1 on the held-out images.
+        supernet_accuracy: the same on the held-out images.
         constraints: cost under every constraint.
-        finalists: the derived networks in the order of their held-out accuracy.
+        finalists: the derived networks in the order of their held-out accuracy, or metric.
         margins: per slot the probability of the best candidate minus that of the second.
         pareto: the most probable networks at budgets over the feasible range.
         seconds: of training and derivation.
         verification: what `--verify` found; None where nothing was measured.
         resolutions: every deployment resolution that competed; empty for a search at one.
+        task: values of a metric of the user's; None for classification.
         file: the measured model file of `demo`, as `predictors.verdict.Verification` writes it.
     """
 
@@ -57,7 +60,7 @@ class SearchResult:
     architecture: Architecture
     target: float
     predicted: float
-    accuracy: float
+    accuracy: float | None
     metric: str = "latency"
     unit: str = "ms"
     predicted_interval: Interval | None = None
@@ -72,6 +75,7 @@ class SearchResult:
     seconds: float | None = None
     verification: SearchVerification | None = None
     resolutions: tuple[ResolutionResult, ...] = ()
+    task: TaskResult | None = None
     file: JsonObject | None = None
 
     @property
@@ -150,6 +154,7 @@ class SearchResult:
             "pareto": [point.to_json(self.unit) for point in self.pareto],
             "seconds": self.seconds,
             "verify": None if verification is None else verification.to_json(),
+            **({} if self.task is None else {"task": self.task.to_json()}),
             **({"resolutions": rows} if rows else {}),
             **({} if self.file is None else {"file": self.file}),
         }
@@ -175,7 +180,7 @@ class SearchResult:
                 writes is missing.
         """
         read = ResultFields(document, str(folder / "result.json"), error)
-        verify, file = read.object("verify"), read.object("file")
+        verify, file, task = (read.object(key) for key in ("verify", "file", "task"))
         return cls(
             folder=folder,
             architecture=architecture,
@@ -193,10 +198,11 @@ class SearchResult:
             seconds=read.optional("seconds"),
             verification=None if verify is None else SearchVerification.from_json(verify),
             resolutions=tuple(map(ResolutionResult.from_json, read.objects("resolutions"))),
+            task=None if task is None else TaskResult.from_json(task),
             file=None if file is None else dict(file.values),
             target=read.figure_required("target"),
             predicted=read.figure_required("predicted"),
-            accuracy=read.required("accuracy"),
+            accuracy=read.required("accuracy") if task is None else read.optional("accuracy"),
         )
 
 

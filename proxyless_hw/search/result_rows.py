@@ -53,10 +53,12 @@ class RankedNetwork:
         derived: choices, log probability and costs by the tables.
         accuracy: top-1 on the held-out images with the supernet's weights; None where a file
             lacks it.
+        score: value of the user's metric on them; None without one.
     """
 
     derived: Derived
     accuracy: float | None
+    score: float | None = None
 
     def to_json(self, unit: str) -> JsonObject:
         """The object that result.json holds; `unit` is that of the first cost."""
@@ -64,6 +66,7 @@ class RankedNetwork:
             **in_unit({"predicted": self.derived.costs[0]}, unit),
             **self.derived.to_json(),
             "accuracy": self.accuracy,
+            **({} if self.score is None else {"score": self.score}),
         }
 
     @classmethod
@@ -73,7 +76,11 @@ class RankedNetwork:
         Raises:
             ProxylessHwError: (as the error of `read`) a field is missing or malformed.
         """
-        return cls(derived=Derived.from_json(read, "predicted"), accuracy=read.optional("accuracy"))
+        return cls(
+            derived=Derived.from_json(read, "predicted"),
+            accuracy=read.optional("accuracy"),
+            score=read.optional("score"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

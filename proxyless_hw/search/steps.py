@@ -7,37 +7,39 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from proxyless_hw.errors import TaskError
 from proxyless_hw.runs.loop import NotFiniteError
+from proxyless_hw.runs.task import are_labels, name_of
 from proxyless_hw.search.context import Context
 from proxyless_hw.search.gates import (
     keep_pair_mass,
     path_probabilities,
     sample_others,
 )
-from proxyless_hw.search.objective import expectations_of, pair_expectation_slopes
+from proxyless_hw.search.objective import RewardFunction, expectations_of, pair_expectation_slopes
 from proxyless_hw.search.state import SearchState
 from proxyless_hw.search.supernet import still_statistics
 
 
 def update_weights(
-    state: SearchState, images: Tensor, labels: Tensor, context: Context, uniform: bool
-) -> tuple[float, int]:
+    state: SearchState, images: Tensor, targets: Tensor, context: Context, uniform: bool
+) -> tuple[float, int | None]:
     """One SGD step on a sampled path (on all paths under the DARTS relaxation).
 
     Args:
         state: its supernet and weight optimiser are changed.
         images: (N, 3, H, W).
-        labels: (N,).
+        targets: what the task's loss takes; for cross entropy labels (N,).
         context: settings.
         uniform: sample uniformly (warm-up) instead of by p.
 
     Returns:
-        Mean loss and number of correct predictions.
+        Mean loss and number of correct predictions; None where the targets are no class labels.
 
     Raises:
         NotFiniteError: the loss is NaN or infinite; nothing has been updated.
+        TaskError: the user's loss gives no scalar tensor.
     """
     supernet = state.supernet
     relaxed = context.config.algorithm == "darts" and not uniform
@@ -49,9 +51,7 @@ def update_weights(
     supernet.train()
     with context.autocast():
         logits = supernet.relaxed(images) if choices is None else supernet(images, choices)
-        loss = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=context.config.label_smoothing
-        )
+        loss = context.task.value(logits.float(), targets, context.config.label_smoothing)
     value = _finite(loss, context)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     weights = supernet.weight_parameters()
@@ -62,11 +62,12 @@ def update_weights(
     state.scaler.step(state.weight_optimizer)
     state.scaler.update()
     supernet.alpha.grad = None
-    correct = int((logits.detach().argmax(1) == labels).sum())
-    return value, correct
+    if not are_labels(targets):
+        return value, None
+    return value, int((logits.detach().argmax(1) == targets).sum())
 
 
-def update_alpha(state: SearchState, images: Tensor, labels: Tensor, context: Context) -> float:
+def update_alpha(state: SearchState, images: Tensor, targets: Tensor, context: Context) -> float:
     """One Adam step on alpha by the configured algorithm, then one of the multipliers.
 
     Returns:
@@ -86,7 +87,7 @@ def update_alpha(state: SearchState, images: Tensor, labels: Tensor, context: Co
     else:
         step = _full
     try:
-        loss = step(state, images, labels, context)
+        loss = step(state, images, targets, context)
     except OverflowError as cause:
         raise NotFiniteError(
             f"the objective leaves the range of numbers ({cause}). Choose smaller powers: mul_log_b"
@@ -97,18 +98,20 @@ def update_alpha(state: SearchState, images: Tensor, labels: Tensor, context: Co
     return loss
 
 
-def _full(state: SearchState, images: Tensor, labels: Tensor, context: Context) -> float:
+def _full(state: SearchState, images: Tensor, targets: Tensor, context: Context) -> float:
     supernet = state.supernet
     choices = supernet.sample(state.generator)
     with context.autocast():
-        loss, task = supernet.alpha_gradient(images, labels, choices, mode="full")
+        loss, task = supernet.alpha_gradient(
+            images, targets, choices, mode="full", loss=context.task.loss
+        )
     value, task = _finite(loss, context), context.world.average(task)
     values, slopes = _expectations(state, context)
     _apply(state, _combined(task, value, values, slopes, state, context))
     return value
 
 
-def _two_path(state: SearchState, images: Tensor, labels: Tensor, context: Context) -> float:
+def _two_path(state: SearchState, images: Tensor, targets: Tensor, context: Context) -> float:
     supernet = state.supernet
     choices = supernet.sample(state.generator)
     others = sample_others(
@@ -116,7 +119,7 @@ def _two_path(state: SearchState, images: Tensor, labels: Tensor, context: Conte
     )
     with context.autocast():
         loss, task = supernet.alpha_gradient(
-            images, labels, choices, mode="two-path", others=others
+            images, targets, choices, mode="two-path", others=others, loss=context.task.loss
         )
     value, task = _finite(loss, context), context.world.average(task)
     values, _ = _expectations(state, context)
@@ -135,10 +138,10 @@ def _two_path(state: SearchState, images: Tensor, labels: Tensor, context: Conte
     return value
 
 
-def _darts(state: SearchState, images: Tensor, labels: Tensor, context: Context) -> float:
+def _darts(state: SearchState, images: Tensor, targets: Tensor, context: Context) -> float:
     supernet = state.supernet
     with still_statistics(supernet), context.autocast():
-        loss = functional.cross_entropy(supernet.relaxed(images).float(), labels)
+        loss = context.task.value(supernet.relaxed(images).float(), targets)
     value = _finite(loss, context)
     (task,) = torch.autograd.grad(loss, [supernet.alpha])
     values, slopes = _expectations(state, context)
@@ -146,7 +149,7 @@ def _darts(state: SearchState, images: Tensor, labels: Tensor, context: Context)
     return value
 
 
-def _reinforce(state: SearchState, images: Tensor, labels: Tensor, context: Context) -> float:
+def _reinforce(state: SearchState, images: Tensor, targets: Tensor, context: Context) -> float:
     """The score-function estimate over a few sampled networks, with a moving baseline.
 
     The baseline starts from a separate first batch and is used before it is updated
@@ -156,8 +159,8 @@ def _reinforce(state: SearchState, images: Tensor, labels: Tensor, context: Cont
     sampled = [supernet.sample(state.generator) for _ in range(context.config.reinforce_samples)]
     rewards, losses = [], []
     for choices in sampled:
-        accuracy, loss = _accuracy(state, images, labels, choices, context)
-        rewards.append(reward(accuracy, choices, state, context))
+        metric, loss = _metric(state, images, targets, choices, context)
+        rewards.append(reward(metric, choices, state, context))
         losses.append(loss)
     mean_reward = math.fsum(rewards) / len(rewards)
     if state.baseline is None:
@@ -170,24 +173,45 @@ def _reinforce(state: SearchState, images: Tensor, labels: Tensor, context: Cont
     return math.fsum(losses) / len(losses)
 
 
-def reward(accuracy: float, choices: Sequence[int], state: SearchState, context: Context) -> float:
+def reward(metric: float, choices: Sequence[int], state: SearchState, context: Context) -> float:
     """REINFORCE's reward of one sampled network by the configured form."""
     config = context.config
     costs = [constraint.costs.cost(choices) for constraint in context.constraints]
     targets = [constraint.target for constraint in context.constraints]
+    if context.given.reward is not None:
+        return checked_reward(context.given.reward, metric, costs, targets)
     if config.reward == "mnas":
         factors = [
             math.pow(target / cost, config.mnas_w)
             for cost, target in zip(costs, targets, strict=True)
         ]
-        return accuracy * math.prod(factors)
+        return metric * math.prod(factors)
     if config.reward == "absolute":
-        return accuracy + config.absolute_beta * math.fsum(
+        return metric + config.absolute_beta * math.fsum(
             abs(cost / target - 1) for cost, target in zip(costs, targets, strict=True)
         )
     if config.objective == "none":
-        return accuracy
-    return accuracy - context.penalty.reward_penalty(costs, state.multipliers)
+        return metric
+    return metric - context.penalty.reward_penalty(costs, state.multipliers)
+
+
+def checked_reward(
+    function: RewardFunction, metric: float, costs: Sequence[float], targets: Sequence[float]
+) -> float:
+    """What a reward of the user's gives, once it is known to be a finite number.
+
+    Raises:
+        TaskError: it is not.
+    """
+    received: object = function(metric, tuple(costs), tuple(targets))
+    value = float(received) if isinstance(received, int | float | Tensor) else math.nan
+    if not math.isfinite(value):
+        raise TaskError(
+            f"the reward '{name_of(function)}' must return a finite number: received "
+            f"{repr(received)[:100]} for metric {metric:g}, costs "
+            f"{', '.join(f'{cost:g}' for cost in costs)}."
+        )
+    return value
 
 
 def reinforce_gradient(
@@ -209,14 +233,14 @@ def reinforce_gradient(
     return estimate / len(sampled)
 
 
-def _accuracy(
-    state: SearchState, images: Tensor, labels: Tensor, choices: Sequence[int], context: Context
+def _metric(
+    state: SearchState, images: Tensor, targets: Tensor, choices: Sequence[int], context: Context
 ) -> tuple[float, float]:
     with torch.no_grad(), still_statistics(state.supernet), context.autocast():
         logits = state.supernet(images, choices).float()
-    loss = _finite(functional.cross_entropy(logits, labels), context)
-    accuracy = (logits.argmax(1) == labels).float().mean()
-    return float(context.world.average(accuracy)), loss
+    loss = _finite(context.task.value(logits, targets), context)
+    metric = torch.tensor(context.task.on_batch(logits, targets), device=context.device)
+    return float(context.world.average(metric)), loss
 
 
 def _expectations(state: SearchState, context: Context) -> tuple[list[float], list[Tensor]]:
@@ -254,6 +278,7 @@ def _finite(loss: Tensor, context: Context) -> float:
     value = float(context.world.average(loss.detach().float()))
     if not math.isfinite(value):
         raise NotFiniteError(
-            f"the loss became {value}. Look for NaN or infinite images, or lower --lr."
+            f"the loss became {value}. Look for NaN or infinite images{context.task.suspect}, or "
+            "lower --lr."
         )
     return value

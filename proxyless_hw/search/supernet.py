@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from proxyless_hw.errors import SearchError
 from proxyless_hw.network.ops import build_body, build_layer, init_weights
 from proxyless_hw.network.tree import run_wired
+from proxyless_hw.runs.task import LossFunction, Task
 from proxyless_hw.search.gate_probe import GateGradient, probe
 from proxyless_hw.search.gates import (
     Choices,
@@ -26,9 +26,6 @@ from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import Position
 
 GradientMode = Literal["full", "two-path"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""``loss(outputs, targets)`` -> scalar tensor."""
 
 
 class MixedOp(nn.Module):
@@ -167,18 +164,18 @@ class SuperNet(nn.Module):
         targets: Tensor,
         choices: Sequence[int],
         mode: GradientMode = "full",
-        loss: Loss = functional.cross_entropy,
+        loss: LossFunction = functional.cross_entropy,
         others: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The task loss of the sampled network and its gradient with respect to alpha.
+        """The loss of the sampled network and its gradient with respect to alpha.
 
         dL/dg_j = <dL/dy, o_j(x)> at every slot, also where Zero was sampled. Weights receive no
         gradient and running statistics do not move.
 
         Args:
             images: (N, 3, H, W).
-            targets: what `loss` takes beside the outputs; (N,) int64 for cross entropy.
+            targets: what the loss takes; for cross entropy labels (N,), int64.
             choices: the sampled candidate of each slot.
             mode: ``full`` evaluates every candidate; ``two-path`` one other per slot.
             loss: ``loss(outputs, targets)`` -> scalar, differentiable.
@@ -189,7 +186,7 @@ class SuperNet(nn.Module):
             The loss (scalar) and the gradient (slots, max_candidates); zero where masked.
 
         Raises:
-            SearchError: `loss` did not return a scalar tensor.
+            TaskError: the loss gives no scalar tensor.
         """
         choices = self.space.check_choices(choices)
         probabilities = self.probabilities.detach()
@@ -208,12 +205,15 @@ class SuperNet(nn.Module):
         return value, pair_gradient(difference, probabilities, choices, others)
 
     def gate_gradient(
-        self, images: Tensor, labels: Tensor, choices: Sequence[int]
+        self,
+        images: Tensor,
+        targets: Tensor,
+        choices: Sequence[int],
+        loss: LossFunction = functional.cross_entropy,
     ) -> tuple[Tensor, Tensor]:
-        """Cross entropy and dL/dg of every candidate, (slots, max_candidates); 0 for Zero."""
+        """The loss and dL/dg of every candidate, (slots, max_candidates); 0 for Zero."""
         wanted = [set(range(len(slot.candidates))) for slot in self.space.slots]
-        checked = self.space.check_choices(choices)
-        return self._gate_gradient(images, labels, checked, wanted, functional.cross_entropy)
+        return self._gate_gradient(images, targets, self.space.check_choices(choices), wanted, loss)
 
     def _gate_gradient(
         self,
@@ -221,7 +221,7 @@ class SuperNet(nn.Module):
         targets: Tensor,
         choices: Choices,
         wanted: Sequence[set[int]],
-        loss: Loss,
+        loss: LossFunction,
     ) -> tuple[Tensor, Tensor]:
         chosen = self._chosen(choices)
         rows = dict(zip(self._slot_numbers, range(len(choices)), strict=True))
@@ -241,14 +241,8 @@ class SuperNet(nn.Module):
             return probe(outputs, gates[row], measure)
 
         with still_statistics(self):
-            outputs = at_least_float32(self._run(images, apply))
-            value = loss(outputs, targets)
-            if not isinstance(value, Tensor) or value.dim() != 0:
-                raise SearchError(
-                    f"a loss returns one number as a tensor without dimensions: received "
-                    f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}. "
-                    "Take its mean over the batch."
-                )
+            logits = at_least_float32(self._run(images, apply))
+            value = Task(loss).value(logits, targets)
             # Only the gates' gradients are asked for: no weight gradient is computed.
             gradients = torch.autograd.grad(value, gates)
         return value.detach(), torch.stack(gradients)

@@ -27,6 +27,7 @@ from proxyless_hw.predictors.verdict import Verification, verification_of
 from proxyless_hw.predictors.verify import VERIFY_GOAL
 from proxyless_hw.profilers.protocol.measurement import Measurement
 from proxyless_hw.profilers.protocol.statistics import middle_of
+from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.context import Context
 from proxyless_hw.search.derive import Derived
@@ -59,11 +60,18 @@ WINNER_SHARE: Final = 0.2
 """Shares of the budget of a verification."""
 
 
-def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
+def calibrate_first(
+    config: SearchConfig, observer: SearchObserver, space: SearchSpace | None = None
+) -> bool:
     """Calibrates a table for whole networks of the space before a search that will be verified.
 
     A calibration that is there already is used; so is one that was tried and failed, by going on
     without. Tables of another metric than latency are not calibrated.
+
+    Args:
+        config: the settings.
+        observer: told of the measurements.
+        space: in place of the one that the settings name.
 
     Returns:
         Whether a calibration was made; the problem then has to be prepared again.
@@ -71,6 +79,9 @@ def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
     Raises:
         ProfilingError, BackendUnavailableError: the device cannot be measured.
     """
+    if config.table == GIVEN:
+        observer.note("the table was given as an object: its sums are taken as they are")
+        return False
     table = LatencyTable.load(config.table)
     if not Path(config.table).is_file() or fit_predictor(table).calibration is not None:
         return False
@@ -86,7 +97,7 @@ def calibrate_first(config: SearchConfig, observer: SearchObserver) -> bool:
     with observer.phase("calibrating the table"):
         networks = measure_calibration_networks(
             table,
-            SearchSpace.load(config.space),
+            SearchSpace.load(config.space) if space is None else space,
             measuring_for(table, budget_s=config.verify_budget * CALIBRATION_SHARE),
             networks=CALIBRATION_NETWORKS,
             seed=config.seed,
@@ -211,10 +222,8 @@ def _several(state: SearchState, finalists: list[Finalist], context: Context) ->
         return finalists[:MEASURED_FINALISTS]
     costs = [constraint.costs for constraint in context.constraints]
     targets = [constraint.target for constraint in context.constraints]
-    found = derive_finalists(
-        state.supernet, costs, targets, LEAST_FINALISTS, context.config.objective != "none"
-    )
-    return rank(state.supernet, found, context.problem, context.data, context.device)
+    found = derive_finalists(state.supernet, costs, targets, LEAST_FINALISTS, context.constrained)
+    return rank(state.supernet, found, context.problem, context.data, context.device, context.task)
 
 
 def _failure(ratio: float, at_least: float, at_most: float, problem: Problem) -> str | None:
@@ -281,7 +290,7 @@ def _derive_corrected(state: SearchState, context: Context, correction: float) -
     low, high = costs[0].range
     targets[0] = min(max(targets[0], low), high / AIM)
     found = derive_finalists(state.supernet, costs, targets, context.config.finalists)
-    return rank(state.supernet, found, problem, context.data, context.device)
+    return rank(state.supernet, found, problem, context.data, context.device, context.task)
 
 
 def _found(

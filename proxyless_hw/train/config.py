@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
@@ -51,13 +51,21 @@ class TrainConfig(RunSettings):
 
     Each field's help says what it is (`TrainConfig.declarations()`); those of all runs stand in
     `RunSettings`. Values are checked when it is made: `TrainingError`.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.TrainConfig(arch="proxyless-mobile", epochs=3).epochs
+        3
     """
 
     error: ClassVar[type[ProxylessHwError]] = TrainingError
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
-    arch: str = setting(
-        MISSING, "What to train: a zoo name, an architecture file, or a run folder.", option=False
+    arch: str | None = setting(
+        None,
+        "What to train: a zoo name, an architecture file, or a run folder. From Python an "
+        "Architecture may be given in its place.",
+        option=False,
     )
     holdout: float = setting(
         0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,20 @@ def initialise_from(network: Network, source: str | Path) -> None:
     """
     path = Path(source)
     tensors = load(path).state_dict() if path.is_dir() else _own_names(network, path)
+    fill_from(network, tensors, path)
+
+
+def fill_from(network: Network, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Fills a network from tensors by our names; a classifier of other classes stays fresh.
+
+    Args:
+        network: filled in place.
+        tensors: as `state_dict` gives them.
+        source: where they come from, for messages.
+
+    Raises:
+        TrainingError: they do not fit, beyond the classifier.
+    """
     wanted = network.state_dict()
     last = f"{CLASSIFIER}{len(network.head) - 1}."
     kept = {
@@ -90,7 +105,7 @@ def initialise_from(network: Network, source: str | Path) -> None:
         else tensor
         for name, tensor in tensors.items()
     }
-    fill_network(network, kept, path, TrainingError)
+    fill_network(network, kept, Path(source), TrainingError)
 
 
 def _own_names(network: Network, path: Path) -> dict[str, Tensor]:

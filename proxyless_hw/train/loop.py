@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from proxyless_hw.data.base import DataSplit, DataSplits
 from proxyless_hw.data.random_streams import stream_seed
+from proxyless_hw.runs.evaluation import Score, run_split
 from proxyless_hw.runs.loop import NotFiniteError, RunLoop
 from proxyless_hw.runs.precision import autocast_of
+from proxyless_hw.runs.task import CLASSIFICATION, Task, are_labels
 from proxyless_hw.train.config import TrainConfig
-from proxyless_hw.train.evaluate import Score, evaluate
 from proxyless_hw.train.mixing import mixed_batch
 from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.schedule import learning_rate
@@ -44,18 +44,20 @@ class TrainLoop(RunLoop[TrainState]):
         config: settings.
         observer: receives every step and epoch.
         best: file of the weights of the best epoch.
+        task: loss and metric.
     """
 
     data: DataSplits
     best: Path
     config: TrainConfig
     observer: TrainObserver
+    task: Task = CLASSIFICATION
 
     @property
     def training(self) -> DataSplit:
         return self.data.train
 
-    def step(self, state: TrainState, images: Tensor, labels: Tensor) -> float:
+    def step(self, state: TrainState, images: Tensor, targets: Tensor) -> float:
         """One step of SGD.
 
         Returns:
@@ -67,8 +69,8 @@ class TrainLoop(RunLoop[TrainState]):
         world = self.place.world
         position = (self.config.seed, state.epoch, state.step, world.rank)
         torch.manual_seed(stream_seed(_STEP_STREAM, *position))
-        images, targets = mixed_batch(
-            images, labels, self.config, self.data.num_classes, stream_seed(_MIX_STREAM, *position)
+        images, wanted = mixed_batch(
+            images, targets, self.config, self.data.num_classes, stream_seed(_MIX_STREAM, *position)
         )
         for group in state.optimizer.param_groups:
             group["lr"] = self._lr(state)
@@ -76,14 +78,12 @@ class TrainLoop(RunLoop[TrainState]):
         state.network.train()
         with autocast_of(self.config.autocast, self.place.device):
             logits = state.network(images)
-        loss = functional.cross_entropy(
-            logits.float(), targets, label_smoothing=self.config.label_smoothing
-        )
+        loss = self.task.value(logits.float(), wanted, self.config.label_smoothing)
         value = float(world.average(loss.detach()))
         if not math.isfinite(value):
             raise NotFiniteError(
                 f"the loss became {value} in epoch {state.epoch + 1}, step {state.step}. Look for "
-                "NaN or infinite weights, or lower --lr."
+                f"NaN or infinite weights{self.task.suspect}, or lower --lr."
             )
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         world.average_gradients(state.network.parameters())
@@ -93,8 +93,9 @@ class TrainLoop(RunLoop[TrainState]):
             state.average.update_parameters(state.network)
         state.sums.steps += 1
         state.sums.loss += value
-        state.sums.correct += int((logits.detach().argmax(1) == labels).sum())
-        state.sums.images += len(labels)
+        if are_labels(targets):
+            state.sums.correct += int((logits.detach().argmax(1) == targets).sum())
+            state.sums.images += len(targets)
         return value
 
     def tell_step(self, state: TrainState, loss: float) -> None:
@@ -102,15 +103,14 @@ class TrainLoop(RunLoop[TrainState]):
 
     def finish_epoch(self, state: TrainState) -> dict[str, Any]:
         validation = self.score(state, self.data.holdout) if len(self.data.holdout) else None
-        self.stop_if_asked(state)  # the score may be of a part; it is made anew
         sums = state.sums
         better = (
             validation is None
             or state.best_accuracy is None
-            or validation.top1 > state.best_accuracy
+            or validation.metric > state.best_accuracy
         )
         if better:
-            state.best_accuracy = None if validation is None else validation.top1
+            state.best_accuracy = None if validation is None else validation.metric
             state.best_epoch = state.epoch
             if self.place.world.is_main:
                 save_weights(
@@ -122,7 +122,7 @@ class TrainLoop(RunLoop[TrainState]):
         return {
             "epoch": state.epoch,
             "train_loss": sums.loss / max(1, sums.steps),
-            "train_accuracy": sums.correct / max(1, sums.images),
+            "train_accuracy": sums.correct / sums.images if sums.images else None,
             "validation": None if validation is None else validation.to_dict(),
             "lr": learning_rate(self.config, state.epoch, 0, self.steps_per_epoch),
             "seconds": round(sums.seconds, 3),
@@ -137,7 +137,8 @@ class TrainLoop(RunLoop[TrainState]):
     def score(self, state: TrainState, split: DataSplit) -> Score:
         """Evaluates the network (the moving average if there is one) over all processes.
 
-        It ends early, with a score of what it has seen, when a signal asks the run to stop.
+        Raises:
+            InterruptedRunError: a signal asks the run to stop; the state is saved.
         """
         place = self.place
         network = state.evaluated()
@@ -151,7 +152,9 @@ class TrainLoop(RunLoop[TrainState]):
             every=place.world.size,
         )
         wanted = takewhile(lambda _: not place.stop.is_set, batches)
-        return evaluate(network, wanted, place.device, place.world)
+        outputs = run_split(network, wanted, place.device, self.task)
+        self.stop_if_asked(state)  # of a part of the split there is no score
+        return outputs.score(place.folder.error, place.device, place.world)
 
     def _lr(self, state: TrainState) -> float:
         return learning_rate(self.config, state.epoch, state.step, self.steps_per_epoch)

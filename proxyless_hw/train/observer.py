@@ -29,8 +29,11 @@ class TerminalObserver(TerminalRun, TrainObserver):
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         validation = metrics["validation"]
-        shown = f", validation {validation['top1']:.2%}" if validation else ""
-        self.display.line(
-            f"epoch {metrics['epoch'] + 1}: loss {metrics['train_loss']:.3f}, training accuracy "
-            f"{metrics['train_accuracy']:.2%}{shown}, {format_duration(metrics['seconds'])}"
-        )
+        shown = f"epoch {metrics['epoch'] + 1}: loss {metrics['train_loss']:.3f}"
+        if metrics["train_accuracy"] is not None:
+            shown += f", training accuracy {metrics['train_accuracy']:.2%}"
+        if validation:
+            metric = validation["metric"]
+            own = metric != validation["top1"]
+            shown += f", validation {metric:.4g}" if own else f", validation {metric:.2%}"
+        self.display.line(f"{shown}, {format_duration(metrics['seconds'])}")

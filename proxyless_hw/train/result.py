@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
 from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.task_result import TaskResult
 from proxyless_hw.storage.documents import JsonObject
 
 if TYPE_CHECKING:
@@ -17,25 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training gave. `top1` is always known; the rest is None where a file lacks it.
+    """What a training gave. Fields that a file lacks are None.
 
     Attributes:
         folder: the run folder.
-        top1, top5: accuracy on the test images, in [0, 1].
-        loss: cross-entropy on the test images.
+        top1, top5: accuracy on the test images, in [0, 1]; None where the targets are no class
+            labels, top-5 also with a loss of the user's.
+        loss: mean loss on the test images.
         test_images: number of test images.
         best_epoch: the epoch whose weights count, from 0.
-        validation_top1: accuracy on the validation images after it.
+        validation_top1: accuracy on the validation images after it; None with a metric of the
+            user's, whose value stands in `task`.
         epochs: epochs in all.
         parameters: of the network with the data's classes.
         macs: multiply-accumulates for one image at `resolution`.
         resolution: of the training images, in pixels.
         seconds: time spent on training.
         seconds_per_epoch: the same for one epoch.
+        task: values of a metric of the user's; None for classification.
     """
 
     folder: Path
-    top1: float
+    top1: float | None = None
     top5: float | None = None
     loss: float | None = None
     test_images: int | None = None
@@ -47,10 +51,17 @@ class TrainResult:
     resolution: int | None = None
     seconds: float | None = None
     seconds_per_epoch: float | None = None
+    task: TaskResult | None = None
 
     @property
     def metric(self) -> float:
-        """The figure that training is for, on the test images; higher is better."""
+        """What the training is for, on the test images; higher is better.
+
+        The metric of the user's, or top-1 accuracy.
+        """
+        if self.task is not None:
+            return self.task.test
+        assert self.top1 is not None, "read from a file, it is checked"
         return self.top1
 
     @cached_property
@@ -66,8 +77,9 @@ class TrainResult:
 
     def to_json(self) -> JsonObject:
         """The object that result.json holds."""
-        names = (item.name for item in fields(self) if item.name != "folder")
-        return {name: getattr(self, name) for name in names}
+        names = (item.name for item in fields(self) if item.name not in ("folder", "task"))
+        task = {} if self.task is None else {"task": self.task.to_json()}
+        return {**{name: getattr(self, name) for name in names}, **task}
 
     @classmethod
     def from_json(
@@ -84,11 +96,13 @@ class TrainResult:
             error: what is raised.
 
         Raises:
-            ProxylessHwError: (as `error`) a field is malformed, or `top1` is missing.
+            ProxylessHwError: (as `error`) a field is malformed, or the metric is missing.
         """
         read = ResultFields(document, str(folder / "result.json"), error)
+        task = read.object("task")
         return cls(
             folder=folder,
+            task=None if task is None else TaskResult.from_json(task),
             top5=read.optional("top5"),
             loss=read.optional("loss"),
             test_images=read.count("test_images"),
@@ -100,5 +114,5 @@ class TrainResult:
             resolution=read.count("resolution"),
             seconds=read.optional("seconds"),
             seconds_per_epoch=read.optional("seconds_per_epoch"),
-            top1=read.required("top1"),
+            top1=read.required("top1") if task is None else read.optional("top1"),
         )

@@ -18,6 +18,7 @@ from proxyless_hw.errors import DataError, SearchError, TrainingError
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
@@ -30,7 +31,6 @@ from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training
-from proxyless_hw.train.evaluate import evaluate
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "full": {},

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from proxyless_hw.errors import SearchError, SpaceError
+from proxyless_hw.errors import SpaceError, TaskError
+from proxyless_hw.runs.task import LossFunction as Loss
 from proxyless_hw.search.extract import extract_network
 from proxyless_hw.search.gates import pair_gradient
 from proxyless_hw.search.start import align_candidates
-from proxyless_hw.search.supernet import Loss, SuperNet, still_statistics
+from proxyless_hw.search.supernet import SuperNet, still_statistics
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 
@@ -210,5 +211,5 @@ def test_any_loss_gives_the_gradient_of_autograd(
 def test_a_loss_that_is_no_scalar_is_refused(
     supernet: SuperNet, batch: tuple[Tensor, Tensor], loss: Loss
 ) -> None:
-    with pytest.raises(SearchError, match="a loss returns one number"):
+    with pytest.raises(TaskError, match="must return a scalar tensor"):
         supernet.alpha_gradient(batch[0], torch.zeros(8, 10), (0, 0, 0), loss=loss)
