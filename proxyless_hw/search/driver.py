@@ -16,7 +16,7 @@ from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
 from proxyless_hw.runs.loop import RunPlace
-from proxyless_hw.runs.objects import check_all_given, check_same_metric
+from proxyless_hw.runs.objects import check_all_given, check_same_metric, check_same_objects
 from proxyless_hw.runs.task import Task
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig, with_output
@@ -111,7 +111,11 @@ def run_search(
         space=space, table=table, data=data, task=task, objective=objective, reward=reward
     )
     if config.resume and config.output is not None:
-        check_all_given(SearchFolder(Path(config.output)), given.names())
+        # Before anything else is said of a table or a space that is not the run's own.
+        begun = SearchFolder(Path(config.output))
+        check_all_given(begun, given.names())
+        if begun.objects():
+            check_same_objects(begun, given.facts())
     config = given.settle(config, target_ms)
     make = observer_factory or (lambda constraints: SearchObserver())
     problem = prepare_problem(config, space, table)

@@ -20,10 +20,10 @@ ARCH = Architecture(
     space="x",
     resolution=32,
     num_classes=5,
-    stem=(LayerSpec("conv", 3, 8, 3, 2, act="hswish"),),
+    stem=(LayerSpec("conv", 3, 8, kernel=3, stride=2, act="hswish"),),
     blocks=(
-        LayerSpec("mbconv", 8, 8, 3, 1, 4, True, "hswish", 1),
-        LayerSpec("mbconv", 8, 16, 5, 2, 4, False, "hswish"),
+        LayerSpec("mbconv", 8, 8, kernel=3, expand=4, skip=True, act="hswish", se=1),
+        LayerSpec("mbconv", 8, 16, kernel=5, stride=2, expand=4, act="hswish"),
     ),
     head=(LayerSpec("conv", 16, 32, act="hswish"), LayerSpec("classifier", 32, 5)),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -59,8 +60,7 @@ def _parse(text: str, columns: ColumnMap | None, path: Path) -> LatencyTable:
         _refuse_columns(columns, path)
         return parse_nni(text, source)
     is_json = text.lstrip()[:1] in ("{", "[")
-    named_yaml = path.suffix.lower() in (".yaml", ".yml")
-    if not is_json and not named_yaml and not _looks_like_yaml(text):
+    if not is_json and not _looks_like_yaml(text):
         return parse_plain_csv(text, columns or ColumnMap(), source)
     document: object = (parse_json if is_json else parse_yaml)(text, TableError, source)
     if isinstance(document, list) and all(isinstance(item, dict) for item in document) and document:
@@ -76,7 +76,12 @@ def _looks_like_yaml(text: str) -> bool:
     for line in text.splitlines():
         if line.strip() and not line.startswith(("#", "---", "%")):
             key = line.rstrip()
-            return key.startswith("- ") or key.endswith(":") or spells_an_op(key.partition(" ")[0])
+            return (
+                key.startswith("- ")
+                or key.endswith(":")
+                or spells_an_op(key.partition(" ")[0])
+                or re.match(r"[\w.-]+: !", key) is not None
+            )
     return False
 
 
