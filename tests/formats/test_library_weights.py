@@ -222,3 +222,30 @@ def test_weights_are_taken_from_timm_where_it_is_installed(
     timm.create_model = fails
     with pytest.raises(ArchitectureError, match=r"gives no weights .*No pretrained weights exist"):
         timm_tensors("mobilenetv2_100")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("mobilenetv2_100", "mobilenet-v2"),
+        ("mobilenetv2_140", "mobilenet-v2-1.4"),
+        ("mobilenetv3_large_100", "mobilenet-v3-large"),
+        ("mobilenetv3_small_100", "mobilenet-v3-small"),
+        ("mnasnet_100", "mnasnet-b1"),
+        ("semnasnet_100", "mnasnet-a1"),
+    ],
+)
+def test_outputs_are_those_of_timm_where_it_is_installed(
+    theirs: str, ours: str, tmp_path: Path
+) -> None:
+    timm = pytest.importorskip("timm")
+    model = randomised(timm.create_model(theirs, pretrained=False, num_classes=7))
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    assert matching_network(model.state_dict(), "x") == ours
+    loaded = load_published_weights(
+        zoo_architecture(ours).with_shape(num_classes=7), tmp_path / "w.pth"
+    )
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, found = model(images), loaded(images)
+    assert (found - expected).abs().max() / expected.std() < 1e-5
