@@ -108,9 +108,10 @@ def _chain_from(root: Fields, name: str) -> Architecture:
 def _block_from(block: Fields) -> LayerSpec:
     # The 2020 names of Once-for-All and ProxylessNAS, and those of Once-for-All since 2021.
     name = block.choice("name", ("MobileInvertedResidualBlock", "ResidualBlock"))
-    inner = "conv" if name == "ResidualBlock" else "mobile_inverted_conv"
+    today = name == "ResidualBlock"
+    inner = "conv" if today else "mobile_inverted_conv"
     block.exactly(("name", inner, "shortcut"))
-    return mbconv_from(block, inner)
+    return mbconv_from(block, inner, "MBConvLayer" if today else "MBInvertedConvLayer")
 
 
 def _chain_to(arch: Architecture) -> dict[str, Any]:

@@ -175,18 +175,19 @@ def linear_to(layers: list[LayerSpec], order: str) -> dict[str, Any]:
     }
 
 
-def mbconv_from(block: Fields, key: str) -> LayerSpec:
+def mbconv_from(block: Fields, key: str, kind: str) -> LayerSpec:
     """A mobile inverted bottleneck with or without its shortcut, or a removed block.
 
     Args:
         block: the block.
         key: its field that holds the convolution.
+        kind: the convolution's name where the block is not removed.
 
     Raises:
         ArchitectureError: a rule is broken.
     """
     has_shortcut = block.get("shortcut") is not None
-    layer = LayerFields(*block.at(key), "MBInvertedConvLayer", "MBConvLayer", "ZeroLayer")
+    layer = LayerFields(*block.at(key), kind, "ZeroLayer")
     if has_shortcut:
         link = layer_from(*block.at("shortcut"))
         if not (link.op == "identity" and link.act == "none"):
