@@ -42,7 +42,8 @@ def made_up_table(num_classes: int = len(NAMES), **changes: str) -> LatencyTable
         "statistic": "median", "num_classes": str(num_classes),
     }  # fmt: skip
     ops = SPACE.ops(32, num_classes)
-    entries = {op: Entry(1.0 + 0.25 * index + 0.1 * op.kernel) for index, op in enumerate(ops)}
+    values = {op: 1.0 + 0.25 * index + 0.1 * op.kernel for index, op in enumerate(ops)}
+    entries = {op: Entry(value, 0.99 * value, 1.01 * value) for op, value in values.items()}
     return LatencyTable(entries, {**header, **changes})
 
 
