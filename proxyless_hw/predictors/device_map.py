@@ -84,7 +84,7 @@ class Deviation:
     smooth: float = 0.15
     kernel_smooth: float = 0.08
     own: float = 0.03
-    large_kernel: float = 0.8
+    large_kernel: float = 1.0
 
     def covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
         """Between ops, (n, n)."""
