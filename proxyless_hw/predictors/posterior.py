@@ -162,8 +162,8 @@ def condition(
     """
     if noise.ndim == 1:
         noise = np.diag(noise)
-    by_noise: FloatArray = np.linalg.inv(noise)
-    by_rates: FloatArray = np.linalg.inv(prior.covariance)
+    by_noise = np.asarray(np.linalg.inv(noise), dtype=np.float64)
+    by_rates = np.asarray(np.linalg.inv(prior.covariance), dtype=np.float64)
     precision = (by_noise, by_rates)
     log_rates, pull = prior.log_rates, np.zeros(len(prior.offset))
     if start is not None:
