@@ -1,9 +1,8 @@
 """How well a known table and a few probes tell a new device's table: a curve over probes.
 
 The target was measured whole, so that every prediction can be checked; only the probes are shown
-to the transfer. Compared with the unadapted source and with two ways of using the probes alone:
-`work` adapts the amount of work that ops do by the same model (no source table), `regression` is
-the package's regression fitted to the probes (over the ops it can tell, of which `n` is the count).
+to the transfer. Compared with the unadapted source and with the probes alone: `regression` is the
+package's regression fitted to them (over the ops it can tell, of which `n` is the count).
 Figures marked * are over the ops that were not probed.
 
     python benchmarks/transfer.py [--source pixel1 ...] [--target CSV] [--json]
@@ -17,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proxyless_hw.predictors.adaptation import adapt
-from proxyless_hw.predictors.device_map import log_values, log_work
+from proxyless_hw.predictors.device_map import log_values
 from proxyless_hw.predictors.probes import choose_probes
 from proxyless_hw.predictors.regression import CostModel
 from proxyless_hw.predictors.scores import score, spearman
@@ -44,8 +42,6 @@ def curve(source: LatencyTable, target: LatencyTable) -> list[dict[str, object]]
         )
         result = transfer([known], probes)
         predicted = log_values([result.table.entries[op].value for op in ops])
-        work = adapt(ops, log_work(ops), at, truth[at]).mean
-        work[at] = truth[at]
         rest = np.setdiff1d(np.arange(len(ops)), at)
         entries = [result.table.entries[ops[i]] for i in rest]
         inside = [
@@ -62,8 +58,6 @@ def curve(source: LatencyTable, target: LatencyTable) -> list[dict[str, object]]
                 "within_10_unprobed": unprobed.within_10,
                 "interval_95_coverage": float(np.mean(inside)),
                 "held_out_mape": result.held_out_mape,
-                "work": spearman(work, truth),
-                "work_mape_unprobed": score(np.exp(work[rest]), np.exp(truth[rest])).mape,
                 **_regression(ops, truth, at, rest),
             }
         )
@@ -106,13 +100,13 @@ def main() -> None:
         lines = curve(source, target)
         print(f"{source.metadata['device']} -> {target.metadata['device']}")
         print(f"{len(shared)} ops; unadapted source: Spearman {unadapted:.3f}")
-        print("probes  transfer  *transfer  *MAPE  *in 10%  *in 95% CI    work  regression (n)")
+        print("probes  transfer  *transfer  *MAPE  *in 10%  *in 95% CI  regression (n)")
         for line in lines:
             print(
                 f"{line['probes']:6d} {line['transferred']:9.3f} "
                 f"{line['transferred_unprobed']:10.3f} {line['mape_unprobed']:6.1%} "
                 f"{line['within_10_unprobed']:8.0%} {line['interval_95_coverage']:11.0%} "
-                f"{line['work']:7.3f} {line['regression']:11.3f} ({line['regression_n']})"
+                f"{line['regression']:11.3f} ({line['regression_n']})"
             )
         document[Path(name).stem] = {
             "ops": len(shared), "unadapted": unadapted, "curve": lines

@@ -118,7 +118,7 @@ def judge(
     """One transfer; the probes are those of `table probes` in one draw of three, else random."""
     kind, source, target, other = case
     truth = group[target]
-    known = _table(group[source], source)
+    known = table(group[source], source)
     ops = list(truth)
     if generator.random() < 1 / 3:
         probes = choose_probes(known, count)
@@ -133,7 +133,7 @@ def judge(
     for op in replaced:
         factor = {"1.5 times slower": 1.5, "one wild": wild}.get(kind)
         values[op] = group[other][op] if factor is None else factor * truth[op]
-    result = transfer([known], _table(values, "probes"))
+    result = transfer([known], table(values, "probes"))
     rest = [op for op in ops if op not in values]
     entries = [result.table.entries[op] for op in rest]
     inside = [
@@ -155,7 +155,7 @@ def judge(
     )
 
 
-def _table(values: dict[OpSpec, float], name: str) -> LatencyTable:
+def table(values: dict[OpSpec, float], name: str) -> LatencyTable:
     header = {"metric": "latency", "unit": "ms", "device": name, "statistic": "median"}
     return LatencyTable({op: Entry(value) for op, value in values.items()}, header, name)
 

@@ -135,16 +135,27 @@ def device_logs(workspace: Workspace) -> None:
 def measured_networks(workspace: Workspace) -> None:
     """Networks with latencies such as a phone would give: the table's sum, 3% more, 1% noise."""
     table = LatencyTable.load(workspace.root / "tables/phone.csv")
+    _networks(workspace, table, 32, "measured.csv", "network,measured_ms")
+
+
+def timed_networks(workspace: Workspace) -> None:
+    """The same for a phone that is about as fast as a Pixel 1, at that one's size."""
+    _networks(workspace, LatencyTable.load("pixel1"), 224, "timed.csv", "network,value")
+
+
+def _networks(
+    workspace: Workspace, table: LatencyTable, resolution: int, name: str, header: str
+) -> None:
     space = SearchSpace.load("imagenet")
     generator = np.random.default_rng(0)
-    lines = ["network,measured_ms"]
+    lines = [header]
     for index in range(10):
         choices = [int(generator.integers(len(slot.candidates))) for slot in space.slots]
-        arch = Architecture.from_choices(space, choices, resolution=32)
-        arch.save(workspace.root / f"network-{index}.json")
+        arch = Architecture.from_choices(space, choices, resolution=resolution)
+        arch.save(workspace.root / f"network-{resolution}-{index}.json")
         noise = 1.03 + 0.01 * generator.standard_normal()
-        lines.append(f"network-{index}.json,{table.latency_ms(arch) * noise}")
-    (workspace.root / "measured.csv").write_text("\n".join(lines) + "\n")
+        lines.append(f"network-{resolution}-{index}.json,{table.latency_ms(arch) * noise}")
+    (workspace.root / name).write_text("\n".join(lines) + "\n")
 
 
 def _executable(path: Path, text: str) -> None:

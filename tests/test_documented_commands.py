@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 from documented import PAGES, Typed, split, typed
-from documented_workspace import Workspace, device_logs, measured_networks, prepare
+from documented_workspace import Workspace, device_logs, measured_networks, prepare, timed_networks
 
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.prepare import prepare_problem
@@ -36,7 +36,7 @@ LEFT_OUT: Final = {
 SHORTENED: Final = {
     r"profile ": "--goal 0.5 --sessions 1",
     r"profile .*(litert|tflite|--bundle)": "--resolution 32",
-    r"table probes": "-n 5",
+    r"table probes (?!.*--next)": "-n 5",
     r"validate": "--networks 3 --spread 3 --goal 0.5",
     r"table calibrate .*--device": "--networks 5 --budget 60",
     r"benchmark": "--goal 0.5",
@@ -58,6 +58,7 @@ SHORTENED: Final = {
 BEFORE: Final[dict[str, Callable[[Workspace], None]]] = {
     r"table import bundle": device_logs,
     r"--from measured.csv": measured_networks,
+    r"--networks timed.csv": timed_networks,
 }
 PROCESSES: Final = "2"
 ALL = [item for page in PAGES for item in typed(page)]

@@ -1,8 +1,8 @@
 """Probes that disagree with the rest: measured on another device, stale, or disturbed.
 
 An *explanation* says which probes are sound and how the others were disturbed. It is weighed by how
-well the device maps then explain all probes, against the prior that few probes are disturbed. No
-explanation is taken as certain: predictions are mixed by these weights.
+well the hypotheses about the device then explain all probes, against the prior that few probes are
+disturbed. No explanation is taken as certain: predictions are mixed by these weights.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.predictors.device_map import OpKernel, Spread, fit_spread
+from proxyless_hw.predictors.device_map import Hypothesis
+from proxyless_hw.predictors.posterior import Measurements, Posterior, condition, log_density
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 Cause = Literal["each", "far", "common"]
 
 MIN_PROBES_TO_SUSPECT: Final = 6
@@ -28,6 +30,8 @@ MAX_SHARE: Final = 1 / 3
 
 PRIOR: Final = 0.05
 """Probability that a probe is disturbed, before anything is seen."""
+
+LOG_ODDS: Final = math.log(PRIOR / (1 - PRIOR))
 
 CAUSES: Final[dict[Cause, tuple[float, float]]] = {
     "each": (0.0, 1.0),
@@ -40,138 +44,164 @@ CAUSES: Final[dict[Cause, tuple[float, float]]] = {
 when the device ran at another speed.
 """
 
-LEAST_WEIGHT: Final = 0.02
-"""Explanations below this weight are left out."""
+HOPELESS: Final = 6.0
+"""An explanation worse than the best by this (natural log) is not taken further."""
+
+LEAST_WEIGHT: Final = 1e-3
+"""Cases below this weight are left out."""
+
+NETWORK_LEVEL: Final = 0.1
+"""Standard deviation of whole networks, all alike, against the sum of their ops, in log units."""
+
+NETWORK_SCATTER: Final = 0.4
+"""Scatter of whole networks relative to that of single ops: it averages out in part."""
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Which probes were disturbed, and how.
+class Case:
+    """One hypothesis about the device with one explanation of the probes.
 
     Attributes:
-        disturbed: True for a disturbed probe, (k,).
-        cause: a key of `CAUSES`.
-        weight: its probability among the explanations.
-        spreads: of each device map, fitted under this explanation.
+        hypothesis: what was expected of the device.
+        posterior: the device given the probes, under both.
+        disturbed: which probes the explanation takes as disturbed, (m,).
+        weight: probability among the cases.
     """
 
-    disturbed: NDArray[np.bool_]
-    cause: Cause
+    hypothesis: Hypothesis
+    posterior: Posterior
+    disturbed: BoolArray
     weight: float
-    spreads: tuple[Spread, ...]
-
-    @property
-    def disturbance(self) -> FloatArray:
-        """Covariance of the disturbances, (k, k)."""
-        return _disturbance(self.disturbed, self.cause)
 
 
-@dataclass(frozen=True)
-class View:
-    """The probes as one device map sees them: (kernel over all ops, log ratio at the probes)."""
-
-    kernel: OpKernel
-    log_ratio: FloatArray
-
-
-def explain(views: Sequence[View], at: NDArray[np.intp], tune: bool) -> list[Explanation]:
-    """Explanations of the probes, most probable first; their weights add up to 1.
+def explain(hypotheses: Sequence[Hypothesis], measured: Measurements) -> list[Case]:
+    """Cases worth considering, most probable first; their weights add up to 1.
 
     From "all are sound" probes are suspected one by one, each time the one whose disturbance
     explains most, separately for every cause.
-
-    Args:
-        views: the device maps that must agree on an explanation.
-        at: which ops were measured, (k,).
-        tune: whether to fit spreads; else the default ones are used.
     """
-    nobody = np.zeros(len(at), dtype=bool)
-    found = [_Scored.of(views, at, nobody, "each", tune)]
-    if len(at) >= MIN_PROBES_TO_SUSPECT:
+    size = len(measured.log_value)
+    found = [_Explanation.of(hypotheses, measured, np.zeros(size, dtype=bool), "each")]
+    if size >= MIN_PROBES_TO_SUSPECT:
         for cause in CAUSES:
             current = found[0]
-            for _ in range(math.floor(MAX_SHARE * len(at))):
-                current = max(
-                    (
-                        _Scored.of(views, at, disturbed, cause, tune)
-                        for disturbed in _next(views, at, current, cause)
-                    ),
-                    key=lambda scored: scored.log_weight,
-                )
+            for _ in range(math.floor(MAX_SHARE * size)):
+                disturbed, about = _next(current, cause)
+                if about < max(each.log_weight for each in found) - HOPELESS:
+                    break
+                current = _Explanation.of(hypotheses, measured, disturbed, cause, current)
                 found.append(current)
-    logs = np.array([scored.log_weight for scored in found])
+    logs = np.array([each.log_weights for each in found])
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
-    weights[weights < LEAST_WEIGHT] = 0
+    weights[~_worth_keeping(hypotheses, weights)] = 0
     weights /= weights.sum()
-    explanations = [
-        Explanation(scored.disturbed, scored.cause, float(weight), scored.spreads)
-        for scored, weight in zip(found, weights, strict=True)
+    cases = [
+        Case(hypothesis, posterior, each.disturbed, float(weight))
+        for each, row in zip(found, weights, strict=True)
+        for hypothesis, posterior, weight in zip(hypotheses, each.posteriors, row, strict=True)
         if weight > 0
     ]
-    return sorted(explanations, key=lambda one: -one.weight)
+    return sorted(cases, key=lambda case: -case.weight)
+
+
+def _worth_keeping(hypotheses: Sequence[Hypothesis], weights: FloatArray) -> BoolArray:
+    """Which of (explanations, hypotheses) count; of every source the best one does."""
+    keep = weights >= LEAST_WEIGHT
+    sources = np.array([each.source for each in hypotheses])
+    for source in np.unique(sources):
+        own = np.where(sources == source, weights, -1.0)
+        keep[np.unravel_index(int(own.argmax()), own.shape)] = True
+    return keep
 
 
 @dataclass(frozen=True)
-class _Scored:
-    disturbed: NDArray[np.bool_]
+class _Explanation:
+    """Which probes are disturbed and how, with every hypothesis under it.
+
+    Attributes:
+        disturbed: (m,).
+        cause: a key of `CAUSES`.
+        posteriors: one a hypothesis.
+        log_evidences: of the probes under each, up to a constant.
+        log_weights: of the hypotheses under it, up to a constant that all explanations share.
+    """
+
+    disturbed: BoolArray
     cause: Cause
-    log_weight: float
-    spreads: tuple[Spread, ...]
+    posteriors: tuple[Posterior, ...]
+    log_evidences: FloatArray
+    log_weights: FloatArray
+
+    @property
+    def log_weight(self) -> float:
+        """All hypotheses together."""
+        return float(np.logaddexp.reduce(self.log_weights))
 
     @classmethod
     def of(
         cls,
-        views: Sequence[View],
-        at: NDArray[np.intp],
-        disturbed: NDArray[np.bool_],
+        hypotheses: Sequence[Hypothesis],
+        measured: Measurements,
+        disturbed: BoolArray,
         cause: Cause,
-        tune: bool,
-    ) -> _Scored:
+        before: _Explanation | None = None,
+    ) -> _Explanation:
+        """Fits every hypothesis; `before` is an explanation to start the search from."""
         disturbance = _disturbance(disturbed, cause)
-        if tune:
-            fits = [fit_spread(view.kernel, at, view.log_ratio, disturbance) for view in views]
-        else:
-            fits = [(Spread(), _log_likelihood(view, Spread(), at, disturbance)) for view in views]
-        odds = math.log(PRIOR / (1 - PRIOR)) * int(disturbed.sum())
-        evidence = float(np.mean([fit[1] for fit in fits]))
-        return cls(disturbed, cause, evidence + odds, tuple(fit[0] for fit in fits))
-
-
-def _next(
-    views: Sequence[View], at: NDArray[np.intp], current: _Scored, cause: Cause
-) -> list[NDArray[np.bool_]]:
-    """The sets with one more disturbed probe that look best: by the present and default spreads."""
-    sets = []
-    for number in np.flatnonzero(~current.disturbed):
-        disturbed = current.disturbed.copy()
-        disturbed[number] = True
-        sets.append(disturbed)
-    best = {}
-    for spreads in (current.spreads, (Spread(),) * len(views)):
-        scores = [
-            sum(
-                _log_likelihood(view, spread, at, _disturbance(disturbed, cause))
-                for view, spread in zip(views, spreads, strict=True)
+        starts: Sequence[Posterior | None] = [None] * len(hypotheses)
+        if before is not None:
+            starts = before.posteriors
+        posteriors = tuple(
+            condition(
+                each.prior.at_level_of(measured),
+                measured,
+                _noise(measured, each.scatter) + disturbance,
+                start,
             )
-            for disturbed in sets
-        ]
-        chosen = sets[int(np.argmax(scores))]
-        best[chosen.tobytes()] = chosen
-    return list(best.values())
+            for each, start in zip(hypotheses, starts, strict=True)
+        )
+        evidences = np.array([each.log_evidence() for each in posteriors])
+        priors = np.array([each.log_weight for each in hypotheses])
+        priors += LOG_ODDS * int(disturbed.sum())
+        return cls(disturbed, cause, posteriors, evidences, evidences + priors)
 
 
-def _log_likelihood(
-    view: View, spread: Spread, at: NDArray[np.intp], disturbance: FloatArray
-) -> float:
-    gram = view.kernel.covariance(spread, at) + disturbance
-    gram += (spread.noise**2 + 1e-9) * np.eye(len(at))
-    factor = np.linalg.cholesky(gram)
-    white = np.linalg.solve(factor, view.log_ratio)
-    return float(-0.5 * white @ white - np.log(np.diag(factor)).sum())
+def _next(current: _Explanation, cause: Cause) -> tuple[BoolArray, float]:
+    """The set with one more disturbed probe that looks best, and about its log weight.
+
+    The present posteriors stand for those that the set would lead to.
+    """
+    sound = np.flatnonzero(~current.disturbed)
+    sets = np.repeat(current.disturbed[None], len(sound), axis=0)
+    sets[np.arange(len(sound)), sound] = True
+    added = np.array([_disturbance(each, cause) for each in sets])
+    added -= _disturbance(current.disturbed, current.cause if current.disturbed.any() else cause)
+    probable = current.log_weights > current.log_weights.max() - HOPELESS
+    scores = [
+        log_density(posterior.gram + added, posterior.surprise)
+        + current.log_weights[number]
+        - current.log_evidences[number]
+        for number, posterior in enumerate(current.posteriors)
+        if probable[number]
+    ]
+    together = np.logaddexp.reduce(np.array(scores), axis=0)
+    best = int(together.argmax())
+    return sets[best], float(together[best]) + LOG_ODDS
 
 
-def _disturbance(disturbed: NDArray[np.bool_], cause: Cause) -> FloatArray:
+def _noise(measured: Measurements, scatter: float) -> FloatArray:
+    """Covariance of sound measurements around the model, (m, m)."""
+    is_network = measured.counts.sum(1) > 1
+    own = np.where(is_network, NETWORK_SCATTER, 1.0) * scatter
+    noise: FloatArray = np.diag(own**2)
+    if is_network.any() and not is_network.all():
+        noise += NETWORK_LEVEL**2 * np.outer(is_network, is_network)
+    return noise
+
+
+def _disturbance(disturbed: BoolArray, cause: Cause) -> FloatArray:
     hit = disturbed.astype(np.float64)
     alike, own = CAUSES[cause]
-    return alike**2 * np.outer(hit, hit) + np.diag(own**2 * hit)
+    result: FloatArray = alike**2 * np.outer(hit, hit) + np.diag(own**2 * hit)
+    return result

@@ -1,197 +1,197 @@
-"""How one device's costs relate to another's: a Gaussian process on the log ratio, by families.
+"""What a known device's table lets expect of a new one: hypotheses, to be weighed by the probes.
 
-log target = log source + scale + family terms + smooth term. Families are ops that a runtime
-treats alike (op, kernel, stride); every term is drawn towards zero, hence every family towards
-the common scale, as far as the probes leave it open (shrinkage).
+A new device has the known one's rates up to factors, or it spends most of its time on launches (a
+GPU that runs small kernels), or most of it on work, whatever the known one does. What rates do not
+explain of the known device returns in part; ops alike (name, kernel, stride, size) deviate alike.
+Each hypothesis says one of the three, how far ops may deviate, and how much single ops scatter. How
+well it then explains the probes is its weight.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.predictors.features import family, op_parts, shape_features
-from proxyless_hw.space.counting import FLOAT32_BYTES, op_bytes, op_macs
+from proxyless_hw.predictors.features import family, shape_features
+from proxyless_hw.predictors.posterior import Prior
+from proxyless_hw.predictors.rates import IS_LAUNCH, Freedom, Rates, cost_amounts, fit_rates
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]
 
+FROM_SOURCE: Final = Freedom(
+    scale=3.0, launches=0.0, launch=0.4, work=0.6, depthwise=0.6, kernel=0.3,
+    large_kernel=1.2, memory=0.5, channels=2.0,
+)  # fmt: skip
+"""How far a new device's rates go from a known one's."""
+
+BOUND_BY: Final[tuple[tuple[str, float, float | None, float], ...]] = (
+    ("as the source", 0.6, None, 0.7),
+    ("launches", 0.2, 1.5, 1.2),
+    ("work", 0.2, -1.5, 1.2),
+)
+"""What the new device may be bound by: (words, prior probability, expected log of its time for
+launches over its time for work (None: as the source), standard deviation of that)."""
+
+SPREADS: Final = (
+    *((0.5, 0.03, 0.2), (1.0, 0.03, 0.25), (2.0, 0.03, 0.15)),
+    *((1.0, 0.1, 0.2), (2.0, 0.1, 0.15), (4.0, 0.1, 0.05)),
+)
+"""What comes into question: (factor on `Deviation`, standard deviation of single ops in log
+units, prior probability)."""
+
+MISFIT_KEPT: Final = 0.6
+MISFIT_KEPT_DEVIATION: Final = 0.4
+"""What rates leave of the source returns with this factor, and its standard deviation."""
+
+UNKNOWN_MISFIT: Final = 0.1
+"""Standard deviation of the misfit of an op that the source lacks."""
+
+LARGE_KERNEL: Final = 7
+
 _SMOOTH_COLUMNS: Final = (0, 1, 2)
-"""Area and channels of `shape_features`: the smooth term varies in these."""
+"""Area and channels of `shape_features`: the smooth terms vary in these."""
+
+_SMOOTH_LENGTH: Final = 1.5
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Prior standard deviations, in log units: how far each term may go.
+class Deviation:
+    """Standard deviations, in log units, of what rates do not explain.
 
     Attributes:
-        scale: all ops together.
-        exponent: per unit of log source cost (small ops dearer or cheaper than large ones).
-        efficiency: per unit of the source's log cost per work done; -1 would forget the source's
-            rates and go by the amount of work alone.
         op: all ops of one name.
         kernel: all ops of one name and kernel size.
-        depthwise: as `kernel`, times the share of depthwise work in the op.
         stride: all ops of one name and stride.
         family: all ops of one name, kernel and stride.
         smooth: smooth in the input's area and channels.
         kernel_smooth: as `smooth`, for ops of one name and kernel size.
-        noise: each op for itself.
+        own: each op for itself.
+        large_kernel: all 7x7 (and larger) blocks; not scaled with the rest, because some runtimes
+            have no fast routine for them, whatever else they do.
     """
 
-    scale: float = 3.0
-    exponent: float = 0.2
-    efficiency: float = 0.5
-    op: float = 0.5
-    kernel: float = 0.6
-    depthwise: float = 1.5
-    stride: float = 0.3
-    family: float = 0.15
-    smooth: float = 0.3
-    kernel_smooth: float = 0.3
-    noise: float = 0.1
+    op: float = 0.15
+    kernel: float = 0.12
+    stride: float = 0.12
+    family: float = 0.06
+    smooth: float = 0.15
+    kernel_smooth: float = 0.08
+    own: float = 0.03
+    large_kernel: float = 1.0
 
-
-class OpKernel:
-    """Prior covariance of the log ratio between ops.
-
-    Args:
-        ops: the ops, in the order of all arrays.
-        log_source: their log cost on the source, (n,).
-    """
-
-    def __init__(self, ops: Sequence[OpSpec], log_source: FloatArray) -> None:
-        centred = log_source - log_source.mean()
-        rates = log_source - log_work(ops)
-        rates -= rates.mean()
-        depthwise = np.array([_depthwise_share(op) for op in ops])
-        names = [op.op for op in ops]
-        kernels = _same([(op.op, op.kernel) for op in ops])
+    def covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
+        """Between ops, (n, n)."""
         shapes = shape_features(ops)[:, _SMOOTH_COLUMNS]
         distance = ((shapes[:, None] - shapes[None]) ** 2).sum(2)
-        near = np.exp(-distance / (2 * 1.5**2))
-        self.terms = np.array(
-            (
-                np.ones((len(ops), len(ops))),
-                np.outer(centred, centred),
-                np.outer(rates, rates),
-                _same(names),
-                kernels,
-                kernels * np.outer(depthwise, depthwise),
-                _same([(op.op, op.stride) for op in ops]),
-                _same([family(op) for op in ops]),
-                near,
-                kernels * near,
-            )
-        )
-        self.size = len(ops)
+        near = np.exp(-distance / (2 * _SMOOTH_LENGTH**2))
+        kernels = _same([(op.op, op.kernel) for op in ops])
+        result: FloatArray = self.own**2 * np.eye(len(ops))
+        result += self.op**2 * _same([op.op for op in ops]) + self.kernel**2 * kernels
+        result += self.stride**2 * _same([(op.op, op.stride) for op in ops])
+        result += self.family**2 * _same([family(op) for op in ops])
+        result += (self.smooth**2 + self.kernel_smooth**2 * kernels) * near
+        return result
 
-    def covariance(self, spread: Spread, at: NDArray[np.intp] | None = None) -> FloatArray:
-        """(n, n) without the noise; (k, k) of the ops `at`."""
-        terms = self.terms if at is None else self.among(at)
-        deviations = np.array(astuple(spread)[: len(terms)])
-        return np.tensordot(deviations**2, terms, 1)
-
-    def among(self, at: NDArray[np.intp]) -> FloatArray:
-        """The terms between the ops `at`, (terms, k, k)."""
-        return self.terms[:, at[:, None], at]
+    def of_large_kernels(self, ops: Sequence[OpSpec]) -> FloatArray:
+        """The part that is not scaled, (n, n)."""
+        large = np.array([float(op.kernel >= LARGE_KERNEL) for op in ops])
+        result: FloatArray = self.large_kernel**2 * np.outer(large, large)
+        return result
 
 
 def _same(labels: Sequence[object]) -> FloatArray:
-    return np.array([[float(one == other) for other in labels] for one in labels])
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    column = np.array([numbers[label] for label in labels])
+    same: FloatArray = (column[:, None] == column[None]).astype(np.float64)
+    return same
 
 
-def _depthwise_share(op: OpSpec) -> float:
-    parts = op_parts(op)
-    macs = sum(part.macs for part in parts)
-    return sum(part.macs for part in parts if part.kind == "depthwise") / macs if macs else 0.0
+@dataclass(frozen=True)
+class Hypothesis:
+    """One expectation of the new device.
+
+    Attributes:
+        source: number of the table it starts from.
+        bound_by: what the device is bound by, in words (`BOUND_BY`).
+        log_weight: log prior probability.
+        prior: what it lets expect.
+        scatter: standard deviation of single ops.
+    """
+
+    source: int
+    bound_by: str
+    log_weight: float
+    prior: Prior
+    scatter: float
 
 
-def log_work(ops: Sequence[OpSpec]) -> FloatArray:
-    """Log of the work ops do: multiply-accumulates plus elements moved, (n,)."""
-    return log_values([op_macs(op) + op_bytes(op) / FLOAT32_BYTES for op in ops])
-
-
-def fit_spread(
-    covariances: OpKernel,
-    at: NDArray[np.intp],
-    log_ratio: FloatArray,
-    disturbance: FloatArray | None = None,
-) -> tuple[Spread, float]:
-    """Chooses the spread by marginal likelihood, kept near the default by a log-normal prior.
+def hypotheses(ops: Sequence[OpSpec], sources: Sequence[LatencyTable]) -> list[Hypothesis]:
+    """What the sources let expect of a new device, all sources alike probable.
 
     Args:
-        covariances: prior terms over all ops.
-        at: which ops were measured on the target, (k,).
-        log_ratio: log target minus log source there, (k,).
-        disturbance: covariance of what disturbed single measurements, (k, k); None for nothing.
-
-    Returns:
-        The spread, and the logarithm of its posterior density up to a constant.
+        ops: what is to be predicted, (n,).
+        sources: known tables; those that lack some of `ops` tell their rates from what they have.
     """
-    from scipy.optimize import minimize
-
-    start = np.log(astuple(Spread()))
-    size = len(at)
-    noise = np.eye(size)
-    terms = np.concatenate([covariances.among(at), noise[None]])
-    fixed = 1e-9 * noise + (0.0 if disturbance is None else disturbance)
-
-    def cost(logs: FloatArray) -> tuple[float, FloatArray]:
-        scales = np.exp(2 * logs)
-        factor = np.linalg.cholesky(np.tensordot(scales, terms, 1) + fixed)
-        inverse = np.linalg.inv(factor)
-        inverse = inverse.T @ inverse
-        weights = inverse @ log_ratio
-        value = 0.5 * log_ratio @ weights + np.log(np.diag(factor)).sum()
-        slope = scales * np.tensordot(terms, inverse - np.outer(weights, weights), 2)
-        away = logs - start
-        return float(value + 0.5 * away @ away), slope + away
-
-    bounds = [(value - 3, value + 3) for value in start]
-    best = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Spread(*np.exp(best.x)), -float(best.fun)
-
-
-def condition(
-    covariances: OpKernel,
-    spread: Spread,
-    at: NDArray[np.intp],
-    log_ratio: FloatArray,
-    disturbance: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]:
-    """Log ratio of all ops given that of some: (mean, standard deviation), each (n,)."""
-    prior = covariances.covariance(spread)
-    weights = np.linalg.solve(_gram(prior, spread, at, disturbance), prior[at])
-    mean = weights.T @ log_ratio
-    variance = np.diag(prior) - np.einsum("kn,kn->n", prior[at], weights) + spread.noise**2
-    return mean, np.sqrt(np.maximum(variance, 1e-12))
+    amounts = cost_amounts(ops)
+    deviation, large = Deviation().covariance(ops), Deviation().of_large_kernels(ops)
+    found = []
+    for number, source in enumerate(sources):
+        rates, misfit, known = _read(source, ops)
+        spread = UNKNOWN_MISFIT**2 * np.diag((~known).astype(np.float64))
+        spread += MISFIT_KEPT_DEVIATION**2 * np.outer(misfit, misfit)
+        residuals = {
+            factor: factor**2 * deviation + large + spread
+            for factor in {each[0] for each in SPREADS}
+        }
+        for words, probability, log_rates, covariance in _expected_rates(rates, amounts):
+            found += [
+                Hypothesis(
+                    source=number,
+                    bound_by=words,
+                    log_weight=math.log(probability * likely / len(sources)),
+                    prior=Prior(
+                        amounts, log_rates, covariance, MISFIT_KEPT * misfit, residuals[factor]
+                    ),
+                    scatter=scatter,
+                )
+                for factor, scatter, likely in SPREADS
+            ]
+    return found
 
 
-def leave_one_out(
-    covariances: OpKernel,
-    spread: Spread,
-    at: NDArray[np.intp],
-    log_ratio: FloatArray,
-    disturbance: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]:
-    """(error, standard deviation) of each measured op, predicted from the others, (k,) each."""
-    inverse = np.linalg.inv(_gram(covariances.covariance(spread), spread, at, disturbance))
-    diagonal = np.diag(inverse)
-    return (inverse @ log_ratio) / diagonal, np.sqrt(1 / diagonal)
+def _read(
+    source: LatencyTable, ops: Sequence[OpSpec]
+) -> tuple[Rates, FloatArray, NDArray[np.bool_]]:
+    """(the source's rates, its misfit at every op or 0, which ops it has)."""
+    own = list(source.entries)
+    values = log_values([entry.value for entry in source.entries.values()])
+    rates = fit_rates(cost_amounts(own), values)
+    left = dict(zip(own, rates.misfit.tolist(), strict=True))
+    known = np.array([op in left for op in ops], dtype=bool)
+    return rates, np.array([left.get(op, 0.0) for op in ops]), known
 
 
-def _gram(
-    prior: FloatArray, spread: Spread, at: NDArray[np.intp], disturbance: FloatArray | None
-) -> FloatArray:
-    """Covariance of the measured log ratios, (k, k)."""
-    own: FloatArray = (spread.noise**2 + 1e-9) * np.eye(len(at))
-    return prior[np.ix_(at, at)] + own + (0.0 if disturbance is None else disturbance)
+def _expected_rates(
+    rates: Rates, amounts: FloatArray
+) -> list[tuple[str, float, FloatArray, FloatArray]]:
+    """(what binds the device, probability, expected log rates, their covariance)."""
+    share = rates.launch_share(amounts)
+    # Half of a shift goes to the launches and half to the work: the scale is free anyway.
+    apart = IS_LAUNCH - 0.5
+    free = FROM_SOURCE.covariance() + rates.covariance
+    found = []
+    for words, probability, expected, deviation in BOUND_BY:
+        shift = 0.0 if expected is None else expected - share
+        covariance = free + deviation**2 * np.outer(apart, apart)
+        found.append((words, probability, rates.log + shift * apart, covariance))
+    return found
 
 
 def log_values(values: Sequence[float]) -> FloatArray:

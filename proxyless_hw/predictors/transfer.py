@@ -1,8 +1,8 @@
-"""Transfer: the table of a new device from a known table and a few ops measured on the device."""
+"""Transfer: the table of a new device from known tables and a few measurements on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from proxyless_hw._version import __version__
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.adaptation import LogCosts, estimate_log_costs
-from proxyless_hw.predictors.device_map import log_values
+from proxyless_hw.predictors.network_probes import NetworkProbe, measurements
+from proxyless_hw.predictors.posterior import Measurements
 from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.space.specs import OpSpec
@@ -21,8 +22,14 @@ from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 FloatArray = NDArray[np.float64]
 
 MIN_PROBES: Final = 3
-SUSPICIOUS: Final = 0.3
-"""A probe is named from this probability on that it does not belong to the others."""
+SUSPICIOUS: Final = 0.5
+"""A probe is named that more probably than not does not belong to the others."""
+
+NEW_DEVICE_KEYS: Final = (
+    *(key for key in SETTING_KEYS if key != "metric"),
+    *("device_kind", "runtime_version", "fingerprint"),
+)
+"""Header lines that say what the new device is."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,14 @@ class Suspect:
     """A probe that disagrees with the others.
 
     Attributes:
-        op: the probe.
+        name: the op's key, or the network's name.
+        op: the probe; None where it is a network.
         ratio: its measurement over what the other probes say of it.
         probability: that it does not belong to them.
     """
 
-    op: OpSpec
+    name: str
+    op: OpSpec | None
     ratio: float
     probability: float
 
@@ -45,14 +54,18 @@ class Transferred:
     """A transferred table and how it came about.
 
     Attributes:
-        table: every op of the source, in the source's order: measured where a probe is, else
+        table: every op of the first source, in its order: measured where a probe is, else
             predicted; ``statistic`` in its header is ``transferred``.
-        source: name of the source that was used.
+        source: name of the source that counts most.
+        source_weights: by source name, how much it counts; they add up to 1.
         rank_correlation: by source name, Spearman between the probes and what the source, adapted
             to all other probes, says of each.
+        bound_by: what most of the device's time goes to, with its probability: ``as the source``,
+            ``launches`` or ``work``.
         held_out_mape: each probe predicted from the others by leave-one-out; mean absolute
             relative error over the probes that are not suspicious.
         probes: how many ops were measured.
+        networks: how many whole networks were measured.
         suspects: probes that disagree with the others, the most improbable first. They hardly
             move the predictions, and all intervals are as wide as the doubt about them asks.
         half_width: median relative half-width of the 95% intervals of the ops not probed; 0 when
@@ -61,47 +74,64 @@ class Transferred:
 
     table: LatencyTable
     source: str
+    source_weights: dict[str, float]
     rank_correlation: dict[str, float]
+    bound_by: dict[str, float]
     held_out_mape: float
     probes: int
+    networks: int
     suspects: tuple[Suspect, ...]
     half_width: float
 
 
-def transfer(sources: Sequence[LatencyTable], probes: LatencyTable) -> Transferred:
+def transfer(
+    sources: Sequence[LatencyTable],
+    probes: LatencyTable | None = None,
+    networks: Sequence[NetworkProbe] = (),
+    setting: Mapping[str, str] | None = None,
+) -> Transferred:
     """Predicts a device's table.
 
     Args:
-        sources: known tables of one metric, each holding every probe; the one that, adapted,
-            ranks held-out probes best is used.
+        sources: known tables of one metric. The first one holds every probe, and its ops are those
+        of the
+            result. Each counts as far as it explains the probes.
         probes: a few ops measured on the new device, as a table; its setting becomes the result's.
+        networks: whole networks measured on the new device, beside the probes or in their place.
+        setting: header lines of the new device (`NEW_DEVICE_KEYS`), where there are no `probes`.
 
     Raises:
-        PredictorError: no source, too few probes, all probes equal, a probe that a source lacks,
-            different metrics, or an input that is itself transferred.
+        PredictorError: no source, too few probes, all probes equal, a probe that the first source
+            lacks, different metrics, or an input that is itself transferred.
     """
-    if not sources:
-        raise PredictorError("a transfer needs a source table: received none.")
-    for source in sources:
-        _check(source, probes)
-    ops = list(probes.entries)
-    log_target = log_values([entry.value for entry in probes.entries.values()])
-    estimates = [estimate_log_costs(source, ops, log_target) for source in sources]
-    correlations = [spearman(log_target + each.held_out_source, log_target) for each in estimates]
-    # Adapted sources rank a few probes nearly alike: of equals, the one that misses them least.
-    # By the median, so that probes which do not belong here do not choose the source.
-    misses = [float(np.median(np.abs(each.held_out_source))) for each in estimates]
-    best = max(range(len(sources)), key=lambda i: (round(correlations[i], 2), -misses[i]))
+    check_sources(sources)
+    first = sources[0]
+    name = "networks"
+    if probes is not None:
+        check_probes(first, probes)
+        name = probes.name
+    ops = list(first.entries)
+    measured = measurements(ops, probes, networks)
+    _check_enough(first, measured, name, first.unit)
+    estimate = estimate_log_costs(ops, sources, measured)
     names = [source.name for source in sources]
-    suspects = _suspects(sources[best], probes, estimates[best])
+    suspects = _suspects(first, probes, networks, measured, estimate)
+    by_source = [
+        spearman(measured.log_value + errors, measured.log_value)
+        for errors in estimate.held_out_by_source
+    ]
+    used = names[int(estimate.source_weights.argmax())]
     return Transferred(
-        table=_table(sources[best], probes, estimates[best], suspects),
-        source=names[best],
-        rank_correlation=dict(zip(names, correlations, strict=True)),
-        held_out_mape=_mape(estimates[best]),
-        probes=len(ops),
+        table=_table(sources, used, probes, networks, setting or {}, estimate, suspects),
+        source=used,
+        source_weights=dict(zip(names, estimate.source_weights.tolist(), strict=True)),
+        rank_correlation=dict(zip(names, by_source, strict=True)),
+        bound_by=estimate.bound_by,
+        held_out_mape=_mape(estimate),
+        probes=0 if probes is None else len(probes),
+        networks=len(networks),
         suspects=suspects,
-        half_width=_half_width(sources[best], probes, estimates[best]),
+        half_width=_half_width(first, probes, estimate),
     )
 
 
@@ -113,96 +143,148 @@ def _mape(estimate: LogCosts) -> float:
 
 
 def _suspects(
-    source: LatencyTable, probes: LatencyTable, estimate: LogCosts
+    source: LatencyTable,
+    probes: LatencyTable | None,
+    networks: Sequence[NetworkProbe],
+    measured: Measurements,
+    estimate: LogCosts,
 ) -> tuple[Suspect, ...]:
-    predicted = dict(zip(source.entries, np.exp(estimate.mean).tolist(), strict=True))
+    ops = [] if probes is None else list(probes.entries)
+    what: list[tuple[str, OpSpec | None]] = [(op.key, op) for op in ops]
+    what += [(each.name, None) for each in networks]
+    ratios = np.exp(measured.log_value - measured.predicted(estimate.mean))
     found = [
-        Suspect(op, entry.value / predicted[op], float(probability))
-        for (op, entry), probability in zip(probes.entries.items(), estimate.disturbed, strict=True)
+        Suspect(name, op, float(ratio), float(probability))
+        for (name, op), ratio, probability in zip(what, ratios, estimate.disturbed, strict=True)
         if probability > SUSPICIOUS
     ]
     return tuple(sorted(found, key=lambda suspect: -suspect.probability))
 
 
-def _half_width(source: LatencyTable, probes: LatencyTable, estimate: LogCosts) -> float:
-    reach = [
-        half
-        for op, half in zip(source.entries, estimate.reach, strict=True)
-        if op not in probes.entries
-    ]
-    return float(np.expm1(np.median(reach))) if reach else 0.0
+def _half_width(source: LatencyTable, probes: LatencyTable | None, estimate: LogCosts) -> float:
+    unprobed = np.array([probes is None or op not in probes for op in source.entries])
+    reach = (estimate.high - estimate.low)[unprobed] / 2
+    return float(np.expm1(np.median(reach))) if len(reach) else 0.0
 
 
-def _check(source: LatencyTable, probes: LatencyTable) -> None:
-    for table in (source, probes):
-        if is_transferred(table):
+def check_sources(sources: Sequence[LatencyTable]) -> None:
+    """Checks that tables can be transferred from.
+
+    Raises:
+        PredictorError: none, different metrics, one that is itself transferred, or one without
+            ops.
+    """
+    if not sources:
+        raise PredictorError("a transfer needs a source table: received none.")
+    for source in sources:
+        _check_measured_here(source)
+        _check_metric(sources[0], source)
+        if not len(source) and source is not sources[0]:
             raise PredictorError(
-                f"a transfer starts from measurements: '{table.name}' is itself transferred "
-                f"({table.metadata.get('source', 'no source given')})."
+                f"a source holds ops and what they cost: '{source.name}' is empty."
             )
-    if source.metric != probes.metric:
-        raise PredictorError(
-            f"source and probes must measure one thing: '{source.name}' holds {source.metric} "
-            f"({source.unit}), '{probes.name}' {probes.metric} ({probes.unit})."
-        )
-    if len(probes) < MIN_PROBES:
-        raise PredictorError(
-            f"a transfer needs at least {MIN_PROBES} probes: '{probes.name}' has {len(probes)}. "
-            f"Choose some: proxyless-hw table probes --from {source.name} -n 15"
-        )
-    values = np.array([entry.value for entry in probes.entries.values()])
-    if np.ptp(values) <= 1e-9 * values.max():
-        raise PredictorError(
-            f"probes that all cost the same say nothing: every op of '{probes.name}' costs "
-            f"{values[0]:g} {probes.unit}. Were they measured?"
-        )
+
+
+def check_probes(source: LatencyTable, probes: LatencyTable) -> None:
+    """Checks that probes, however few, belong to a source.
+
+    Raises:
+        PredictorError: different metrics, probes that are themselves transferred, or a probe that
+            the source lacks.
+    """
+    _check_measured_here(probes)
+    _check_metric(source, probes)
     unknown = source.missing(probes.entries)
     if unknown:
         listed = "\n".join(f"  {op}" for op in unknown[:20])
         raise PredictorError(
-            f"every probe must be an op of the source: '{source.name}' lacks {len(unknown)} of "
-            f"{len(probes)}:\n{listed}\n"
+            f"every probe must be an op of the (first) source: '{source.name}' lacks "
+            f"{len(unknown)} of {len(probes)}:\n{listed}\n"
             f"Choose probes from it: proxyless-hw table probes --from {source.name}"
         )
 
 
+def _check_measured_here(table: LatencyTable) -> None:
+    if is_transferred(table):
+        raise PredictorError(
+            f"a transfer starts from measurements: '{table.name}' is itself transferred "
+            f"({table.metadata.get('source', 'no source given')})."
+        )
+
+
+def _check_metric(source: LatencyTable, other: LatencyTable) -> None:
+    if source.metric != other.metric:
+        raise PredictorError(
+            f"source and probes must measure one thing: '{source.name}' holds {source.metric} "
+            f"({source.unit}), '{other.name}' {other.metric} ({other.unit})."
+        )
+
+
+def _check_enough(source: LatencyTable, measured: Measurements, name: str, unit: str) -> None:
+    values = np.exp(measured.log_value)
+    if len(values) < MIN_PROBES:
+        raise PredictorError(
+            f"a transfer needs at least {MIN_PROBES} probes: '{name}' has {len(values)}. "
+            f"Choose some: proxyless-hw table probes --from {source.name} -n 15"
+        )
+    if np.ptp(values) <= 1e-9 * values.max():
+        raise PredictorError(
+            f"probes that all cost the same say nothing: all of '{name}' costs "
+            f"{values[0]:g} {unit}. Were they measured?"
+        )
+
+
 def _table(
-    source: LatencyTable,
-    probes: LatencyTable,
+    sources: Sequence[LatencyTable],
+    used: str,
+    probes: LatencyTable | None,
+    networks: Sequence[NetworkProbe],
+    setting: Mapping[str, str],
     estimate: LogCosts,
     suspects: Sequence[Suspect],
 ) -> LatencyTable:
+    first = sources[0]
+    measured = {} if probes is None else probes.entries
     doubtful = {suspect.op for suspect in suspects}
     entries: dict[OpSpec, Entry] = {}
-    for op, mean, reach in zip(source.entries, estimate.mean, estimate.reach, strict=True):
-        low, value, high = (float(np.exp(mean + shift)) for shift in (-reach, 0.0, reach))
-        probe = probes.entries.get(op)
+    bounds = np.exp(np.array([estimate.low, estimate.mean, estimate.high])).T.tolist()
+    for op, (low, value, high) in zip(first.entries, bounds, strict=True):
+        probe = measured.get(op)
         if probe is None:
             entries[op] = Entry(value, ci_low=low, ci_high=high)
         else:
             entries[op] = _with_doubt(probe, low, high) if op in doubtful else probe
-    metadata = {
-        key: probes.metadata[key]
-        for key in (*SETTING_KEYS, "unit", "device_kind", "runtime_version", "fingerprint")
-        if key in probes.metadata
-    }
-    if source.num_classes is not None:
-        metadata["num_classes"] = str(source.num_classes)
+    given = setting if probes is None else probes.metadata
+    metadata = {"metric": first.metric, "unit": first.unit}
+    metadata |= {key: given[key] for key in NEW_DEVICE_KEYS if key in given}
+    if first.num_classes is not None:
+        metadata["num_classes"] = str(first.num_classes)
     for key in ("space", "resolutions"):
-        if key in source.metadata:
-            metadata[key] = source.metadata[key]
+        if key in first.metadata:
+            metadata[key] = first.metadata[key]
     metadata["statistic"] = TRANSFERRED
-    metadata["source"] = (
-        f"transferred by proxyless-hw {__version__} from '{source.name}' "
-        f"({source.metadata.get('device', 'device unknown')}) with {len(probes)} probes of "
-        f"'{probes.name}'"
-    )
-    metadata["probes"] = " ".join(op.key for op in probes.entries)
-    metadata["transferred_from"] = source.name
+    metadata["source"] = _source_line(sources, probes, networks)
+    if measured:
+        metadata["probes"] = " ".join(op.key for op in measured)
+    metadata["transferred_from"] = used
     metadata["probes_held_out_mape"] = f"{_mape(estimate):.4f}"
-    if suspects:
-        metadata["suspicious_probes"] = " ".join(suspect.op.key for suspect in suspects)
-    return LatencyTable(entries, metadata, f"{probes.name} from {source.name}")
+    if doubtful - {None}:
+        metadata["suspicious_probes"] = " ".join(each.name for each in suspects if each.op)
+    name = "networks" if probes is None else probes.name
+    return LatencyTable(entries, metadata, f"{name} from {used}")
+
+
+def _source_line(
+    sources: Sequence[LatencyTable],
+    probes: LatencyTable | None,
+    networks: Sequence[NetworkProbe],
+) -> str:
+    known = ", ".join(
+        f"'{source.name}' ({source.metadata.get('device', 'device unknown')})" for source in sources
+    )
+    by = [] if probes is None else [f"{len(probes)} probes of '{probes.name}'"]
+    by += [f"{len(networks)} whole networks"] if networks else []
+    return f"transferred by proxyless-hw {__version__} from {known} with {' and '.join(by)}"
 
 
 def _with_doubt(probe: Entry, low: float, high: float) -> Entry:

@@ -11,7 +11,7 @@ from device_tables import plain_cost, published_ops, table_of
 
 from proxyless_hw.cli import main
 from proxyless_hw.errors import PredictorError, ProfilingError, TableError
-from proxyless_hw.predictors.probes import choose_probes
+from proxyless_hw.predictors.probes import choose_probes, next_probe
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.predictors.transfer import transfer
 from proxyless_hw.profilers.op_list import read_op_list
@@ -188,6 +188,85 @@ def test_bad_inputs_are_refused_with_their_reason() -> None:
         transfer([table_of([])], probes)
 
 
+def launching(op: OpSpec) -> float:
+    """A device that spends its time on launches, however large an op is: 0.2 ms a kernel."""
+    if op.op != "mbconv":
+        return 0.2
+    return 0.2 * (2 + (op.expand != 1) + op.skip)
+
+
+@pytest.mark.parametrize("next_one", [False, True])
+def test_ten_probes_tell_a_device_that_only_launches(next_one: bool) -> None:
+    truth = table_of(OPS, launching, noise=0.02, seed=9, device="gpu")
+    chosen = [] if next_one else choose_probes(SOURCE, 10)
+    while len(chosen) < 10:
+        chosen.append(next_probe(SOURCE, probes_of(truth, chosen)))
+    result = transfer([SOURCE], probes_of(truth, chosen))
+    rest = [op for op in OPS if op not in chosen]
+    ratio = [result.table.entries[op].value / truth.entries[op].value for op in rest]
+    assert np.mean(np.abs(np.array(ratio) - 1)) < 0.08
+    assert result.bound_by["launches"] > 0.8
+
+
+@pytest.mark.parametrize("cost", [launching, slow_seven])
+def test_five_probes_are_no_worse_than_a_constant_or_the_shape_of_the_source(
+    cost: Callable[[OpSpec], float],
+) -> None:
+    truth = table_of(OPS, cost, noise=0.03, seed=9)
+    chosen = choose_probes(SOURCE, 5)
+    rest = [op for op in OPS if op not in chosen]
+    true = np.array([truth.entries[op].value for op in rest])
+    predicted = transfer([SOURCE], probes_of(truth, chosen)).table
+
+    def error(shape: list[float]) -> float:
+        """With the best of all factors, which takes all true values to know."""
+        ratios = true / np.array(shape)
+        return min(float(np.mean(np.abs(factor / ratios - 1))) for factor in ratios)
+
+    own = np.mean(np.abs(np.array([predicted.entries[op].value for op in rest]) / true - 1))
+    assert own < error([1.0] * len(rest))
+    assert own < error([SOURCE.entries[op].value for op in rest])
+
+
+def test_a_source_that_explains_the_probes_better_counts_more() -> None:
+    truth = target()
+    similar = table_of(OPS, slow_seven, noise=0.03, seed=4, name="similar")
+    probes = probes_of(truth, choose_probes(SOURCE, 8))
+    both = transfer([SOURCE, similar], probes)
+    assert both.source_weights["similar"] > 0.9
+    assert sum(both.source_weights.values()) == pytest.approx(1)
+    error = np.mean(np.abs(values(both.table) / values(truth) - 1))
+    assert error < np.mean(np.abs(values(transfer([SOURCE], probes).table) / values(truth) - 1))
+
+
+def test_a_further_source_may_be_of_other_ops() -> None:
+    """It tells rates only: here those of a device without any trouble at 7x7."""
+    other = table_of(published_ops(192), noise=0.03, name="other sizes")
+    truth = target(lambda op: plain_cost(op) / 7)
+    result = transfer([SOURCE, other], probes_of(truth, choose_probes(SOURCE, 6)))
+    assert list(result.table.entries) == OPS
+    with pytest.raises(PredictorError, match="'other sizes' lacks 6 of 6"):
+        transfer([other, SOURCE], probes_of(truth, choose_probes(SOURCE, 6)))
+    with pytest.raises(PredictorError, match="'nothing' is empty"):
+        transfer([SOURCE, table_of([], name="nothing")], probes_of(truth, OPS[:4]))
+
+
+def test_the_next_probe_is_new_and_the_first_is_that_of_the_list() -> None:
+    truth, chosen = target(), []
+    for _ in range(7):
+        chosen.append(next_probe(SOURCE, probes_of(truth, chosen)))
+    assert chosen[0] == choose_probes(SOURCE, 3)[0]
+    assert len(set(chosen)) == 7
+
+
+def test_there_is_no_next_probe_when_all_ops_are_measured() -> None:
+    few = table_of(OPS[:4])
+    with pytest.raises(PredictorError, match="nothing is left to measure"):
+        next_probe(few, few)
+    with pytest.raises(PredictorError, match="lacks 1 of 1"):
+        next_probe(few, table_of(OPS[5:6]))
+
+
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
         main(list(arguments))
@@ -222,6 +301,25 @@ def test_probes_are_printed_one_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert run("table", "probes", "--from", str(tmp_path / "known.csv"), "-n", "4") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [OpSpec.from_key(line) for line in lines] == choose_probes(SOURCE, 4)
+
+
+def test_the_next_probe_is_printed_given_a_table_that_may_not_be_there_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SOURCE.save(tmp_path / "known.csv")
+    probes = tmp_path / "probes.csv"
+    arguments = ["table", "probes", "--from", str(tmp_path / "known.csv"), "--next", str(probes)]
+    assert run(*arguments) == 0
+    printed = capsys.readouterr()
+    known = LatencyTable.load(tmp_path / "known.csv")
+    assert OpSpec.from_key(printed.out.strip()) == choose_probes(known, 3)[0]
+    assert "is not there yet" in printed.err
+    probes_of(target(), choose_probes(known, 4)).save(probes)
+    assert run(*arguments, "--json") == 0
+    (key,) = json.loads(capsys.readouterr().out)["ops"]
+    assert OpSpec.from_key(key) == next_probe(known, LatencyTable.load(probes))
+    assert run(*arguments, "-n", "4") == 1
+    assert "leave -n out" in capsys.readouterr().err
 
 
 def test_an_existing_table_is_not_overwritten(
