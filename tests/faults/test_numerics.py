@@ -28,7 +28,7 @@ from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.state import new_state
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.train import driver as train_driver
+from proxyless_hw.train import given as train_given
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training
 
@@ -130,7 +130,7 @@ def test_a_search_stops_at_a_pixel_that_is_no_number_and_keeps_its_last_good_sta
 def test_a_training_stops_at_a_pixel_that_is_no_number(
     part: str, epoch: int, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoil(monkeypatch, train_driver, part, epoch, value)
+    spoil(monkeypatch, train_given, part, epoch, value)
     with pytest.raises(
         TrainingError, match=r"loss became (nan|inf)|loss on 32 images is (nan|inf)"
     ):
@@ -145,7 +145,7 @@ def test_outputs_that_are_no_numbers_are_no_accuracy(tmp_path: Path) -> None:
         network.stem[0].bn.running_var[0] = float("nan")
     batch = (torch.zeros(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
     with pytest.raises(TrainingError, match="loss on 4 images is nan"):
-        evaluate(network, [batch], torch.device("cpu"))
+        evaluate(network, [batch], torch.device("cpu"), TrainingError)
 
 
 def write_mnist(folder: Path, label: int) -> None:

@@ -95,8 +95,8 @@ CELL = ("blocks", 1, "cell")
         (
             "proxyless",
             (*MBCONV, "name"),
-            "MBConvBlock",
-            r"blocks\[1\].*one of MBConvLayer, MBInvertedConv",
+            "MBConvLayer",
+            r"blocks\[1\].*one of MBInvertedConv",
         ),
         ("proxyless", (*MBCONV, "in_channels"), 12, "takes 12 channels but receives 8"),
         ("proxyless", (*MBCONV, "kernel_size"), 4, "must be odd: received 4"),

@@ -75,7 +75,7 @@ def test_top_5_is_of_cross_entropy_alone():
     [
         (lambda y, t: (y - t).abs(), r"shape \(4, 2\), float32\. End it with \.mean\(\)"),
         (lambda y, t: (y - t).abs().mean().reshape(1), r"shape \(1,\).*Give floats, of shape \(\)"),
-        (lambda y, t: float((y - t).abs().mean()), "received float"),
+        (lambda y, t: float((y - t).abs().mean().detach()), "received float"),
         (lambda y, t: None, "received NoneType"),
         (lambda y, t: (y - t).abs().mean().detach(), "has no gradient"),
         (lambda y, t: (y > t).sum(), "received a tensor of shape"),

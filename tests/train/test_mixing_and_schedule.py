@@ -137,7 +137,8 @@ def test_the_learning_rate_rises_then_falls_to_zero(tmp_path):
 def test_top_1_and_top_5_by_hand():
     logits = torch.tensor([[9.0, 8, 7, 6, 5, 4], [4, 5, 6, 7, 8, 9], [9, 8, 7, 6, 5, 4]])
     labels = torch.tensor([0, 1, 5])
-    score = evaluate(torch.nn.Flatten(), [(logits[:, :, None, None], labels)], torch.device("cpu"))
+    batches = [(logits[:, :, None, None], labels)]
+    score = evaluate(torch.nn.Flatten(), batches, torch.device("cpu"), TrainingError)
     assert (score.top1, score.top5, score.images) == (
         pytest.approx(1 / 3),
         pytest.approx(2 / 3),
