@@ -252,10 +252,10 @@ def _stated(
         return {}
     from proxyless_hw.profilers.options import given_options
 
-    side, batch = arch.resolution, settings.batch_size
+    side, batch, deep = arch.resolution, settings.batch_size, arch.in_channels
     channels_last = settings.runtime == "litert" or device == "mobile"
     channels_last |= given_options(settings.options).get("model_format") == "tflite"
-    shape = (batch, side, side, 3) if channels_last else (batch, 3, side, side)
+    shape = (batch, side, side, deep) if channels_last else (batch, deep, side, side)
     return {
         "batch_size": batch,
         "input_shape": "x".join(map(str, shape)),

@@ -146,6 +146,7 @@ def command(
     images = _images(loaded, data, data_root, max_broken, quiet)
     config = ExportConfig(
         resolution=loaded.network.arch.resolution,
+        channels=loaded.network.arch.in_channels,
         batch_size=batch_size,
         include_softmax=include_softmax,
         normalise_in_graph=normalise_in_graph,

@@ -52,7 +52,7 @@ def command(
       proxyless-hw table probes --from pixel1 -n 15 --output probes.txt
       proxyless-hw profile --runtime litert --only probes.txt --output probes.csv
     \b
-    One by one, as often as wanted:
+    One by one, as often as wanted (the first op makes probes.csv, the next ones join it):
       proxyless-hw table probes --from pixel1 --next probes.csv --output next.txt
       proxyless-hw profile --runtime litert --only next.txt --output one.csv
       proxyless-hw table merge probes.csv one.csv --output probes.csv --overwrite
@@ -72,11 +72,15 @@ def command(
     text = "".join(f"{op.key}\n" for op in chosen)
     if output is not None:
         write_text_atomically(output, text, PredictorError)
-        number, profiled = ("1 op", "one.csv") if measured else (f"{len(chosen)} ops", "probes.csv")
+        number = "1 op" if measured else f"{len(chosen)} ops"
+        table = measured or "probes.csv"
+        joins = measured is not None and Path(measured).exists()
+        profiled = "one.csv" if joins else table
+        merged = f"proxyless-hw table merge {table} one.csv --output {table} --overwrite, then "
         log(
             f"{output}: {number}. Next: proxyless-hw profile ... --only {output} --output "
-            f"{profiled}, then proxyless-hw table transfer --from {source} --probes "
-            f"{measured or profiled} --output TABLE",
+            f"{profiled}, then {merged if joins else ''}proxyless-hw table transfer "
+            f"--from {source} --probes {table} --output TABLE",
             quiet,
         )
     if as_json:

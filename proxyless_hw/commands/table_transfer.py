@@ -145,7 +145,7 @@ def _tell(result: Transferred, output: Path, quiet: bool) -> None:
         "work": "on work",
     }[words]
     log(f"The device spends its time {bound} ({probability:.0%} sure).", quiet)
-    counted = [f"{result.probes} of them measured"]
+    counted = [f"{result.probes} of them measured"] if result.probes else []
     counted += [f"{result.networks} whole networks measured"] if result.networks else []
     log(
         f"{output}: {len(result.table)} ops, {', '.join(counted)}. Each measurement told "

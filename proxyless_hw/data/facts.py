@@ -34,6 +34,7 @@ def facts_of(data: DataSplits) -> dict[str, object]:
         "mean": None if data.mean is None else list(data.mean),
         "std": None if data.std is None else list(data.std),
         "first_train": first_hash(data.train),
+        "first_holdout": first_hash(data.holdout),
         "first_test": first_hash(data.test),
     }
 

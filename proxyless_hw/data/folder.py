@@ -108,7 +108,7 @@ class FolderSplit(DataSplit):
             )
 
     def _batch(self, items: list[tuple[Tensor | None, int, str, str]]) -> Batch | None:
-        """The readable images of a batch; None if there are none."""
+        """The readable images of a batch, or None if no image can be read."""
         images, labels = [], []
         for image, label, path, reason in items:
             if image is None:

@@ -102,7 +102,8 @@ class Form:
         """
         if given is None:
             return tuple(str(number) for number in range(self.num_classes))
-        if isinstance(given, str) or len(given) != self.num_classes:
+        listed = isinstance(given, Sequence) and not isinstance(given, str)
+        if not listed or len(given) != self.num_classes:
             raise DataError(
                 f"class_names must be {self.num_classes} names, one per class: received "
                 f"{repr(given)[:100]}."
@@ -245,7 +246,7 @@ def require_whole(name: str, value: Any, most: int) -> None:
     """Checks a whole number from 1 on.
 
     Raises:
-        DataError: it is none.
+        DataError: the value is not a whole number, or is out of range.
     """
     if type(value) is not int or not 1 <= value <= most:
         raise DataError(f"{name} must be a whole number from 1 to {most}: received {value!r}.")
@@ -256,7 +257,8 @@ def _per_channel(
 ) -> tuple[float, ...] | None:
     if values is None and other is None:
         return None
-    found = () if values is None else tuple(float(value) for value in values)
+    listed = isinstance(values, Sequence | np.ndarray | Tensor) and not isinstance(values, str)
+    found = tuple(map(float, values)) if values is not None and listed else ()
     good = all(np.isfinite(value) and (name == "mean" or value > 0) for value in found)
     if len(found) != channels or not good:
         raise DataError(

@@ -84,10 +84,11 @@ def share(
     """
     if holdout is None:
         return None, torch.empty(0, dtype=torch.int64)
-    if not isinstance(holdout, float | int):
+    if not isinstance(holdout, float | int | str):
         return None, None
     count: int = len(dataset)  # type: ignore[arg-type]
-    held = round(count * holdout) if 0 < holdout < 1 else 0
+    within = not isinstance(holdout, str) and 0 < holdout < 1
+    held = round(count * float(holdout)) if within else 0
     if not 0 < held < count:
         raise DataError(
             "holdout must be a dataset, or a share of the training images between 0 and 1 that "

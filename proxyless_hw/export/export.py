@@ -276,6 +276,12 @@ class _Exporter:
         if labels is None and target.precision in ("fp32", "fp16"):
             count = min(count, FLOAT_IMAGES)
         count -= count % (self.config.batch_size or 1)
+        if not count:
+            raise ExportError(
+                f"the file runs {self.config.batch_size} images at once, and there are "
+                f"{len(self.images)} to check it with: choose a smaller --batch-size, give --data "
+                "with more images, or --no-verify."
+            )
         result = verify_bytes(
             model,
             target.file_format,

@@ -56,6 +56,8 @@ def describe_model(
         architecture: the architecture document; None of a module that has none.
     """
     whole = file_format == "tflite" and precision == "int8"
+    colours = {1: "grey", 3: "RGB"}
+    channels = input_shape[1 if file_format == "onnx" else 3] or 0
     return {
         "schema": METADATA_SCHEMA,
         "generator": f"proxyless-hw {__version__}",
@@ -66,7 +68,7 @@ def describe_model(
             "shape": list(input_shape),
             "dtype": "int8" if whole else "float32",
             "layout": "NCHW" if file_format == "onnx" else "NHWC",
-            "colours": "RGB",
+            "colours": colours.get(channels),
             **preparation,
             "values": _values(mean, preparation, normalise_in_graph),
             "mean": None if mean is None else list(mean),

@@ -27,9 +27,9 @@ MAX_ACCURACY_LOSS: Final = 0.01
 """Largest loss of top-1 accuracy that is allowed of an int8 file on labelled images."""
 
 CHANCE: Final = 1.645
-"""Standard errors by which a loss must exceed `MAX_ACCURACY_LOSS` before a file is refused: a
-one-sided 95% bound. Of a few hundred images one point is three or four, and as many change sides
-by chance where the network is unsure of its first class."""
+"""Standard errors by which a loss must exceed `MAX_ACCURACY_LOSS` before a file is refused: the
+lower one-sided 95% bound. Of a few hundred images one point is three or four, and as many change
+sides by chance where the network is unsure of its first class."""
 
 MAX_INT8_MEAN_DIFFERENCE: Final = 0.25
 """Without labels an int8 file is only checked for gross faults: the mean difference, in the same

@@ -10,13 +10,13 @@ from proxyless_hw.formats.onnx_graph import Graph, Node
 
 
 def hard_sigmoid_end(graph: Graph, tensor: str) -> str | None:
-    """The tensor behind a written-out hard sigmoid of `tensor`; None where there is none."""
+    """The input of the written-out hard sigmoid that makes `tensor`, or None for another graph."""
     clipped = _clipped(graph, graph.user(tensor, "Add"))
     return None if clipped is None else _sixth(graph, clipped)
 
 
 def hard_swish_end(graph: Graph, tensor: str) -> str | None:
-    """The tensor behind a written-out hard swish of `tensor`; None where there is none."""
+    """The input of the written-out hard swish that makes `tensor`, or None for another graph."""
     users = graph.users(tensor)
     shifts = [node for node in users if node.kind == "Add" and node.weights]
     products = [node for node in users if node.kind == "Mul"]

@@ -153,4 +153,5 @@ def default_data(source: Source) -> ExportData:
     """The run's images; seeded noise for a bare architecture."""
     if source.data is not None:
         return load_images(source.data, source.network)
-    return random_data(source.network.arch.resolution)
+    arch = source.network.arch
+    return random_data(arch.resolution, channels=arch.in_channels)

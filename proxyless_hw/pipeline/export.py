@@ -98,20 +98,22 @@ def export(
         verify=check,
         weights="given from Python",
     )
-    files = [_target(pair, Path(folder), name) for pair in targets]
+    pairs = [targets] if isinstance(targets, str) else targets  # a word is refused as a whole
+    files = [_target(pair, Path(folder), name) for pair in pairs]
     with phase("exporting", quiet) as say:
         return export_network(network, files, config, _export_data(data, shape), say)
 
 
 def _target(pair: tuple[FileFormat, FilePrecision], folder: Path, name: str) -> Target:
-    form, precision = pair
-    if form not in PRECISIONS or precision not in PRECISIONS[form]:
-        known = [(f, p) for f, precisions in PRECISIONS.items() for p in precisions]
-        near = did_you_mean(" ".join(map(str, pair)), [" ".join(item) for item in known])
+    known = [(f, p) for f, precisions in PRECISIONS.items() for p in precisions]
+    if not isinstance(pair, tuple | list) or tuple(pair) not in known:
+        given = " ".join(map(str, pair)) if isinstance(pair, tuple | list) else str(pair)
+        near = did_you_mean(given, [" ".join(item) for item in known])
         raise ExportError(
             f"a target is a pair of format and precision: received {pair!r}.{near} Known: "
             f"{', '.join(map(str, known))}."
         )
+    form, precision = pair
     return Target(form, precision, folder / f"{name}-{precision}.{form}")
 
 

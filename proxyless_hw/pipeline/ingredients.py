@@ -177,7 +177,9 @@ def _made_of(
             "space": config.space,
             "content of the space": _hash(repr(space)),
             "table": None if table is None else table.name,
-            "content of the table": None if table is None else _content(table),
+            "content of the table": None
+            if table is None
+            else _content(table, config.table is not None),
             "device": config.device or "cpu",
             "runtime": config.runtime,
             "resolution": resolution,
@@ -198,10 +200,10 @@ def _made_of(
     }
 
 
-def _content(table: LatencyTable) -> str:
-    """Rows and calibration of a table."""
+def _content(table: LatencyTable, is_named: bool) -> str:
+    """Rows of a table, and the calibration beside the file that the settings name."""
     sidecar = calibration_path(table.name)
-    has_one = Path(table.name).is_file() and sidecar.is_file()
+    has_one = is_named and Path(table.name).is_file() and sidecar.is_file()
     calibration = sidecar.read_bytes() if has_one else b""
     return _hash(table_fingerprint(table) + hashlib.sha256(calibration).hexdigest())
 

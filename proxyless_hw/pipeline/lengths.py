@@ -87,7 +87,7 @@ class SearchLength:
             self.images, config.batch_size, seconds, sum(self.least), self.seconds
         )
         if limit is not None:
-            say(f"     and {limit} of the {self.images} training images")
+            say(f"     the search uses {limit} of {self.images} training images: no time for more")
             config = replace(config, limit=limit)
         warm_up, epochs = self.epochs(seconds)
         if self.finalists is not None:

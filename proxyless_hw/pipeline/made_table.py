@@ -46,7 +46,7 @@ def made_table(
             f"{parts.resolution} px and {parts.num_classes} classes: they {what}"
         )
     if given is not None and not (parts.missing and parts.is_here):
-        _copy(given, path)
+        _copy(given, path, config.table is not None)
         return LatencyTable.load(path)
     base = None
     if given is not None:
@@ -68,10 +68,17 @@ def made_table(
     )
 
 
-def _copy(table: LatencyTable, path: Path) -> None:
-    """A table as it is, and its calibration where it has one."""
+def _copy(table: LatencyTable, path: Path, is_named: bool) -> None:
+    """A table as it is, and the calibration beside the file that the settings name.
+
+    Args:
+        table: the table.
+        path: where it goes.
+        is_named: whether the settings name it. An object counts as it is: it may differ from the
+            file that it was read from.
+    """
     source = Path(table.name)
-    if not source.is_file():  # shipped, or an object
+    if not is_named or not source.is_file():  # an object, or a shipped one
         table.save(path)
         return
     copy_atomically(source, path, SearchError)

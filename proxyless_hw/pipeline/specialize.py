@@ -77,11 +77,12 @@ MOST_EPOCHS: Final = (25, 50)
 """Bounds of a search's warm-up and further epochs."""
 FINALISTS: Final = 8
 FEW_CALIBRATION_IMAGES: Final = 64
+"""Images that the ranges of the int8 file come from when less than `LONG_S` is left: the quantiser
+runs the model on each and keeps every tensor, which takes most of the time of the files."""
 LONG_S: Final = 600.0
-"""With less time left the ranges of the int8 file come from fewer images: the quantiser runs the
-model on each of them and keeps every tensor, which takes most of the time of the files."""
 BATCH: Final = 64
-"""Learning rates below are for this batch size, and go with it (Goyal et al., 2017)."""
+"""The learning rates below are for this batch size and are scaled in proportion to it (Goyal et
+al., 2017)."""
 WARMUP_LR: Final = 0.1
 SEARCH_LR: Final = 0.05
 FRESH_LR: Final = 0.1
@@ -117,7 +118,15 @@ def specialize(
     if isinstance(table, str | Path):
         table, settings = None, {**settings, "table": str(table)}
     before = {} if config is None else config.to_dict()
-    chosen = SpecializeConfig.of({**before, **settings}, source="specialize")
+    if config is not None and not isinstance(config, SpecializeConfig):
+        raise SearchError(
+            f"config must be a SpecializeConfig: received {type(config).__name__}. Give settings "
+            "by name: ph.specialize(data_root=..., output=...)."
+        )
+    named = {name: str(v) if isinstance(v, Path) else v for name, v in settings.items()}
+    # A table that is given as an object takes the place of one that the settings name.
+    given = {**before, **named} | ({"table": None} if table is not None else {})
+    chosen = SpecializeConfig.of(given, source="specialize")
     if launched_world_size() > 1:
         raise SearchError("specialize runs in one process: start it without torchrun.")
     folder = chosen.folder
@@ -153,6 +162,7 @@ class _Work:
         self.time = TimeBudget(config.budget_s, self.record.spent_s)
         self.parts = parts = gather(config, self.given)
         self.record.drop_changed([(stage, parts.made_of[stage.name]) for stage in STAGES], say)
+        self.time.spent_s = self.record.spent_s  # what is made again gets its time back
         say(
             f"{parts.images} training images of {parts.num_classes} classes; space "
             f"'{config.space}' at {parts.resolution} px; about "
@@ -185,8 +195,11 @@ class _Work:
             return work()
         self.record.begin(name, self.parts.made_of[name])
         begin = time.monotonic()
-        value = work()
-        self.record.finish(name, time.monotonic() - begin)
+        try:
+            value = work()
+        finally:
+            self.record.spend(name, time.monotonic() - begin)
+        self.record.finish(name)
         return value
 
     @property

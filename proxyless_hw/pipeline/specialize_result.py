@@ -36,8 +36,9 @@ class SpecializedFile:
         bytes: its size.
         accuracy: top-1 of the file on the test images, in [0, 1].
         top1_agreement: share of them on which it gives the class that torch gives.
-        median_ms, ci_low_ms, ci_high_ms: its latency on this CPU as the machine was, one thread,
-            with the 95% interval; None where it was not measured.
+        median_ms, ci_low_ms, ci_high_ms: its latency on this CPU as the machine was, with
+            the 95% interval; one thread, but the table's threads for the verified file. None
+            where it was not measured.
     """
 
     file: str
@@ -64,7 +65,7 @@ class SpecializeResult:
             for a table without anchors.
         interval_ms: 95% interval of the value that the verdict was taken from.
         verdict: ``agrees``, ``undecided``, ``missed``; None where nothing was measured.
-        sentence: target, prediction, measurement and verdict in words, or why there is none.
+        sentence: target, prediction, measurement and verdict in words, or why nothing was verified.
         verified_file: path within the folder of the file that the verdict is about; None where the
             network itself was measured, or nothing.
         accuracy: top-1 of the trained network on the test images, in [0, 1].
@@ -110,7 +111,7 @@ class SpecializeResult:
         return self.folder / REPORT
 
     def path(self, file_format: str, precision: str) -> Path | None:
-        """Path of a model file; None where there is none."""
+        """Path of a model file, or None if that file was not written."""
         for file in self.files:
             if (file.format, file.precision) == (file_format, precision):
                 return self.folder / file.file
@@ -126,7 +127,7 @@ class SpecializeResult:
         return found
 
     def accuracy_of(self, precision: str) -> float | None:
-        """Accuracy of the first file of a precision; None where there is none."""
+        """Accuracy of the first file of a precision, or None if no such file was written."""
         return next((file.accuracy for file in self.files if file.precision == precision), None)
 
     def to_json(self) -> JsonObject:
@@ -157,7 +158,7 @@ class SpecializeResult:
         """Reads the result of a folder.
 
         Raises:
-            SearchError: there is none, or it is malformed.
+            SearchError: result.json is missing or malformed.
         """
         path = folder / RESULT
         document = parse_json(read_text(path, SearchError, RESULT), SearchError, str(path))

@@ -78,7 +78,7 @@ class StageRecord:
 
     @property
     def spent_s(self) -> float:
-        """Seconds that finished stages took."""
+        """Seconds that stages took, interrupted ones included; after a kill they are not known."""
         return sum(float(stage["seconds"]) for stage in self.stages.values())
 
     def is_done(self, name: str) -> bool:
@@ -87,12 +87,19 @@ class StageRecord:
 
     def begin(self, name: str, made_of: MadeOf) -> None:
         """Notes what a stage is being made of, before it leaves anything."""
-        self.stages[name] = {"made_of": dict(made_of), "done": False, "seconds": 0.0}
+        before = float(self.stages.get(name, {}).get("seconds", 0.0))
+        self.stages[name] = {"made_of": dict(made_of), "done": False, "seconds": before}
         self._write()
 
-    def finish(self, name: str, seconds: float) -> None:
+    def spend(self, name: str, seconds: float) -> None:
+        """Adds to the time that a stage took."""
+        stage = self.stages[name]
+        stage["seconds"] = round(float(stage["seconds"]) + seconds, 2)
+        self._write()
+
+    def finish(self, name: str) -> None:
         """Notes that a stage is done."""
-        self.stages[name] |= {"done": True, "seconds": round(seconds, 2)}
+        self.stages[name]["done"] = True
         self._write()
 
     def note(self, name: str, text: str) -> None:

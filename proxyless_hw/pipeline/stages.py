@@ -32,6 +32,7 @@ from proxyless_hw.profilers.networks import measure_in_fresh_process
 from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.runs.folder import RunFolder
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
@@ -107,6 +108,16 @@ def calibrate_stage(config: SearchConfig, budget_s: float, talk: Talk) -> bool:
         return calibrate_first(config, observer)
 
 
+PLACES: Final = ("device", "data_root", "table")
+"""Settings that say where something lies or runs. What it is has been compared before, so a run
+that goes on keeps its own words for them: a relative path, for example."""
+
+
+def _places(folder: RunFolder, names: Sequence[str]) -> dict[str, Any]:
+    settings = folder.settings()
+    return {name: settings[name] for name in names if name in settings}
+
+
 def search_stage(config: SearchConfig, length: SearchLength, talk: Talk) -> SearchResult:
     """Searches, as long as the machine's speed allows, and verifies.
 
@@ -120,7 +131,7 @@ def search_stage(config: SearchConfig, length: SearchLength, talk: Talk) -> Sear
     if folder.result.exists():
         return read_result(folder.path)
     if folder.config.exists():
-        chosen = replace(config, **decided(length, folder.settings()))
+        chosen = replace(config, **decided(length, folder.settings()), **_places(folder, PLACES))
     else:
         trial = length.to_try(config)
         with phase("timing a few steps of the search", talk.quiet):
@@ -143,8 +154,11 @@ def train_stage(config: TrainConfig, length: TrainLength, talk: Talk) -> TrainRe
         TrainingError, DataError: as `run_training`.
     """
     folder = TrainFolder(Path(config.output or "."))
+    if folder.result.exists():
+        return TrainResult.from_json(folder.read_json(folder.result), folder.path)
     if folder.config.exists():
-        chosen = replace(config, **decided(length, folder.settings()))
+        kept = _places(folder, (*PLACES, "arch", "weights"))
+        chosen = replace(config, **decided(length, folder.settings()), **kept)
     else:
         with phase("timing a few steps of the training", talk.quiet):
             seconds = training_seconds_per_epoch(config)
@@ -190,7 +204,10 @@ def export_stage(
         data = load_images(source.data, source.network)
         if data.calibration is not None:
             data = replace(data, calibration=data.calibration[:calibration_images])
-        config = ExportConfig(resolution=source.network.arch.resolution, weights=source.weights)
+        arch = source.network.arch
+        config = ExportConfig(
+            resolution=arch.resolution, channels=arch.in_channels, weights=source.weights
+        )
         with phase("exporting", talk.quiet) as say:
             written = export_network(source.network, targets, config, data, say)
         write_manifest(manifest, written, source.network, config)

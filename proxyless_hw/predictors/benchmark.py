@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.predictors.measured import measuring_for
+from proxyless_hw.predictors.measured import NO_ANCHORS, measuring_for
 from proxyless_hw.profilers.base import Metric, Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
@@ -17,6 +17,7 @@ from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.terminal.notices import notice
 from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def benchmark(
     runtime: str | None = None,
     budget_s: float = 10.0,
     goal: float = 0.01,
-    table: LatencyTable | None = None,
+    table: LatencyTable | str | None = None,
     input_shape: Sequence[int] | None = None,
     options: Mapping[str, object] | DataclassInstance | None = None,
     threads: int = 1,
@@ -51,14 +52,16 @@ def benchmark(
         budget_s: seconds at most; less is used where the interval is narrow enough.
         goal: half-width of the 95% interval at which it is done, as a fraction.
         table: measured beside its anchors, under its setting: `Measurement.table_speed` is then the
-            value at the table's speed. Device and setting are the table's.
+            value at the table's speed. Device and setting are the table's, and are not given
+            beside it. An object, a path or a shipped name.
         input_shape: (N, C, H, W), of a module; of one that this package built, its own when None.
         options: device options by name, or the profiler's own dataclass.
         threads, batch_size, precision, metric: the setting.
         quiet: shows no progress.
 
     Raises:
-        ProfilingError: the file is missing or cannot be run, or a module has no known shape.
+        ProfilingError: the file is missing or cannot be run, a module has no known shape, an
+            input shape is given for a target that is no module, or a setting beside a table.
         BackendUnavailableError: the device or runtime is not there.
         PredictorError: the device or setting is not the table's.
 
@@ -75,17 +78,38 @@ def benchmark(
         metric=metric,
         options={} if options is None else options,
     )
-    with _workload(target, input_shape, settings, device) as workload:
+    timing = TimingConfig(goal=goal, budget_s=budget_s, spend=False)
+    how = Measuring(settings=settings, device=device, timing=timing)
+    if table is not None:
+        _refuse_beside_a_table(settings, device)
+        loaded = LatencyTable.load(table) if isinstance(table, str) else table
+        how = replace(measuring_for(loaded, budget_s=budget_s, goal=goal), timing=timing)
+        if how.anchors is None:
+            notice(NO_ANCHORS)
+    with _workload(target, input_shape, how.settings, how.device) as workload:
         if workload.file is not None:
-            settings = settings_for_files([workload.file], settings, device)
-        timing = TimingConfig(goal=goal, budget_s=budget_s, spend=False)
-        how = Measuring(settings=settings, device=device, timing=timing)
-        if table is not None:
-            beside = measuring_for(table, budget_s=budget_s, goal=goal)
-            how = replace(beside, timing=timing)
+            chosen = settings_for_files([workload.file], how.settings, how.device)
+            how = replace(how, settings=chosen)
         with phase(f"benchmark {workload.name}", quiet) as say:
             shown = replace(how, progress=lambda state: say(state.text), say=say)
             return measure_workloads([workload], shown)[0]
+
+
+def _refuse_beside_a_table(settings: ProfilerSettings, device: str) -> None:
+    """Refuses a setting that the table decides.
+
+    Raises:
+        ProfilingError: names what was given.
+    """
+    default = ProfilerSettings()
+    names = ("runtime", "threads", "batch_size", "precision", "metric", "options")
+    given = [name for name in names if getattr(settings, name) != getattr(default, name)]
+    given += ["device"] if device != "cpu" else []
+    if given:
+        raise ProfilingError(
+            f"beside a table its own setting holds: received {', '.join(given)} as well. Leave "
+            "that out, or leave out the table."
+        )
 
 
 @contextmanager
@@ -96,6 +120,11 @@ def _workload(
     device: str,
 ) -> Iterator[Workload]:
     """The target as something to measure; a module's file is removed at the end."""
+    if input_shape is not None and isinstance(target, str | Path | Architecture):
+        raise ProfilingError(
+            "an input shape is for a torch module: files and architectures have their own. "
+            f"Received input_shape={tuple(input_shape)} for {str(target)[:80]}."
+        )
     if isinstance(target, (str, Path)):
         if Path(target).suffix.lower() in (".onnx", ".tflite"):
             if not Path(target).is_file():

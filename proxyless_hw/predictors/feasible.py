@@ -9,10 +9,10 @@ from proxyless_hw.tables.table import LatencyTable
 
 
 def feasible_range(
-    space: SearchSpace,
-    table: LatencyTable,
+    space: SearchSpace | str,
+    table: LatencyTable | str,
     *,
-    kind: Kind = "auto",
+    kind: Kind = "lookup",
     resolution: int | None = None,
     num_classes: int | None = None,
 ) -> tuple[float, float]:
@@ -21,14 +21,16 @@ def feasible_range(
     A target of a search lies in this range.
 
     Args:
-        space: the search space.
-        table: measured on the device.
-        kind: the predictor, as for `fit_predictor`.
+        space: the search space, or its name or path.
+        table: measured on the device; or its name or path.
+        kind: the predictor, as for `fit_predictor`. A search uses ``lookup`` too, unless its
+            settings say otherwise.
         resolution, num_classes: deployment shape; the table's own when None, else the space's.
 
     Raises:
         TableError: the costs of a network's ops do not add up (memory).
-        MissingEntryError: look-up only, and the table lacks ops of the space.
+        MissingEntryError: look-up only, and the table lacks ops of the space; all are named.
+        SpaceError: no space of that name.
         PredictorError: ops must be regressed and the table cannot carry a regression.
 
     Example:
@@ -38,6 +40,8 @@ def feasible_range(
         >>> round(low), round(high)
         (30, 191)
     """
+    space = SearchSpace.load(space) if isinstance(space, str) else space
+    table = LatencyTable.load(table) if isinstance(table, str) else table
     table.require_additive()
     sizes, classes = pricing_shape(table, space, (resolution,) if resolution else (), num_classes)
     side = space.resolution if resolution is None and space.resolution in sizes else sizes[0]

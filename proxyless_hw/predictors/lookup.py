@@ -50,7 +50,7 @@ def lookup_prices(table: LatencyTable, ops: Sequence[OpSpec]) -> OpPrices:
 
 
 def table_half_widths(table: LatencyTable, ops: Sequence[OpSpec], coverage: float) -> FloatArray:
-    """Half-widths of the table's own intervals of ops at a coverage; NaN where there is none.
+    """Half-widths of the table's own intervals of ops at a coverage; NaN for an op without one.
 
     The table's are 95% intervals; another coverage scales them as a normal distribution's.
     """

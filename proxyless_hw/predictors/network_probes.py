@@ -64,13 +64,21 @@ def read_network_probes(path: Path, source: LatencyTable) -> list[NetworkProbe]:
             )
         for row in reader:
             where, name = f"{path}, line {reader.line_num}", row["network"] or ""
+            if not name:
+                raise PredictorError(f"{where} names no network.")
             if name in found:
                 raise PredictorError(f"{where} repeats the network {name[:120]!r}.")
             value = _positive(row["value"], where)
             beside = path.parent / name
             arch = load_architecture(str(beside if beside.exists() else name))
             ops = tuple(at_deployment_shape(arch, source).ops())
-            source.require(ops)
+            missing = source.missing(ops)
+            if missing:
+                raise PredictorError(
+                    f"{where}: '{name[:80]}' has {len(missing)} ops that '{source.name}' lacks, as "
+                    f"{missing[0]}. Leave this network out, or take networks of the space that the "
+                    "table is of."
+                )
             found[name] = NetworkProbe(name, ops, value)
     except csv.Error as cause:
         raise PredictorError(f"{path}, line {reader.line_num} is not CSV ({cause}).") from cause

@@ -53,7 +53,8 @@ normalised channels.
 """
 
 KINDS: Final = tuple(TYPICAL_RATES)
-IS_LAUNCH: Final = np.array([1.0] * 6 + [0.0] * (len(KINDS) - 6))
+LAUNCHES: Final = ("calls", "layers", "squeezes", "activations", "additions", "poolings")
+IS_LAUNCH: Final = np.array([float(kind in LAUNCHES) for kind in KINDS])
 """1 for the kinds that are launches, 0 for the others, (kinds,)."""
 
 SQUEEZE_LAUNCHES: Final = 5

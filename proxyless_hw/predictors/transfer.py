@@ -93,9 +93,8 @@ def transfer(
     """Predicts a device's table.
 
     Args:
-        sources: known tables of one metric. The first one holds every probe, and its ops are those
-        of the
-            result. Each counts as far as it explains the probes.
+        sources: known tables of one metric. The first holds every probe, and the result has its
+            ops. Each counts as far as it explains the probes.
         probes: a few ops measured on the new device, as a table; its setting becomes the result's.
         networks: whole networks measured on the new device, beside the probes or in their place.
         setting: header lines of the new device (`NEW_DEVICE_KEYS`), where there are no `probes`.
@@ -112,10 +111,10 @@ def transfer(
         name = probes.name
     ops = list(first.entries)
     measured = measurements(ops, probes, networks)
-    _check_enough(first, measured, name, first.unit)
+    _check_enough(first, measured, name)
     estimate = estimate_log_costs(ops, sources, measured)
     names = [source.name for source in sources]
-    suspects = _suspects(first, probes, networks, measured, estimate)
+    suspects = _suspects(probes, networks, measured, estimate)
     by_source = [
         spearman(measured.log_value + errors, measured.log_value)
         for errors in estimate.held_out_by_source
@@ -143,7 +142,6 @@ def _mape(estimate: LogCosts) -> float:
 
 
 def _suspects(
-    source: LatencyTable,
     probes: LatencyTable | None,
     networks: Sequence[NetworkProbe],
     measured: Measurements,
@@ -171,11 +169,15 @@ def check_sources(sources: Sequence[LatencyTable]) -> None:
     """Checks that tables can be transferred from.
 
     Raises:
-        PredictorError: none, different metrics, one that is itself transferred, or one without
-            ops.
+        PredictorError: none, one twice, different metrics, one that is itself transferred, or one
+            without ops.
     """
     if not sources:
         raise PredictorError("a transfer needs a source table: received none.")
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise PredictorError(f"each source counts once: '{name}' is given more than once.")
     for source in sources:
         _check_measured_here(source)
         _check_metric(sources[0], source)
@@ -220,17 +222,18 @@ def _check_metric(source: LatencyTable, other: LatencyTable) -> None:
         )
 
 
-def _check_enough(source: LatencyTable, measured: Measurements, name: str, unit: str) -> None:
+def _check_enough(source: LatencyTable, measured: Measurements, name: str) -> None:
     values = np.exp(measured.log_value)
     if len(values) < MIN_PROBES:
+        more = f"Choose ops: proxyless-hw table probes --from {source.name} -n 15"
         raise PredictorError(
-            f"a transfer needs at least {MIN_PROBES} probes: '{name}' has {len(values)}. "
-            f"Choose some: proxyless-hw table probes --from {source.name} -n 15"
+            f"a transfer needs at least {MIN_PROBES} probes, ops or whole networks: received "
+            f"{len(values)}. {more}; or time more networks."
         )
     if np.ptp(values) <= 1e-9 * values.max():
         raise PredictorError(
             f"probes that all cost the same say nothing: all of '{name}' costs "
-            f"{values[0]:g} {unit}. Were they measured?"
+            f"{values[0]:g} {source.unit}. Were they measured?"
         )
 
 

@@ -87,7 +87,7 @@ class Validation:
         return [network for network in self.networks if network.kind == kind]
 
     def accuracy(self, kind: str, *, calibrated: bool = False) -> Accuracy | None:
-        """Accuracy over one kind of networks; None where there are none (or no calibration)."""
+        """Accuracy over one kind of networks; None without such networks or a calibration."""
         chosen = self.of_kind(kind)
         predicted = [
             network.calibrated_ms if calibrated else network.predicted_ms for network in chosen

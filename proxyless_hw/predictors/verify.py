@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from proxyless_hw.errors import PredictorError
+from proxyless_hw.errors import PredictorError, ProfilingError
 from proxyless_hw.export.metadata import read_metadata
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.fit import fit_predictor
@@ -63,12 +63,14 @@ def verify(
         raise PredictorError(f"a target is positive and finite, in ms: received {target_ms}.")
     loaded = table if isinstance(table, LatencyTable) else LatencyTable.load(table)
     loaded.require_metric("latency")
+    path = Path(file)
+    if path.suffix.lower() in SUFFIXES and not path.is_file():
+        raise ProfilingError(f"no model file {path}.")
     if device is None:
         require_asked(loaded.metadata, loaded.name)
     how = measuring_for(
         loaded, device=device, budget_s=budget_s, goal=VERIFY_GOAL, progress=progress
     )
-    path = Path(file)
     if path.suffix.lower() in SUFFIXES:
         _require_batch(path, loaded, how.settings.batch_size)
         measured = measure_for(loaded, how, files=[path])[0]

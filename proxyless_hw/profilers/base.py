@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, runtime_checkable
 
 import numpy as np
 
@@ -60,6 +60,20 @@ class ProfilerSettings:
     metric: Metric = "latency"
     cpus: tuple[int, ...] | None = None
     options: Mapping[str, object] | DataclassInstance = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, known in (("precision", get_args(Precision)), ("metric", get_args(Metric))):
+            value = getattr(self, name)
+            if value not in known:
+                raise ProfilingError(
+                    f"{name} must be one of {', '.join(known)}: received {value!r}."
+                )
+        for name in ("threads", "batch_size"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ProfilingError(
+                    f"{name} must be a whole number from 1 on: received {value!r}."
+                )
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,12 @@ class Visit:
             >>> ph.Visit.of([1.0, 1.2, 1.1]).value
             1.1
         """
-        values = np.asarray(list(samples), dtype=np.float64)
+        try:
+            values = np.asarray(list(samples), dtype=np.float64)
+        except (TypeError, ValueError) as cause:
+            raise ProfilingError(
+                f"a visit's samples are a list of numbers: received {str(samples)[:80]}."
+            ) from cause
         if values.ndim != 1 or not len(values) or not (np.isfinite(values) & (values > 0)).all():
             raise ProfilingError(
                 "a visit has at least one sample, each a positive finite number: received "

@@ -49,7 +49,7 @@ class ModelInput:
         dtype: numpy's name of its type, or the format's own where numpy has none.
         low, high: integers are drawn from [low, high); None means the type's whole range.
         aliases: other names that a user may know it by.
-        stored: the shape that a runtime takes when nobody resizes; None where there is none.
+        stored: the shape that a runtime takes without a resize; None if the file has no shape.
     """
 
     name: str

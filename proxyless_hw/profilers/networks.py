@@ -267,7 +267,8 @@ def measure_in_fresh_process(
     """Measures files, or networks, in a new Python process that holds nothing else.
 
     The process is given model files of networks whose ops were registered at run time, since it
-    does not know these ops. A device that was registered at run time measures in this process.
+    does not know these ops. A device that was registered at run time measures in this process,
+    and so does a table with such an op among its anchors.
 
     Args:
         paths: model files; or
@@ -282,6 +283,8 @@ def measure_in_fresh_process(
     """
     chosen = how or Measuring()
     if exists_here_only(chosen.device):
+        return _measure_here(paths, archs, chosen)
+    if any(map(ops_here_only, _beside(chosen))):
         return _measure_here(paths, archs, chosen)
     if any(ops_here_only(Workload(name="", arch=arch)) for arch in archs):
         form = _file_form(chosen)

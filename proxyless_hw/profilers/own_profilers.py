@@ -40,12 +40,10 @@ class OwnProfiler:
     Attributes:
         factory: makes it from settings.
         options: the frozen dataclass of its options.
-        at_run_time: whether it exists in this process only.
     """
 
     factory: Factory
     options: type[DataclassInstance] = NoOptions
-    at_run_time: bool = False
 
 
 _AT_RUN_TIME: Final[dict[str, OwnProfiler]] = {}
@@ -94,10 +92,10 @@ def register_profiler(
     """
     if kind in BUILT_IN_KINDS:
         raise ProfilingError(f"device kind '{kind}' is built in. Choose another name.")
-    if not _KIND.fullmatch(kind):
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
         raise ProfilingError(
             "a device kind has 1 to 40 small letters, digits, '-' and '_' and begins with a "
-            f"letter: received '{kind[:60]}'."
+            f"letter: received '{str(kind)[:60]}'."
         )
     declared: type[DataclassInstance] = NoOptions
     if options is not None:
@@ -118,7 +116,7 @@ def register_profiler(
                 f"device kind '{kind}' is served by a class or function that takes settings: "
                 f"received {type(factory).__name__}."
             )
-        _AT_RUN_TIME[kind] = OwnProfiler(factory, declared, at_run_time=True)
+        _AT_RUN_TIME[kind] = OwnProfiler(factory, declared)
         return factory
 
     return register
@@ -135,7 +133,7 @@ def exists_here_only(kind: str) -> bool:
 
 
 def own_profiler(kind: str) -> OwnProfiler | None:
-    """The registered profiler of a device kind; None where there is none.
+    """The registered profiler of a device kind, or None for a kind that is not registered.
 
     Raises:
         BackendUnavailableError: an installed package registers it, but it cannot be loaded.
@@ -166,6 +164,11 @@ def completed_header(
     Raises:
         ProfilingError: a key or value is no text of one line, or metric and unit are unknown.
     """
+    if not isinstance(given, Mapping):
+        raise ProfilingError(
+            f"device kind '{kind}': describe() returns a dict of header lines: received "
+            f"{type(given).__name__}."
+        )
     for key, value in given.items():
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", str(key)) or "\n" in str(value):
             raise ProfilingError(

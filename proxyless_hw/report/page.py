@@ -86,10 +86,10 @@ class Page:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A value with its unit for a table cell; a dash where there is none."""
+    """A value with its unit for a table cell; a dash for None."""
     return DASH if value is None else f"{value:.4g} {unit}"
 
 
 def percent(value: float | None) -> str:
-    """A fraction as a percentage; a dash where there is none."""
+    """A fraction as a percentage; a dash for None."""
     return DASH if value is None else f"{value:.1%}"

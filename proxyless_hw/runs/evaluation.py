@@ -27,23 +27,30 @@ class Score:
     """Result of an evaluation.
 
     Attributes:
-        metric: the task's metric; higher is better. top-1 by default.
+        own_metric: the metric of the user's, higher is better; None where top-1 takes its place.
         top1: accuracy in [0, 1]; None where the targets are no class labels.
         top5: the same for the five largest outputs; None with a loss of the user's, too.
         loss: mean loss.
         images: number of images.
     """
 
-    metric: float
+    own_metric: float | None
     top1: float | None
     top5: float | None
     loss: float
     images: int
 
+    @property
+    def metric(self) -> float:
+        """What networks are compared by; higher is better."""
+        value = self.top1 if self.own_metric is None else self.own_metric
+        assert value is not None, "without a metric the targets are class labels"
+        return value
+
     def to_dict(self) -> dict[str, float | int | None]:
-        """Plain values for JSON."""
+        """Plain values for JSON; ``metric`` is that of the user's, and is left out without one."""
         return {
-            "metric": self.metric,
+            **({} if self.own_metric is None else {"metric": self.own_metric}),
             "top1": self.top1,
             "top5": self.top5,
             "loss": self.loss,
@@ -114,7 +121,7 @@ class Outputs:
         total = max(1.0, count)
         top1 = None if unlabelled else first / total
         return Score(
-            metric=self._metric(top1, world, device),
+            own_metric=self._own_metric(top1, world, device),
             top1=top1,
             top5=five / total if top1 is not None and self.task.has_cross_entropy else None,
             loss=loss / total,
@@ -134,11 +141,11 @@ class Outputs:
             "are spoilt. Lower --lr, or go back to an earlier checkpoint."
         )
 
-    def _metric(self, top1: float | None, world: World, device: torch.device) -> float:
+    def _own_metric(self, top1: float | None, world: World, device: torch.device) -> float | None:
         if self.task.metric is None:
             if top1 is None:
                 raise TaskError(NO_LABELS)
-            return top1
+            return None
         outputs = self._joined(0, world, device)
         return checked_metric(self.task.metric, outputs, self._joined(1, world, device))
 

@@ -180,9 +180,11 @@ class RunLoop(ABC, Generic[S]):
             yield
         except (DataError, TaskError) as cause:
             self._checkpoint(state)
+            # Of several processes the first one writes, and it does not know of this error.
+            alone = self.place.world.size == 1
+            saved = "Every step up to here is saved." if alone else self.place.folder.last_good()
             raise type(cause)(
-                f"{cause} Every step up to here is saved. Correct it, then go on: "
-                f"{self.place.folder.resume_command()}"
+                f"{cause} {saved} Correct it, then go on: {self.place.folder.resume_command()}"
             ) from cause
 
     def stop_if_asked(self, state: S) -> None:

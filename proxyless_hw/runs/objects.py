@@ -16,6 +16,7 @@ from proxyless_hw.storage.documents import JsonObject
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from proxyless_hw.errors import ProxylessHwError
     from proxyless_hw.runs.folder import RunFolder
     from proxyless_hw.runs.settings import RunSettings
     from proxyless_hw.runs.task import Task
@@ -165,6 +166,37 @@ def check_same_objects(folder: RunFolder, given: Mapping[str, JsonObject]) -> No
                     f"{kept[name].get(key)!r}, received {value!r}. Give the same one again, or "
                     "choose another output."
                 )
+
+
+class Images(Protocol):
+    """What of a data set a network's input has to fit."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of every image."""
+
+
+def check_channels(images: Images, channels: int, what: str, error: type[ProxylessHwError]) -> None:
+    """Checks that a network takes the channels of the images.
+
+    Args:
+        images: the data set.
+        channels: of the network's input.
+        what: names the network or space in the message.
+
+    Raises:
+        ProxylessHwError: as `error`: it takes another number.
+    """
+    if images.channels != channels:
+        raise error(
+            f"images have the channels that the network takes: {images.name} has "
+            f"{images.channels}, {what} takes {channels}. Repeat grey ones with "
+            f"image.expand(3, -1, -1), or give the space `input: {{channels: {images.channels}}}`."
+        )
 
 
 def check_same_metric(folder: RunFolder, task: Task) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -161,7 +162,7 @@ def checked_loss(loss: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor
     Raises:
         TaskError: it is not.
     """
-    value: Any = loss(outputs, targets)
+    value = called("loss", loss, outputs, targets)
     if not isinstance(value, Tensor):
         received = f"{type(value).__name__} {repr(value)[:60]}"
         raise TaskError(NOT_A_SCALAR.format(name=name_of(loss), received=received))
@@ -183,15 +184,8 @@ def checked_metric(metric: MetricFunction, outputs: Tensor, targets: Tensor) -> 
     Raises:
         TaskError: it is not.
     """
-    received: Any = metric(outputs, targets)
-    value = math.nan
-    if isinstance(received, Tensor) and received.numel() == 1:
-        received = received.item()
-    if not isinstance(received, bool | complex | str | Tensor):
-        try:
-            value = float(received)
-        except (TypeError, ValueError):
-            value = math.nan
+    received = called("metric", metric, outputs, targets)
+    value = as_number(received)
     if not math.isfinite(value):
         raise TaskError(
             f"the metric '{name_of(metric)}' must return a finite number, higher is better: "
@@ -201,13 +195,48 @@ def checked_metric(metric: MetricFunction, outputs: Tensor, targets: Tensor) -> 
     return value
 
 
+def called(what: str, function: Callable[..., Any], *arguments: object) -> Any:
+    """What a function of the user's returns.
+
+    Args:
+        what: what the function is, for the message: loss, metric, objective, reward.
+
+    Raises:
+        TaskError: it raised; the message gives the error, which is the cause.
+    """
+    try:
+        return function(*arguments)
+    except Exception as cause:  # the function is not ours: it may raise anything
+        raise TaskError(
+            f"the {what} '{name_of(function)}' failed: {type(cause).__name__}: {cause}."
+        ) from cause
+
+
+def as_number(received: object) -> float:
+    """A number, or a tensor or array of one number, as a float; NaN for anything else."""
+    if isinstance(received, Tensor):
+        return float(received) if received.numel() == 1 else math.nan
+    if isinstance(received, bool | complex | str):
+        return math.nan
+    try:
+        return float(received)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """A name for messages and run folders: of a function, of a partial's function, of a class."""
     if isinstance(function, functools.partial):
-        given = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in function.keywords.items())]
+        given = list(map(_argument, function.args))
+        given += [f"{key}={_argument(value)}" for key, value in function.keywords.items()]
         return f"{name_of(function.func)}({', '.join(given)})"[:200]
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return str(name).rpartition("<locals>.")[2]
+
+
+def _argument(value: object) -> str:
+    """An argument of a partial, in words that are the same in every process."""
+    return name_of(value) if callable(value) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _described(tensor: Tensor) -> str:

@@ -128,6 +128,22 @@ def default_target(costs: CostTable) -> float:
     return program.nearest(target)[0]
 
 
+def _cost_table(pair: object) -> CostTable:
+    """The costs of one pair of `derive`.
+
+    Raises:
+        SearchError: it is not a pair of a cost and a target.
+    """
+    cost = pair[0] if isinstance(pair, tuple | list) and len(pair) == 2 else None
+    table = getattr(cost, "costs", cost)
+    if not isinstance(table, CostTable):
+        raise SearchError(
+            "a constraint of derive is a pair (ExpectedLatency or CostTable, target): received "
+            f"{str(pair)[:80]}."
+        )
+    return table
+
+
 def derive(
     probabilities: ArrayLike | Tensor,
     constraints: Sequence[tuple[CostTable | HasCosts, float]],
@@ -167,7 +183,7 @@ def derive(
         raise SearchError("derive needs a constraint: received none. Give [(cost, target)].")
     if best < 1:
         raise SearchError(f"best is the number of networks, at least 1: received {best}.")
-    costs = [cost if isinstance(cost, CostTable) else cost.costs for cost, _ in constraints]
+    costs = [_cost_table(pair) for pair in constraints]
     mask = costs[0].mask
     for table in costs[1:]:
         if table.mask.shape != mask.shape or (table.mask != mask).any():

@@ -16,7 +16,12 @@ from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
 from proxyless_hw.runs.loop import RunPlace
-from proxyless_hw.runs.objects import check_all_given, check_same_metric, check_same_objects
+from proxyless_hw.runs.objects import (
+    check_all_given,
+    check_channels,
+    check_same_metric,
+    check_same_objects,
+)
 from proxyless_hw.runs.task import Task
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.search.config import SearchConfig, with_output
@@ -110,12 +115,14 @@ def run_search(
     given = SearchObjects(
         space=space, table=table, data=data, task=task, objective=objective, reward=reward
     )
+    given.check_kinds()
+    facts = given.facts() if launched_rank() == 0 else {}
     if config.resume and config.output is not None:
         # Before anything else is said of a table or a space that is not the run's own.
         begun = SearchFolder(Path(config.output))
         check_all_given(begun, given.names())
-        if begun.objects():
-            check_same_objects(begun, given.facts())
+        if facts and begun.objects():
+            check_same_objects(begun, facts)
     config = given.settle(config, target_ms)
     make = observer_factory or (lambda constraints: SearchObserver())
     problem = prepare_problem(config, space, table)
@@ -126,7 +133,6 @@ def run_search(
             return None
         return _search(config, problem, given, {}, folder, SearchObserver(), lambda: None)
     with held(folder) as check_held:
-        facts = given.facts()
         folder.check_may_run(config.to_dict(), config.resume, facts)
         if _is_done(config, folder):
             return read_result(folder.path)
@@ -198,6 +204,7 @@ def _search(
     with joined(device, config.threads) as world:
         with observer.phase("loading the data, building the supernet"):
             data = load_data(data_config(config)) if given.data is None else given.data
+            check_channels(data, problem.space.in_channels, problem.space.id, SearchError)
             context = make_context(config, problem, data, device, world, given)
             context.require_usable_targets()
             state = _state(context, folder)

@@ -47,8 +47,9 @@ class Finalist:
     @property
     def row(self) -> RankedNetwork:
         """What result.json keeps of it."""
-        score = None if self.score.metric == self.score.top1 else self.score.metric
-        return RankedNetwork(derived=self.derived, accuracy=self.score.top1, score=score)
+        return RankedNetwork(
+            derived=self.derived, accuracy=self.score.top1, score=self.score.own_metric
+        )
 
 
 def log_p(supernet: SuperNet) -> FloatArray:

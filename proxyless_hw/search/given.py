@@ -55,7 +55,6 @@ class SearchObjects:
         Raises:
             SearchError: something is given twice and differs, or does not go together.
         """
-        self._check_kinds()
         if target_ms is not None:
             if config.target is not None or config.target_ms not in (None, target_ms):
                 asked = config.target_ms if config.target is None else config.target
@@ -86,7 +85,12 @@ class SearchObjects:
         refuse_unused(config, self.task_or_default, ["label_smoothing"])
         return self._with_functions(config, default)
 
-    def _check_kinds(self) -> None:
+    def check_kinds(self) -> None:
+        """Checks that every object is of its kind.
+
+        Raises:
+            SearchError: one is not; the message says where names go.
+        """
         kinds = {
             "space": SearchSpace,
             "table": LatencyTable,

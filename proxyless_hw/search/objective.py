@@ -16,7 +16,7 @@ from torch import Tensor
 from proxyless_hw.errors import SearchError, TaskError
 from proxyless_hw.predictors.costs import CostTable
 from proxyless_hw.predictors.expected import ExpectedLatency
-from proxyless_hw.runs.task import name_of
+from proxyless_hw.runs.task import called, name_of
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.gates import pair_gradient, path_probabilities
 
@@ -187,11 +187,11 @@ def slopes_of(
     """Slopes of an objective of the user's, by autograd: (d/dloss, d/dvalue of each constraint).
 
     Raises:
-        TaskError: it gives no finite scalar tensor that depends on the loss.
+        TaskError: it gives no finite scalar tensor that depends on the loss or a value.
     """
     with torch.enable_grad():
         at = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (loss, *values)]
-        total: object = objective(at[0], tuple(at[1:]), tuple(targets))
+        total = called("objective", objective, at[0], tuple(at[1:]), tuple(targets))
         if not isinstance(total, Tensor) or total.dim() or not total.requires_grad:
             raise TaskError(
                 f"the objective '{name_of(objective)}' must return a scalar tensor computed from "

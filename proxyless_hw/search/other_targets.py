@@ -103,7 +103,7 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
         table: price with another table than the search's own.
 
     Raises:
-        SearchError: no checkpoint there, or it is of another space.
+        SearchError: no checkpoint there, it is of another space, or the search was given objects.
         MissingEntryError: the other table lacks ops of the space.
     """
     folder = SearchFolder(Path(run))
@@ -120,6 +120,13 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
             resolution=None,
             num_classes=None,
             constraints=(),
+        )
+    objects = list(folder.objects())
+    if objects:
+        raise SearchError(
+            f"{run} was searched with objects from Python ({', '.join(objects)}), which no file "
+            "holds: it cannot be opened again for other targets. Search with names, or derive in "
+            "the script: ph.derive(supernet.probabilities, [(expected, target)])."
         )
     problem = prepare_problem(config)
     read_checkpoint(folder.checkpoint, problem.space)

@@ -212,7 +212,7 @@ def describe_constraints(constraints: Sequence[Constraint]) -> str:
 def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
     """What is searched, on what, for what, with both shapes; and for how many epochs."""
     return (
-        f"searching '{problem.space.id}' on {config.data} at {data.resolution} px, "
+        f"searching '{problem.space.id}' on {data.name} at {data.resolution} px, "
         f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "
         f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
         f"{epochs_line(config)}"

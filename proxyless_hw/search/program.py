@@ -38,7 +38,7 @@ class Program:
         cuts: Sequence[tuple[int, ...]],
         objective: Array | None = None,
     ) -> tuple[int, ...] | None:
-        """The best choices within the bounds, or None when there are none.
+        """The best choices within the bounds, or None if no choices satisfy them.
 
         The solver's feasibility tolerance is 1e-6 of a row. The answer is therefore checked in
         exact sums; one that violates a bound is cut off and the next best is asked for. Where very

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from proxyless_hw.errors import TaskError
 from proxyless_hw.runs.loop import NotFiniteError
-from proxyless_hw.runs.task import are_labels, name_of
+from proxyless_hw.runs.task import are_labels, as_number, called, name_of
 from proxyless_hw.search.context import Context
 from proxyless_hw.search.gates import (
     keep_pair_mass,
@@ -203,8 +203,8 @@ def checked_reward(
     Raises:
         TaskError: it is not.
     """
-    received: object = function(metric, tuple(costs), tuple(targets))
-    value = float(received) if isinstance(received, int | float | Tensor) else math.nan
+    received = called("reward", function, metric, tuple(costs), tuple(targets))
+    value = as_number(received)
     if not math.isfinite(value):
         raise TaskError(
             f"the reward '{name_of(function)}' must return a finite number: received "

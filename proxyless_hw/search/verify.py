@@ -96,10 +96,11 @@ def calibrate_first(
         f"the table has no calibration: measuring {CALIBRATION_NETWORKS} networks of the space, "
         f"up to {config.verify_budget * CALIBRATION_SHARE:.0f} s"
     )
+    space = SearchSpace.load(config.space) if space is None else space
     with observer.phase("calibrating the table"):
         networks = measure_calibration_networks(
             table,
-            SearchSpace.load(config.space) if space is None else space,
+            space,
             measuring_for(table, budget_s=config.verify_budget * CALIBRATION_SHARE),
             networks=CALIBRATION_NETWORKS,
             seed=config.seed,
@@ -112,7 +113,7 @@ def calibrate_first(
         [network.measured_ms for network in networks],
         [network.name for network in networks],
     )
-    least = _least_cost(table, calibration, config)
+    least = _least_cost(table, calibration, space, config)
     if least <= 0:
         observer.note(
             f"no calibration is kept: it gives the fastest network of the space {least:.3g} ms. "
@@ -127,9 +128,10 @@ def calibrate_first(
     return True
 
 
-def _least_cost(table: LatencyTable, calibration: Calibration, config: SearchConfig) -> float:
+def _least_cost(
+    table: LatencyTable, calibration: Calibration, space: SearchSpace, config: SearchConfig
+) -> float:
     """Cost of the fastest network of the space under a calibration, in ms."""
-    space = SearchSpace.load(config.space)
     asked = (config.resolution,) if config.resolution else ()
     sizes, classes = pricing_shape(table, space, asked, config.num_classes)
     side = space.resolution if space.resolution in sizes else sizes[0]

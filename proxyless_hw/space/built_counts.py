@@ -71,7 +71,7 @@ def _counted(op: OpSpec, own: OwnOp) -> BuiltCounts:
     try:
         with torch.no_grad(), counter:
             output = module(image)
-    except (TypeError, ValueError, RuntimeError, IndexError) as cause:
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as cause:
         raise ArchitectureError(f"op {op} cannot be run: {cause}") from cause
     wanted = (1, op.out_c, op.out_h, op.out_w)
     given = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

@@ -59,11 +59,11 @@ class OpOptions(Mapping[str, OptionValue]):
         return len(self._items)
 
     def __hash__(self) -> int:
-        return hash(self._items)
+        return hash(self.to_text("-"))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, OpOptions):
-            return self._items == other._items
+            return self.to_text("-") == other.to_text("-")  # 1 and 1.0 are two options
         return dict(self._items) == other if isinstance(other, Mapping) else NotImplemented
 
     def __repr__(self) -> str:

@@ -52,13 +52,11 @@ class OwnOp:
         options: the frozen dataclass of its options; None takes any.
         shortcut: whether a residual addition is put around it where stride is 1 and channels
             match.
-        at_run_time: whether it exists in this process only.
     """
 
     build: Builder
     options: type[DataclassInstance] | None = None
     shortcut: bool = False
-    at_run_time: bool = False
 
 
 _AT_RUN_TIME: Final[dict[str, OwnOp]] = {}
@@ -114,7 +112,7 @@ def register_op(
                 f"op '{name}' is built by a class or function of (layer, batch_norm): received "
                 f"{type(build).__name__}."
             )
-        _AT_RUN_TIME[name] = OwnOp(build, options, shortcut, at_run_time=True)
+        _AT_RUN_TIME[name] = OwnOp(build, options, shortcut)
         return build
 
     return register

@@ -53,6 +53,15 @@ def _check_number(node: yaml.ScalarNode) -> None:
         )
 
 
+def encoding_of(start: bytes) -> str:
+    """UTF-8, or UTF-16 where a text begins with its byte-order mark.
+
+    Spreadsheets and Windows' editors put such a mark first, also before UTF-8.
+    """
+    utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if utf_16 else "utf-8-sig"
+
+
 def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
     """Reads a text file of at most 16 MiB: UTF-8, or UTF-16 where a byte-order mark says so.
 
@@ -68,9 +77,7 @@ def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
                 f"{what} may have at most {MAX_BYTES >> 20} MiB: {path} has {size / 2**20:.0f} MiB."
             )
         content = path.read_bytes()
-        # Spreadsheets and Windows' editors put a byte-order mark first.
-        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
+        text = content.decode(encoding_of(content))
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as cause:
         raise error(f"cannot read {what} {path}: {cause.strerror or cause}.") from cause

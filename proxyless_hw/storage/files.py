@@ -89,7 +89,7 @@ def copy_atomically(source: Path, target: Path, error: type[ProxylessHwError]) -
 
 
 def append_durably(path: Path, data: bytes) -> None:
-    """Appends to a file and waits until it is on disk; a file is made when there is none.
+    """Appends to a file, which is created if it is missing, and waits until it is on disk.
 
     A symbolic link is refused: what it names may lie anywhere.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import warnings
 import zipfile
@@ -80,11 +81,25 @@ def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[s
         *(_RefusedPayload, zipfile.BadZipFile, UnicodeDecodeError, MemoryError, OverflowError),
         *(struct.error, AssertionError, LookupError, SafetensorError),
     ) as cause:
-        reason = str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__
-        raise error(f"{path} is not a {what} that can be loaded safely: {reason}") from cause
+        raise error(
+            f"{path} is not a {what} that can be loaded safely: {_reason(cause)}"
+        ) from cause
     if not isinstance(document, dict):
         raise error(f"{path} is not a {what}: it holds a {type(document).__name__}, not a dict.")
     return document
+
+
+def _reason(cause: Exception) -> str:
+    """Why a file was refused; not in torch's words, which advise to load it unsafely."""
+    if not isinstance(cause, _RefusedPayload):
+        return str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__
+    named = re.search(r"GLOBAL (\S{1,120})", str(cause))
+    if named is None:
+        return "it is damaged, or no file of torch. A checkpoint is written by torch.save."
+    return (
+        f"it holds an object of {named[1]}, not only tensors and plain containers. Save the "
+        "weights alone: torch.save(model.state_dict(), path)."
+    )
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -16,6 +16,7 @@ from proxyless_hw.errors import TableError, did_you_mean
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_IMAGE_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.space.op_options import read_options
 from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand
+from proxyless_hw.storage.documents import encoding_of
 from proxyless_hw.tables.entry import OP_COLUMNS, OPTIONS_COLUMN, VALUE_COLUMNS, Entry
 from proxyless_hw.tables.table import LatencyTable
 
@@ -78,7 +79,9 @@ def read_csv(path: Path, name: str | None = None) -> LatencyTable:
             raise TableError(f"a table must be a file: {path} is a folder.")
         if path.stat().st_size > MAX_BYTES:
             raise TableError(f"{path}: a table may have at most {MAX_BYTES >> 20} MiB.")
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open("rb") as stream:
+            encoding = encoding_of(stream.read(4))
+        with path.open(encoding=encoding, newline="") as stream:
             return parse_csv(stream, source=str(path), name=name or str(path))
     except OSError as cause:
         raise TableError(f"cannot read table {path}: {cause.strerror or cause}.") from cause

@@ -120,6 +120,11 @@ def compare(
         TableError: the settings differ and `force` is not set; the metrics differ; the tables
             share no op; or they share no anchors and are to be compared at table speed.
     """
+    if not isinstance(after, type(before)):
+        raise TableError(
+            f"a table is compared with a table: received {type(after).__name__}. Load it first: "
+            "LatencyTable.load(...)."
+        )
     settings = differing_settings(before, after)
     if before.metric != after.metric:
         raise TableError(

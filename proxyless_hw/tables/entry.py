@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def half_width(self) -> float | None:
-        """Half the width of the interval relative to the value; None where there is none."""
+        """Half the width of the interval relative to the value; None without an interval."""
         if self.ci_low is None or self.ci_high is None:
             return None
         return (self.ci_high - self.ci_low) / 2 / self.value

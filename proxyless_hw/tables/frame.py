@@ -54,8 +54,14 @@ def csv_text(frame: pd.DataFrame, metadata: Mapping[str, str] | None) -> str:
     """A frame as the text of a table file but for its schema; the reader of tables checks it.
 
     Raises:
-        TableError: there is no metadata, or a column that describes an op is missing.
+        TableError: `frame` is no DataFrame, there is no metadata, or a column that describes an
+            op is missing.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise TableError(
+            f"a table is made of a pandas DataFrame: received {type(frame).__name__}. For a file: "
+            "LatencyTable.load, or `proxyless-hw table import`."
+        )
     header = frame.attrs.get(METADATA) if metadata is None else metadata
     if not isinstance(header, Mapping) or not {"metric", "unit"} <= set(header):
         raise TableError(

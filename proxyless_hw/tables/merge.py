@@ -48,6 +48,11 @@ def merge(
     """
     first = tables[0]
     for other in tables[1:]:
+        if not isinstance(other, type(first)):
+            raise TableError(
+                f"tables are merged with tables: received {type(other).__name__}. Load it first: "
+                "LatencyTable.load(...)."
+            )
         _check_settings(first, other)
     rows: dict[OpSpec, dict[str, Entry]] = {}
     for number, table in enumerate(tables):
@@ -106,6 +111,14 @@ def _check_settings(first: LatencyTable, other: LatencyTable) -> None:
             raise TableError(
                 f"only tables of one setting can be merged: {key} is '{one}' in '{first.name}' "
                 f"and '{two}' in '{other.name}'."
+            )
+    for key in ("cache", "delegate"):
+        # A table may not tell them, and the amount of a cache differs with the resolution.
+        told = [table.metadata.get(key, "").partition(" ")[0] for table in (first, other)]
+        if all(told) and told[0] != told[1]:
+            raise TableError(
+                f"only tables of one setting can be merged: {key} is '{told[0]}' in "
+                f"'{first.name}' and '{told[1]}' in '{other.name}'."
             )
 
 

@@ -20,7 +20,7 @@ from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
 from proxyless_hw.runs.loop import RunPlace
-from proxyless_hw.runs.objects import GIVEN, check_all_given, check_same_metric
+from proxyless_hw.runs.objects import GIVEN, check_all_given, check_channels, check_same_metric
 from proxyless_hw.runs.task import CLASSIFICATION, Task
 from proxyless_hw.runs.torch_device import choose_device
 from proxyless_hw.space.architecture import Architecture, TrainingShape
@@ -124,6 +124,7 @@ def _train(
         data = given.chosen_data(config)
     shape = TrainingShape(data.resolution, data.num_classes, data.name)
     arch = replace(given.chosen_architecture(config), training=shape)
+    check_channels(data, arch.in_channels, arch.space, TrainingError)
     resumed = config.resume and folder.checkpoint.exists()
     network = _network(arch, config, data, given, resumed)
     state = new_state(network, config, device)

@@ -33,7 +33,7 @@ class TerminalObserver(TerminalRun, TrainObserver):
         if metrics["train_accuracy"] is not None:
             shown += f", training accuracy {metrics['train_accuracy']:.2%}"
         if validation:
-            metric = validation["metric"]
-            own = metric != validation["top1"]
-            shown += f", validation {metric:.4g}" if own else f", validation {metric:.2%}"
+            own = validation.get("metric")
+            top1 = validation["top1"]
+            shown += f", validation {top1:.2%}" if own is None else f", validation {own:.4g}"
         self.display.line(f"{shown}, {format_duration(metrics['seconds'])}")

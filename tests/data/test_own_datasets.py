@@ -237,7 +237,8 @@ def test_facts_tell_two_data_sets_apart():
     changed = images.clone()
     changed[3, 0, 0, 0] += 1
     other = splits(TensorDataset(changed, labels)).facts()
-    assert {key for key in facts if facts[key] != other[key]} == {"first_train", "first_test"}
+    hashes = {"first_train", "first_holdout", "first_test"}
+    assert {key for key in facts if facts[key] != other[key]} == hashes
     assert splits(TensorDataset(images, labels), batch_size=4).facts() != facts
 
 

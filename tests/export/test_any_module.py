@@ -92,3 +92,9 @@ def test_benchmark_names_what_it_lacks(tmp_path: Path) -> None:
         ph.benchmark(nn.Conv2d(3, 4, 3), quiet=True)
     with pytest.raises(ProfilingError, match="no model file"):
         ph.benchmark(tmp_path / "none.onnx", quiet=True)
+
+
+@pytest.mark.parametrize("targets", ["onnx", [("onxn", "fp32")], [("onnx",)], [3]])
+def test_targets_that_are_no_pairs_are_refused(targets: object, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="a target is a pair of format and precision"):
+        ph.export(nn.Conv2d(3, 4, 1), tmp_path, targets=targets, example=torch.zeros(1, 3, 8, 8))

@@ -26,6 +26,7 @@ from proxyless_hw.formats.published import (
 from proxyless_hw.formats.timm_weights import timm_tensors
 from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.storage.tensor_files import load_tensors
 
 
 def run(words: list[str]) -> int:
@@ -249,3 +250,16 @@ def test_outputs_are_those_of_timm_where_it_is_installed(
     with torch.no_grad():
         expected, found = model(images), loaded(images)
     assert (found - expected).abs().max() / expected.std() < 1e-5
+
+
+def test_a_whole_module_is_refused_with_the_way_on(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
+    with pytest.raises(
+        ArchitectureError, match=r"Linear, not only tensors.*state_dict\(\)"
+    ) as found:
+        load_tensors(tmp_path / "module.pt", ArchitectureError, "checkpoint")
+    assert "weights_only" not in str(found.value)
+    (tmp_path / "text.pt").write_text("no tensors here")
+    with pytest.raises(ArchitectureError, match="no file of torch") as found:
+        load_tensors(tmp_path / "text.pt", ArchitectureError, "checkpoint")
+    assert "weights_only" not in str(found.value)

@@ -147,3 +147,9 @@ def test_what_are_no_probabilities_is_refused() -> None:
     other = CostTable("other", "ms", 0.0, costs.slots, np.ones_like(costs.mask))
     with pytest.raises(SearchError, match="have the same candidates"):
         derive(good, [(costs, target), (other, target)])
+
+
+@pytest.mark.parametrize("pair", [("latency", 1.0), 3.0, (1.0,)])
+def test_a_constraint_that_is_no_pair_of_a_cost_and_a_target_is_refused(pair: object) -> None:
+    with pytest.raises(SearchError, match="is a pair"):
+        derive([[0.5, 0.5]], [pair])  # type: ignore[list-item]

@@ -97,3 +97,8 @@ def test_a_notebook_sees_a_short_form_and_the_first_rows(table: LatencyTable) ->
     assert repr(table).startswith("LatencyTable('note10', ")
     assert len(repr(table)) < 120
     assert table._repr_html_().count("<tr") == 1 + 10
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(TableError, match="pandas DataFrame: received list"):
+        LatencyTable.from_pandas([1.0])  # type: ignore[arg-type]

@@ -158,7 +158,7 @@ def _measured(
 def _measured_by_block(
     stats: list[Stats | None], block: Stats, name: str
 ) -> tuple[Stats, Stats | None]:
-    """The statistics line that the block of results sums up; the block where there is none."""
+    """The statistics line that a block of results sums up, or the block without one."""
     if block.count == 0 or not stats:
         return block, None
     for index in reversed(range(len(stats))):

@@ -93,7 +93,7 @@ class TorchCudaProfiler:
         """The GPU, found on first use.
 
         Raises:
-            BackendUnavailableError: there is none.
+            BackendUnavailableError: torch finds no GPU here.
         """
         if self._device is None:
             from proxyless_hw.profilers.gpu.torch_cuda_device import TorchCudaDevice

@@ -159,6 +159,11 @@ class _Run:
         start = self.clock()
         visits = self.session.visit(order)
         elapsed = self.clock() - start
+        if not isinstance(visits, Sequence) or not all(isinstance(v, Visit) for v in visits):
+            raise ProfilingError(
+                "visit(order) returns a list of Visit, as Visit.of(samples) makes them: received "
+                f"{str(visits)[:80]}."
+            )
         if len(visits) != len(order):
             raise ProfilingError(
                 f"a session returns one visit per workload: {len(order)} were asked for, "

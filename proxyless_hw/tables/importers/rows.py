@@ -34,6 +34,7 @@ MAX_COLUMNS: Final = 1000
 _MEASURED: Final = ("value", "ci_low", "ci_high", "p90", "min")
 _DECIMAL: Final = ("expand", *_MEASURED)
 _COMMA: Final = re.compile(r"-?\d{1,30},\d{1,30}(?:[eE][-+]?\d{1,3})?")
+_THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _NEEDED: Final = ("op", "in_h", "in_w", "in_c", "out_c", "value")
 
 
@@ -139,7 +140,8 @@ def _has_decimal_comma(rows: Sequence[Row], columns: Sequence[str], source: str)
     """Whether numbers are written with a comma.
 
     Raises:
-        TableError: some have a comma and some a point, so that one of them may group thousands.
+        TableError: some have a comma and some a point, or every comma may group thousands: the
+            numbers have two readings.
     """
     texts = [row.cells.get(column, "").strip() for row in rows for column in columns]
     comma = next((text for text in texts if _COMMA.fullmatch(text)), None)
@@ -148,6 +150,12 @@ def _has_decimal_comma(rows: Sequence[Row], columns: Sequence[str], source: str)
         raise TableError(
             f"{source} writes numbers with a comma and with a point: {comma[:40]!r} and "
             f"{point[:40]!r}. Use one of them."
+        )
+    commas = [text for text in texts if _COMMA.fullmatch(text)]
+    if commas and all(_THOUSANDS.fullmatch(text) for text in commas):
+        raise TableError(
+            f"{source} writes numbers such as {commas[0][:40]!r}, whose comma may be a decimal one "
+            "or group thousands. Write a decimal point, and nothing between thousands."
         )
     return comma is not None
 
@@ -164,6 +172,11 @@ def _picks(names: Sequence[str], mapping: ColumnMap, source: str) -> dict[str, s
     for ours in COLUMNS:
         theirs = mapping.columns.get(ours, ours)
         if theirs in names:
+            if ours in mapping.constants:
+                raise TableError(
+                    f"{source} has the column '{theirs[:60]}' and --set {ours}="
+                    f"{mapping.constants[ours]} gives one value for all rows. Leave one out."
+                )
             picks[ours] = theirs
         elif ours in mapping.columns:
             raise TableError(
