@@ -43,10 +43,12 @@ _HOME = {
     "derive": "proxyless_hw.search.derive",
     "export": "proxyless_hw.pipeline.export",
     "feasible_range": "proxyless_hw.predictors.feasible",
+    "flash_bytes": "proxyless_hw.space.footprint",
     "fit_predictor": "proxyless_hw.predictors.fit",
     "load": "proxyless_hw.train.load",
     "load_architecture": "proxyless_hw.formats.load",
     "load_published_weights": "proxyless_hw.formats.published",
+    "memory_bytes": "proxyless_hw.space.footprint",
     "op_macs": "proxyless_hw.space.counting",
     "profile": "proxyless_hw.profilers.public",
     "register_op": "proxyless_hw.space.op_registry",
@@ -55,6 +57,7 @@ _HOME = {
     "run_training": "proxyless_hw.train.driver",
     "specialize": "proxyless_hw.pipeline.specialize",
     "verify": "proxyless_hw.predictors.verify",
+    "within_memory": "proxyless_hw.space.footprint",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

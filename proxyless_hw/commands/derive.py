@@ -67,9 +67,10 @@ def command(
         seconds = round(time.perf_counter() - begun, 2)
         networks.append({**derived.to_json(), "seconds": seconds})
         accuracy = "unknown" if derived.accuracy is None else f"{derived.accuracy:.1%}"
+        sizes = "" if derived.footprint is None else f"{derived.footprint.sentence()}, "
         log(
-            f"target {target:g} {unit}: predicted {derived.predicted:.4g} {unit}, accuracy with "
-            f"the supernet's weights {accuracy}: {folder / 'architecture.json'}",
+            f"target {target:g} {unit}: predicted {derived.predicted:.4g} {unit}, {sizes}accuracy "
+            f"with the supernet's weights {accuracy}: {folder / 'architecture.json'}",
             quiet,
         )
     if as_json:

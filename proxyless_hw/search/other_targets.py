@@ -17,12 +17,14 @@ from proxyless_hw.search.config import SearchConfig, config_from
 from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.finalists import derive_finalists, pareto_points, rank
+from proxyless_hw.search.limits import TABLELESS, read_limit
 from proxyless_hw.search.prepare import Problem, prepare_problem
 from proxyless_hw.search.result_rows import ParetoPoint
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.search.state import read_checkpoint
+from proxyless_hw.search.state import read_checkpoint, space_fingerprint
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Footprint
 from proxyless_hw.space.limits import MAX_CHANNELS
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.tensor_files import plain_tensors, save_tensors, whole
@@ -56,6 +58,7 @@ class DerivedNetwork:
         target: the limit it was derived for.
         predicted: its cost.
         accuracy: top-1 on the test images, in [0, 1]; None where they have no labels.
+        footprint: flash and memory; None where the search knows no precision.
     """
 
     architecture: Architecture
@@ -65,6 +68,7 @@ class DerivedNetwork:
     target: float
     predicted: float
     accuracy: float | None
+    footprint: Footprint | None = None
 
     def to_json(self) -> JsonObject:
         """The object that commands print, with the keys of result.json.
@@ -82,6 +86,7 @@ class DerivedNetwork:
             "metric": self.metric,
             **in_unit(figures, self.unit),
             "accuracy": self.accuracy,
+            "footprint": None if self.footprint is None else self.footprint.to_json(),
         }
 
     def save(self, folder: Path) -> None:
@@ -100,10 +105,12 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
 
     Args:
         run: the run folder.
-        table: price with another table than the search's own.
+        table: price with another table than the search's own. Limits that need no table stay, in
+            the precision of the search.
 
     Raises:
-        SearchError: no checkpoint there, it is of another space, or the search was given objects.
+        SearchError: no checkpoint there, it is of another space, or the search was given objects;
+            a limit of memory leaves other candidates at the shape of the other table.
         MissingEntryError: the other table lacks ops of the space.
     """
     folder = SearchFolder(Path(run))
@@ -119,7 +126,10 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
             target_ms=None,
             resolution=None,
             num_classes=None,
-            constraints=(),
+            constraints=tuple(
+                text for text in config.constraints if read_limit(text)[0] in TABLELESS
+            ),
+            constraint_precision=folder.read_json(folder.config).get("precision") or "table",
         )
     objects = list(folder.objects())
     if objects:
@@ -129,6 +139,8 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
             "the script: ph.derive(supernet.probabilities, [(expected, target)])."
         )
     problem = prepare_problem(config)
+    if problem.memory is not None:
+        _check_candidates(problem, document, run)
     read_checkpoint(folder.checkpoint, problem.space)
     try:
         classes = whole(document.get("num_classes"), "num_classes")
@@ -142,6 +154,21 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
             f"{str(cause).splitlines()[0]}"
         ) from cause
     return Searched(config, problem, supernet)
+
+
+def _check_candidates(problem: Problem, document: Mapping[str, object], run: str | Path) -> None:
+    """Checks that the limit of memory leaves the candidates that were searched.
+
+    Raises:
+        SearchError: it leaves others.
+    """
+    if document.get("space_fingerprint") == space_fingerprint(problem.space):
+        return
+    raise SearchError(
+        f"{run} chose among the candidates that its limit of memory left. At "
+        f"{problem.resolution} pixels ('{problem.table.name}') it leaves others, or the space "
+        "file has changed. Search again with that table."
+    )
 
 
 def _settings(document: Mapping[str, object], path: Path) -> SearchConfig:
@@ -189,6 +216,7 @@ def derive_for(searched: Searched, target: float, data: DataSplits) -> DerivedNe
         target=target,
         predicted=predicted,
         accuracy=evaluate(best.network, test, torch.device("cpu"), SearchError).top1,
+        footprint=problem.footprint(best.arch),
     )
 
 
