@@ -18,7 +18,7 @@ from proxyless_hw.errors import BackendUnavailableError, SearchError
 from proxyless_hw.profilers.host.environment import host_device
 from proxyless_hw.runs.interrupt import InterruptedRunError
 from proxyless_hw.runs.run_network import load_derived_network
-from proxyless_hw.search import calibrate, driver, verify
+from proxyless_hw.search import calibrate, driver
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
