@@ -126,14 +126,18 @@ class Predictor:
         """
         return self.prices(ops).value
 
-    def predict(self, arch: Architecture) -> float:
+    def predict(self, arch: Architecture | str | Path) -> float:
         """The network's calibrated total at its deployment shape, in the table's unit.
 
+        Args:
+            arch: a network, or what names one: a name of the zoo, a file.
+
         Raises:
+            ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the costs of a network's ops do not add up (memory).
             MissingEntryError, PredictorError: as `prices`.
         """
-        total, blocks = self._sum(arch)
+        total, blocks = self._sum(_network(arch))
         return self.calibration.apply(total, blocks) if self.calibration else total
 
     @property
@@ -142,27 +146,30 @@ class Predictor:
         return self.table.unit
 
     def predict_ms(self, arch: Architecture | str | Path) -> float:
-        """The latency of a network, or of what names one, at its deployment shape.
+        """The network's latency at its deployment shape; see `predict`.
 
         Raises:
-            ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the table measures something else.
-            MissingEntryError, PredictorError: as `prices`.
+            ArchitectureError, MissingEntryError, PredictorError: as `predict`.
         """
         self.table.require_metric("latency")
-        return self.predict(load_architecture(arch) if isinstance(arch, (str, Path)) else arch)
+        return self.predict(arch)
 
-    def interval_ms(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
+    def interval_ms(
+        self, arch: Architecture | str | Path, coverage: float = 0.9
+    ) -> tuple[float, float]:
         """Interval of the network's latency; see `interval`.
 
         Raises:
             TableError: the table measures something else.
-            PredictorError, MissingEntryError: as `interval`.
+            ArchitectureError, PredictorError, MissingEntryError: as `interval`.
         """
         self.table.require_metric("latency")
         return self.interval(arch, coverage)
 
-    def interval(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
+    def interval(
+        self, arch: Architecture | str | Path, coverage: float = 0.9
+    ) -> tuple[float, float]:
         """Interval of the network's total, in the table's unit.
 
         Calibrated: a prediction interval for the measured network, from the calibration networks.
@@ -173,9 +180,10 @@ class Predictor:
 
         Raises:
             PredictorError: the coverage is not in (0, 1), or nothing tells how far the ops are off.
-            MissingEntryError: as `prices`.
+            ArchitectureError, MissingEntryError: as `predict`.
         """
         check_coverage(coverage)
+        arch = _network(arch)
         total, blocks = self._sum(arch)
         if self.calibration is None:
             half = self._half_width(arch.ops(), coverage, table_too=True)
@@ -187,13 +195,15 @@ class Predictor:
         half = float(np.hypot((high - low) / 2, regressed))
         return max(0.0, value - half), value + half
 
-    def explain(self, arch: Architecture) -> list[ExplainedOp]:
+    def explain(self, arch: Architecture | str | Path) -> list[ExplainedOp]:
         """Every op of a network with its price and where it comes from.
 
         Raises:
+            ArchitectureError: as `predict`.
             MissingEntryError, PredictorError: as `prices`.
         """
-        listed = [(index, op) for index, (_, op) in enumerate(arch.layer_ops()) if op is not None]
+        layer_ops = _network(arch).layer_ops()
+        listed = [(index, op) for index, (_, op) in enumerate(layer_ops) if op is not None]
         prices = self.prices([op for _, op in listed])
         return [
             ExplainedOp(
@@ -255,6 +265,10 @@ class Predictor:
                 self.table.level_half_width, coverage
             )
         return math.sqrt(float((independent**2).sum()) + together**2 + shared**2)
+
+
+def _network(arch: Architecture | str | Path) -> Architecture:
+    return load_architecture(arch) if isinstance(arch, (str, Path)) else arch
 
 
 def _source(prices: OpPrices, place: int) -> Source:

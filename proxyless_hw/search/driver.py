@@ -151,7 +151,7 @@ def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -
 
     Several processes prepared the same problem each, so none of them calibrates.
     """
-    from proxyless_hw.search.verify import calibrate_first
+    from proxyless_hw.search.calibrate import calibrate_first
 
     if launched_world_size() > 1:
         return False
