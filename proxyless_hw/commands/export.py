@@ -192,10 +192,11 @@ def _images(
         source = replace(source, data=replace(source.data, max_broken=max_broken))
     data = default_data(source)
     if source.data is None:
+        ranges = ", which sets the ranges of int8 too"
         if not source.weights.startswith("random"):
             # Ranges from noise would spoil real weights: int8 then asks for images.
-            data = replace(data, calibration=None)
-        log("no data: files are checked on seeded noise. Give --data NAME for images.", quiet)
+            data, ranges = replace(data, calibration=None), ""
+        log(f"no data: files are checked on seeded noise{ranges}. Give --data NAME.", quiet)
     return data
 
 
