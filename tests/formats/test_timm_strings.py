@@ -146,6 +146,11 @@ def test_a_block_is_read_as_what_it_consists_of(text: str, layers: list[LayerSpe
             "uir_r2_a0_k3_s1_e2_c80",
         ],
         ["uir_r1_a5_k0_s2_e3_c40_p3", "cn_r2_k3_s1_c40_skip_nhs", "ir_r2_k5_s1_e3_c40_se0.25"],
+        # The first blocks of MobileNetV4-Conv-Small.
+        [
+            *("cn_r1_k3_s2_e1_c32", "cn_r1_k1_s1_e1_c32"),
+            *("uir_r1_a5_k5_s2_e3_c96", "uir_r4_a0_k3_s1_e2_c96"),
+        ],
         ["dsa_r2_k3_s2_c48", "uir_r1_a3_k3_s2_e6_c64_se0.25", "uir_r1_a0_k0_s1_e2_c64_noskip"],
     ],
 )
@@ -182,6 +187,8 @@ def test_the_outputs_are_those_of_timms_own_blocks(strings: list[str]) -> None:
         (["uir_r1_a0_k0_s1_e4_c32"], "has a shortcut around"),
         (["uir_r2_a3_k3_s2_e4_c64"], "has a shortcut around"),
         (["er_r1_k3_s1_e4_c32"], "has a shortcut around"),
+        # EfficientNetV2-S: its first repeat has none, the others have.
+        (["cn_r2_k3_s1_e1_c32_skip", "er_r4_k3_s2_e4_c48"], "'er_r4.*has a shortcut around"),
         (["er_r1_k3_s2_e4_c24_se0.25"], "squeeze-excite between its convolutions"),
         (["er_r1_k3_s2_e4_fc24_c24"], "not known here: 'fc24'"),
         (["uir_r1_a0_k0_s2_e4_c64"], "no depthwise convolution to take it"),
