@@ -83,7 +83,8 @@ def estimate_log_costs(
         weights, np.array([error for error, _ in errors]), np.array([width for _, width in errors])
     )
     disturbed: FloatArray = weights @ np.array([case.disturbed for case in cases], dtype=np.float64)
-    low, high = mixture.widened(_widening(held_out, disturbed)).interval(COVERAGE)
+    single = measured.counts.sum(1) == 1
+    low, high = mixture.widened(_widening(held_out, disturbed, single)).interval(COVERAGE)
     mean = mixture.mean
     between = (means - mean).T @ (weights[:, None] * (means - mean))
     by_source = [_of_source(cases, number, held_out) for number in range(len(sources))]
@@ -113,13 +114,21 @@ def _of_source(cases: Sequence[Case], number: int, held_out: Mixture) -> tuple[f
     return weight, errors
 
 
-def _widening(held_out: Mixture, disturbed: FloatArray) -> float:
+def _widening(held_out: Mixture, disturbed: FloatArray, single: NDArray[np.bool_]) -> float:
     """How much wider than the model says intervals must be, by the held-out measurements.
 
-    Drawn towards 1 as far as there are few; disturbed ones do not count.
+    Drawn towards 1 as far as there are few; disturbed ones do not count. A network that is
+    predicted more closely than the model says does not narrow intervals: what single ops deviate
+    averages out in a sum.
+
+    Args:
+        held_out: measurements predicted from the others.
+        disturbed: probability of each that it does not belong to the others, (m,).
+        single: which measurements are of one op, (m,).
     """
     surprises = np.abs(held_out.mean) / held_out.deviation
     squares = np.minimum(surprises, LARGEST_SURPRISE) ** 2
+    squares = np.where(single, squares, np.maximum(squares, 1.0))
     sound = 1 - disturbed
     freedom = PRIOR_FREEDOM + float(sound.sum())
     return float(np.sqrt((PRIOR_FREEDOM + float(sound @ squares)) / freedom))

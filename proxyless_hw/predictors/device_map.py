@@ -55,6 +55,9 @@ UNKNOWN_MISFIT: Final = 0.1
 
 LARGE_KERNEL: Final = 7
 
+IMAGE_CHANNELS: Final = 4
+"""A convolution of no more input channels reads an image."""
+
 _SMOOTH_COLUMNS: Final = (0, 1, 2)
 """Area and channels of `shape_features`: the smooth terms vary in these."""
 
@@ -75,6 +78,8 @@ class Deviation:
         own: each op for itself.
         large_kernel: all 7x7 (and larger) blocks; not scaled with the rest, because some runtimes
             have no fast routine for them, whatever else they do.
+        first_layer: convolutions that read an image; not scaled either. No other op is like them,
+            and all networks of a space have the same one.
     """
 
     op: float = 0.15
@@ -85,6 +90,7 @@ class Deviation:
     kernel_smooth: float = 0.08
     own: float = 0.03
     large_kernel: float = 1.0
+    first_layer: float = 0.5
 
     def covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
         """Between ops, (n, n)."""
@@ -99,11 +105,17 @@ class Deviation:
         result += (self.smooth**2 + self.kernel_smooth**2 * kernels) * near
         return result
 
-    def of_large_kernels(self, ops: Sequence[OpSpec]) -> FloatArray:
-        """The part that is not scaled, (n, n)."""
+    def unscaled_covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
+        """Between ops, the part that is not scaled, (n, n)."""
         large = np.array([float(op.kernel >= LARGE_KERNEL) for op in ops])
+        first = np.array([float(_reads_an_image(op)) for op in ops])
         result: FloatArray = self.large_kernel**2 * np.outer(large, large)
+        result += self.first_layer**2 * np.outer(first, first)
         return result
+
+
+def _reads_an_image(op: OpSpec) -> bool:
+    return op.op != "mbconv" and op.kernel > 1 and op.in_c <= IMAGE_CHANNELS
 
 
 def _same(labels: Sequence[object]) -> FloatArray:
@@ -140,14 +152,14 @@ def hypotheses(ops: Sequence[OpSpec], sources: Sequence[LatencyTable]) -> list[H
         sources: known tables; those that lack some of `ops` tell their rates from what they have.
     """
     amounts = cost_amounts(ops)
-    deviation, large = Deviation().covariance(ops), Deviation().of_large_kernels(ops)
+    deviation, unscaled = Deviation().covariance(ops), Deviation().unscaled_covariance(ops)
     found = []
     for number, source in enumerate(sources):
         rates, misfit, known = _read(source, ops)
         spread = UNKNOWN_MISFIT**2 * np.diag((~known).astype(np.float64))
         spread += MISFIT_KEPT_DEVIATION**2 * np.outer(misfit, misfit)
         residuals = {
-            factor: factor**2 * deviation + large + spread
+            factor: factor**2 * deviation + unscaled + spread
             for factor in {each[0] for each in SPREADS}
         }
         for words, probability, log_rates, covariance in _expected_rates(rates, amounts):
