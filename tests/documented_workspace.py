@@ -120,6 +120,9 @@ def prepare(root: Path) -> Workspace:
         workspace.tool(
             f"export mobilenet-v2 --format onnx --resolution 64 --output {name}.onnx --no-verify"
         )
+    workspace.tool(
+        "export mobilenet-v2 --format tflite --resolution 64 --output model.tflite --no-verify"
+    )
     for name, case in (("detector", "m02_dynamic_hw"), ("text", "m04_int64_tokens")):
         shutil.copyfile(ROOT / "tests/cases/onnx" / f"{case}.onnx", root / f"{name}.onnx")
     encoding = ROOT / "tests/cases/networks/c04_help_ofa_arch.json"
