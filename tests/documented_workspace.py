@@ -165,6 +165,21 @@ def energy_table(workspace: Workspace) -> None:
     LatencyTable(entries, header).save(workspace.root / "tables/cpu-energy.csv")
 
 
+def parts_of_tables(workspace: Workspace) -> None:
+    """Tables that have nothing in common, and two that have an op in common, at other costs."""
+    table = LatencyTable.load("pixel1")
+    rows = list(table.entries.items())
+    shared, entry = rows[40]
+    again = [(shared, Entry(1.01 * entry.value))]
+    for name, part in (
+        ("cpu-192", rows[:40]),
+        ("cpu-224", rows[40:]),
+        ("note10-160", rows[:41]),
+        ("note10-224", again + rows[41:]),
+    ):
+        LatencyTable(dict(part), table.metadata).save(workspace.root / f"{name}.csv")
+
+
 def _networks(
     workspace: Workspace, table: LatencyTable, resolution: int, name: str, header: str
 ) -> None:

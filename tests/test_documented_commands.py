@@ -21,6 +21,7 @@ from documented_workspace import (
     device_logs,
     energy_table,
     measured_networks,
+    parts_of_tables,
     prepare,
     timed_networks,
 )
@@ -68,6 +69,7 @@ BEFORE: Final[dict[str, Callable[[Workspace], None]]] = {
     r"--from measured.csv": measured_networks,
     r"--networks timed.csv": timed_networks,
     r"search .*cpu-energy.csv": energy_table,
+    r"table merge cpu-192.csv": parts_of_tables,
 }
 MISSED: Final = r"Missed:|times too (fast|slow) for\s+whole networks"
 PROCESSES: Final = "2"
