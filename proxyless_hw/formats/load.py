@@ -61,6 +61,22 @@ def load_architecture(
     return Architecture.from_document(document, str(path))
 
 
+def architecture_of(network: Architecture | str | Path) -> Architecture:
+    """An architecture, or what a name or a path names (see `load_architecture`).
+
+    Raises:
+        ArchitectureError: as `load_architecture`, or it is something else.
+    """
+    if isinstance(network, str | Path):
+        return load_architecture(network)
+    if not isinstance(network, Architecture):
+        raise ArchitectureError(
+            "a network is given as an Architecture, a zoo name or a path: received "
+            f"{type(network).__name__}. A module that build_network made has one: network.arch."
+        )
+    return network
+
+
 RUN_CONFIG = "run.config"
 
 
