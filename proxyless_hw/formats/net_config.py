@@ -72,6 +72,12 @@ def to_net_config(arch: Architecture) -> dict[str, Any]:
 
     Raises:
         ArchitectureError: the published form cannot hold it; the message names the layer.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> document = ph.to_net_config(ph.load_architecture("proxyless-mobile"))
+        >>> document["name"], len(document["blocks"])
+        ('ProxylessNASNets', 22)
     """
     kept = arch.provenance.get(PROVENANCE)
     kept = kept if isinstance(kept, dict) else {}

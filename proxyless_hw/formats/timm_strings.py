@@ -88,6 +88,11 @@ def to_timm_text(arch: Architecture) -> str:
 
     Raises:
         ArchitectureError: a block that timm's strings cannot express.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.to_timm_text(ph.load_architecture("mobilenet-v2")).splitlines()[-1]
+        'ir_r1_k3_s1_e6_c320'
     """
     lines = [f"# {key}: {value}" for key, value in settings_document(timm_settings(arch)).items()]
     lines += [f"# {SKIP}" if text == SKIP else text for text in to_timm_strings(arch)]

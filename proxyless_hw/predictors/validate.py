@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,12 +34,12 @@ from proxyless_hw.predictors.validation import Validation, score
 from proxyless_hw.predictors.validation_networks import SPREAD_NETWORKS, draw_networks
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.protocol.timing import Progress
+from proxyless_hw.profilers.shown import shown
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.given import space_of, table_of
 from proxyless_hw.tables.table import LatencyTable
-from proxyless_hw.terminal.progress import phase
 from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def validate(
     drawn = draw_networks(loaded, searched, networks, spread, seed, resolution)
     budget = budget_s or SECONDS_A_NETWORK * len(drawn)
     told(f"measuring {len(drawn)} networks of '{searched.id}', up to {format_duration(budget)}")
-    with _shown("validating", progress, quiet) as show:
+    with shown("validating", progress, quiet) as show:
         how = measuring_for(
             loaded,
             device=device,
@@ -331,7 +330,7 @@ def calibrate(
         if measured is not None:
             found = read_measured_networks(Path(measured), loaded)
         else:
-            with _shown("calibrating", progress, quiet) as show:
+            with shown("calibrating", progress, quiet) as show:
                 how = measuring_for(
                     loaded,
                     device=device,
@@ -351,18 +350,6 @@ def calibrate(
         fitted = _fitted(found)
         kept = save_calibration(path, fitted)
     return TableCalibration(path=kept, calibration=fitted, networks=tuple(found))
-
-
-@contextmanager
-def _shown(
-    title: str, progress: Callable[[Progress], None] | None, quiet: bool
-) -> Iterator[Callable[[Progress], None]]:
-    """What is called after each round: the caller's function, or a line on stderr."""
-    if progress is not None:
-        yield progress
-        return
-    with phase(title, quiet) as say:
-        yield lambda state: say(state.text)
 
 
 def _fitted(networks: list[CalibrationNetwork]) -> Calibration:
