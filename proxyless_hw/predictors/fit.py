@@ -130,6 +130,9 @@ class Predictor:
     def predict(self, arch: Architecture | str | Path) -> float:
         """The network's calibrated total at its deployment shape, in the table's unit.
 
+        Args:
+            arch: a network, or what names one: a name of the zoo, a file.
+
         Raises:
             ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the costs of a network's ops do not add up (memory).
@@ -144,12 +147,11 @@ class Predictor:
         return self.table.unit
 
     def predict_ms(self, arch: Architecture | str | Path) -> float:
-        """The latency of a network, or of what names one, at its deployment shape.
+        """The network's latency at its deployment shape; see `predict`.
 
         Raises:
-            ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the table measures something else.
-            MissingEntryError, PredictorError: as `prices`.
+            ArchitectureError, MissingEntryError, PredictorError: as `predict`.
         """
         self.table.require_metric("latency")
         return self.predict(arch)
@@ -161,7 +163,7 @@ class Predictor:
 
         Raises:
             TableError: the table measures something else.
-            PredictorError, MissingEntryError: as `interval`.
+            ArchitectureError, PredictorError, MissingEntryError: as `interval`.
         """
         self.table.require_metric("latency")
         return self.interval(arch, coverage)
@@ -179,7 +181,7 @@ class Predictor:
 
         Raises:
             PredictorError: the coverage is not in (0, 1), or nothing tells how far the ops are off.
-            MissingEntryError: as `prices`.
+            ArchitectureError, MissingEntryError: as `predict`.
         """
         check_coverage(coverage)
         arch = architecture_of(arch)
@@ -198,6 +200,7 @@ class Predictor:
         """Every op of a network with its price and where it comes from.
 
         Raises:
+            ArchitectureError: as `predict`.
             MissingEntryError, PredictorError: as `prices`.
         """
         layers = enumerate(architecture_of(arch).layer_ops())

@@ -176,9 +176,9 @@ def test_bad_inputs_are_refused_with_their_reason() -> None:
     energy = table_of(OPS, metric="energy", unit="mJ", name="joules")
     with pytest.raises(PredictorError, match="'joules' holds energy"):
         transfer([energy], probes)
-    with pytest.raises(PredictorError, match="has 0"):
+    with pytest.raises(PredictorError, match="received 0"):
         transfer([SOURCE], probes_of(SOURCE, []))
-    with pytest.raises(PredictorError, match="has 1"):
+    with pytest.raises(PredictorError, match="received 1"):
         transfer([SOURCE], probes_of(SOURCE, OPS[:1]))
     with pytest.raises(PredictorError, match="costs 2 ms"):
         transfer([SOURCE], table_of(OPS[:5], lambda op: 2.0))
