@@ -41,7 +41,7 @@ _HOME = {
     "benchmark": "proxyless_hw.predictors.benchmark",
     "benchmark_all": "proxyless_hw.predictors.benchmark_all",
     "build_network": "proxyless_hw.network.network",
-    "calibrate": "proxyless_hw.predictors.validate",
+    "calibrate": "proxyless_hw.predictors.calibrate",
     "choose_probes": "proxyless_hw.predictors.probes",
     "count_macs": "proxyless_hw.space.counting",
     "count_parameters": "proxyless_hw.space.counting",

@@ -51,7 +51,7 @@ def command(
       proxyless-hw table calibrate tables/cpu.csv --device cpu
       proxyless-hw table calibrate tables/phone.csv --from measured.csv
     """
-    from proxyless_hw.predictors.validate import calibrate
+    from proxyless_hw.predictors.calibrate import calibrate
 
     with progress_bar("calibrating", quiet or measured_file is not None) as progress:
         found = calibrate(

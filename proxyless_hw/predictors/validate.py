@@ -1,4 +1,4 @@
-"""Validating and calibrating a table on whole networks, from Python or the command line."""
+"""Validating a table on whole networks, from Python or the command line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.drawing.plots import check_plot_path
 from proxyless_hw.errors import PredictorError, TableError
-from proxyless_hw.predictors.calibration import (
-    Calibration,
-    CalibrationNetwork,
-    calibration_path,
-    fit_calibration,
-    save_calibration,
-)
+from proxyless_hw.predictors.calibrate import NO_FILE, SECONDS_A_NETWORK, fitted_on
+from proxyless_hw.predictors.calibration import calibration_path, save_calibration
 from proxyless_hw.predictors.judgement import (
     Judgement,
     ValidationRecord,
@@ -25,11 +20,9 @@ from proxyless_hw.predictors.judgement import (
 )
 from proxyless_hw.predictors.measured import (
     NO_ANCHORS,
-    measure_calibration_networks,
     measure_for,
     measuring_for,
 )
-from proxyless_hw.predictors.network_files import read_measured_networks
 from proxyless_hw.predictors.validation import Validation, score
 from proxyless_hw.predictors.validation_networks import SPREAD_NETWORKS, draw_networks
 from proxyless_hw.profilers.base import ProfilerSettings
@@ -37,16 +30,12 @@ from proxyless_hw.profilers.protocol.timing import Progress
 from proxyless_hw.profilers.shown import shown
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.documents import JsonObject
-from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.given import space_of, table_of
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_duration
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-SECONDS_A_NETWORK: Final = 5.0
-"""Default budget for measuring, per network."""
 
 ENOUGH_NETWORKS: Final = 20
 """Fewer networks change no later prediction unless it is asked for."""
@@ -167,7 +156,7 @@ def validate(
     name = loaded.name if isinstance(table, LatencyTable) else str(table)
     file = Path(name)
     if calibrate and not file.is_file():
-        raise TableError(_NO_FILE.format(name=name))
+        raise TableError(NO_FILE.format(name=name))
     if settings is not None and settings.runtime is None and device == "cpu":
         runtime = (loaded.metadata.get("runtime") or "onnxruntime").split()[0]
         settings = replace(settings, runtime=runtime)
@@ -202,7 +191,7 @@ def validate(
     kept, left_out = None, None
     if _keeps_calibration(calibrate, file, validation):
         try:
-            fitted = _fitted(validation.calibration_networks())
+            fitted = fitted_on(validation.calibration_networks())
             kept, left_out = save_calibration(file, fitted), fitted.loo_mape
             told(f"calibration kept: {kept}")
         except PredictorError as error:
@@ -219,12 +208,6 @@ def validate(
         judgement=judge_networks(record, name),
         calibration=kept,
     )
-
-
-_NO_FILE: Final = (
-    "'{name}' is a shipped table: a calibration stands beside a table file of yours. Copy the "
-    "table and name the copy's path."
-)
 
 
 def _record(validation: Validation, left_out: float | None) -> ValidationRecord:
@@ -251,111 +234,3 @@ def _keeps_calibration(asked: bool | None, file: Path, validation: Validation) -
         return asked
     enough = len(validation.calibration_networks()) >= ENOUGH_NETWORKS
     return enough and file.is_file() and not calibration_path(file).exists()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableCalibration:
-    """A calibration that was fitted and kept.
-
-    Attributes:
-        path: the file beside the table.
-        calibration: measured = a + b sum + c blocks.
-        networks: what it was fitted on.
-    """
-
-    path: Path
-    calibration: Calibration
-    networks: tuple[CalibrationNetwork, ...]
-
-    @property
-    def mape_before(self) -> float:
-        """Mean absolute relative error of the plain sums, as a fraction."""
-        errors = [abs(item.predicted_ms / item.measured_ms - 1) for item in self.networks]
-        return sum(errors) / len(errors)
-
-
-def calibrate(
-    table: str | Path,
-    space: SearchSpace | str | Path = "imagenet",
-    *,
-    measured: str | Path | None = None,
-    networks: int = 60,
-    device: str | None = None,
-    settings: ProfilerSettings | None = None,
-    budget_s: float | None = None,
-    resolution: int | None = None,
-    seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
-    say: Callable[[str], None] | None = None,
-    quiet: bool = False,
-) -> TableCalibration:
-    """Fits measured = a + b sum + c blocks on whole networks: ``proxyless-hw table calibrate``.
-
-    The calibration is kept beside the table's file, and used by every later prediction.
-
-    Args:
-        table: path of the table.
-        space: where networks are drawn; or its name or path.
-        measured: networks measured before (CSV with the columns ``network,measured_ms``, or JSON);
-            nothing is measured then.
-        networks: how many networks are drawn: half evenly over the feasible range, half uniformly.
-        device: device kind; the table's own when None.
-        settings: how networks are measured; as the table was when None.
-        budget_s: seconds for measuring; 5 a network when None.
-        resolution: deployment resolution in pixels; the table's own when None.
-        seed: of the networks drawn.
-        progress: called after each round; without it progress is shown on stderr.
-        say: told what is going on, a line at a time.
-        quiet: shows no progress.
-
-    Raises:
-        TableError: the table is no file, is in use by another process, or measures no latency.
-        PredictorError: too few networks or all alike, or the setting is not the table's.
-        MissingEntryError: the table lacks ops of a network.
-        ProfilingError, BackendUnavailableError: measuring failed.
-
-    Example:
-        >>> import proxyless_hw as ph
-        >>> found = ph.calibrate("tables/cpu.csv", networks=20)  # doctest: +SKIP
-        >>> found.mape_before, found.calibration.loo_mape  # doctest: +SKIP
-    """
-    path = Path(table)
-    LatencyTable.load(table)
-    if not path.is_file():
-        raise TableError(_NO_FILE.format(name=table))
-    # Held while networks are measured: the rows must not change under the calibration.
-    with exclusive_lock(lock_beside(path), TableError, f"table {path}"):
-        loaded = LatencyTable.load(path)
-        loaded.require_metric("latency")
-        if measured is not None:
-            found = read_measured_networks(Path(measured), loaded)
-        else:
-            with shown("calibrating", progress, quiet) as show:
-                how = measuring_for(
-                    loaded,
-                    device=device,
-                    settings=settings,
-                    budget_s=budget_s or SECONDS_A_NETWORK * networks,
-                    progress=show,
-                    say=say,
-                )
-                found = measure_calibration_networks(
-                    loaded,
-                    space_of(space),
-                    how,
-                    networks=networks,
-                    seed=seed,
-                    resolution=resolution,
-                )
-        fitted = _fitted(found)
-        kept = save_calibration(path, fitted)
-    return TableCalibration(path=kept, calibration=fitted, networks=tuple(found))
-
-
-def _fitted(networks: list[CalibrationNetwork]) -> Calibration:
-    return fit_calibration(
-        [network.predicted_ms for network in networks],
-        [network.blocks for network in networks],
-        [network.measured_ms for network in networks],
-        [network.name for network in networks],
-    )

@@ -19,7 +19,7 @@ from proxyless_hw.runs.evaluation import Score, evaluate
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
-from proxyless_hw.runs.loop import RunPlace
+from proxyless_hw.runs.loop import RunPlace, going_on
 from proxyless_hw.runs.objects import GIVEN, check_all_given, check_channels, check_same_metric
 from proxyless_hw.runs.task import CLASSIFICATION, Task
 from proxyless_hw.runs.torch_device import choose_device
@@ -160,7 +160,7 @@ def _train(
     world.barrier()
     if not world.is_main:
         return None
-    with observer.phase("testing the network"):
+    with observer.phase("testing the network"), going_on(folder):
         result = _result(arch, config, data, given.task_or_default, state, folder, device)
     check_held()
     folder.write_json(folder.result, result.to_json())
