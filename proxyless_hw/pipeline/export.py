@@ -118,9 +118,7 @@ def target_of(pair: tuple[FileFormat, FilePrecision], folder: Path, name: str) -
         ExportError: there is no such pair.
     """
     known = [(f, p) for f, precisions in PRECISIONS.items() for p in precisions]
-    # What a format lacks (int8-dynamic as ONNX) is refused where it would be written.
-    parts = tuple(pair) if isinstance(pair, tuple | list) else ()
-    if len(parts) != 2 or parts[0] not in PRECISIONS or parts[1] not in PRECISIONS["tflite"]:
+    if not isinstance(pair, tuple | list) or tuple(pair) not in known:
         given = " ".join(map(str, pair)) if isinstance(pair, tuple | list) else str(pair)
         near = did_you_mean(given, [" ".join(item) for item in known])
         raise ExportError(

@@ -127,14 +127,20 @@ def export_run(
         with phase(f"exporting to {folder}", quiet):
             manifest = export_all(loaded, folder, config, images, measure=measure, report=tell)
         return RunExport(folder=folder, files=(), manifest=manifest)
-    wanted = [
-        item if isinstance(item, Target) else target_of(item, folder, loaded.name)
-        for item in targets
-    ]
+    wanted = [_target(item, folder, loaded.name) for item in targets]
     names = ", ".join(target.path.name for target in wanted)
     with phase(f"writing and checking {names}", quiet):
         files = export_network(loaded.network, wanted, config, images)
     return RunExport(folder=folder, files=tuple(files), manifest=None)
+
+
+def _target(asked: tuple[FileFormat, FilePrecision] | Target, folder: Path, name: str) -> Target:
+    if isinstance(asked, Target):
+        return asked
+    if tuple(asked) == ("onnx", "int8-dynamic"):
+        # The writer of ONNX files refuses it and says what to choose.
+        return Target("onnx", "int8-dynamic", folder / f"{name}-int8-dynamic.onnx")
+    return target_of(asked, folder, name)
 
 
 def _images(

@@ -293,8 +293,10 @@ def fit_predictor(
     Example:
         >>> import proxyless_hw as ph
         >>> predictor = ph.fit_predictor("pixel1")
-        >>> f"{predictor.predict_ms('proxyless-mobile'):.1f} ms"
-        '83.6 ms'
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> network = ph.Architecture.from_choices(space, [0] * len(space.slots))
+        >>> f"{predictor.predict_ms(network):.1f} ms"
+        '76.0 ms'
     """
     if kind not in get_args(Kind):
         raise PredictorError(

@@ -172,9 +172,11 @@ def predict(
 
     Example:
         >>> import proxyless_hw as ph
-        >>> found = ph.predict("proxyless-mobile", "pixel1")
-        >>> f"{found.value:.1f} {found.unit}", len(found.ops), len(found.regressed_ops)
-        ('83.6 ms', 23, 3)
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> network = ph.Architecture.from_choices(space, [0] * len(space.slots))
+        >>> found = ph.predict(network, "pixel1")
+        >>> f"{found.value:.1f} {found.unit}", found.regressed_ops
+        ('76.0 ms', [])
     """
     predictor = table
     if not isinstance(predictor, Predictor):
