@@ -84,6 +84,11 @@ def evaluate(
         >>> found.score.images, 0 <= found.metric <= 1
         (359, True)
     """
+    if not isinstance(run, str | Path | Network):
+        raise TrainingError(
+            f"a run folder or a network of this package is evaluated: received "
+            f"{type(run).__name__}. build_network(ARCH) makes one."
+        )
     network = run if isinstance(run, Network) else load(run)
     if isinstance(data, DataSplits):
         settings = (data_root, train_resolution, batch_size, workers, max_broken)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError, did_you_mean
-from proxyless_hw.formats.load import architecture_of
+from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
 from proxyless_hw.predictors.costs import CostTable, count_blocks, space_costs
 from proxyless_hw.predictors.lookup import (
@@ -138,7 +138,7 @@ class Predictor:
             TableError: the costs of a network's ops do not add up (memory).
             MissingEntryError, PredictorError: as `prices`.
         """
-        total, blocks = self._sum(architecture_of(arch))
+        total, blocks = self._sum(given_architecture(arch))
         return self.calibration.apply(total, blocks) if self.calibration else total
 
     @property
@@ -184,7 +184,7 @@ class Predictor:
             ArchitectureError, MissingEntryError: as `predict`.
         """
         check_coverage(coverage)
-        arch = architecture_of(arch)
+        arch = given_architecture(arch)
         total, blocks = self._sum(arch)
         if self.calibration is None:
             half = self._half_width(arch.ops(), coverage, table_too=True)
@@ -203,7 +203,7 @@ class Predictor:
             ArchitectureError: as `predict`.
             MissingEntryError, PredictorError: as `prices`.
         """
-        layers = enumerate(architecture_of(arch).layer_ops())
+        layers = enumerate(given_architecture(arch).layer_ops())
         listed = [(index, op) for index, (_, op) in layers if op is not None]
         prices = self.prices([op for _, op in listed])
         return [

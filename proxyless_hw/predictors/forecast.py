@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.formats.load import architecture_of, load_architecture
+from proxyless_hw.formats.load import given_architecture, load_architecture
 from proxyless_hw.predictors.fit import ExplainedOp, Kind, Predictor, Source, fit_predictor
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
@@ -183,7 +183,7 @@ def predict(
         predictor = fit_predictor(predictor, kind, calibrate=calibrate)
     if isinstance(network, str | Path):
         network = load_architecture(network, resolution)
-    return forecast(predictor, architecture_of(network), coverage, resolution, num_classes)
+    return forecast(predictor, given_architecture(network), coverage, resolution, num_classes)
 
 
 def forecast(

@@ -64,6 +64,11 @@ def verify(
         raise PredictorError(f"a target is positive and finite, in ms: received {target_ms}.")
     loaded = table_of(table)
     loaded.require_metric("latency")
+    if not isinstance(file, str | Path):
+        raise ProfilingError(
+            f"verify takes a file or a name: received {type(file).__name__}. Export a module "
+            "first: ph.export(network, FOLDER)."
+        )
     path = Path(file)
     if path.suffix.lower() in SUFFIXES and not path.is_file():
         raise ProfilingError(f"no model file {path}.")

@@ -18,6 +18,7 @@ from proxyless_hw.profilers.profile import ProfileConfig
 from proxyless_hw.profilers.profile import profile as run_profile
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.given import space_of
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.progress import phase
 
@@ -90,6 +91,8 @@ def profile(
         >>> table = ph.profile(space, device="cpu", budget_s=60)  # doctest: +SKIP
         >>> table.save("tables/cpu.csv")  # doctest: +SKIP
     """
+    if not isinstance(space, str | Path):
+        space = space_of(space)
     config = ProfileConfig(
         output=Path("table.csv" if output is None else output),
         device=device,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
 
@@ -75,6 +75,7 @@ def count_parameters(arch: Architecture) -> int:
         >>> ph.count_parameters(ph.load_architecture("proxyless-mobile"))
         4080512
     """
+    require_architecture(arch)
     return sum(op_parameters(op) for op in arch.ops())
 
 
@@ -86,6 +87,7 @@ def count_macs(arch: Architecture, resolution: int | None = None) -> int:
         >>> ph.count_macs(ph.load_architecture("proxyless-mobile"))
         320427584
     """
+    require_architecture(arch)
     return sum(op_macs(op) for op in arch.ops(resolution))
 
 

@@ -82,6 +82,7 @@ def run_training(
         >>> trained.metric  # doctest: +SKIP
     """
     given = TrainObjects(architecture=architecture, weights=weights, data=data, task=task)
+    given.check_kinds(config)
     if config.resume and config.output is not None:
         check_all_given(TrainFolder(Path(config.output)), given.names())
     config = given.settle(config)

@@ -8,7 +8,7 @@ from typing import Final
 
 from torch import Tensor
 
-from proxyless_hw.formats.load import architecture_of
+from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.formats.matching import classes_of, matching_network
 from proxyless_hw.formats.published import as_its_library, fill_from_published, read_published
 from proxyless_hw.network.network import Network, build_network
@@ -66,7 +66,7 @@ def import_weights(
     """
     tensors, source = _read(file)
     wanted = matching_network(tensors, source) if arch is None else arch
-    loaded = architecture_of(wanted)
+    loaded = given_architecture(wanted)
     name = loaded.space if isinstance(wanted, Architecture) else str(wanted)
     loaded = loaded.with_shape(num_classes=classes_of(loaded, tensors))
     network = build_network(as_its_library(loaded, tensors))
