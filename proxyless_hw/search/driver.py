@@ -77,7 +77,7 @@ def run_search(
     to resume, give them again. The run folder keeps facts of them and refuses others.
 
     Args:
-        config: all settings. `SearchConfig(resume=True)` goes on with an interrupted search.
+        config: all settings (see `SearchConfig`); ``resume=True`` goes on with a search.
         observer_factory: makes the observer from the constraints; None reports nothing.
         space: the search space, in place of ``config.space``.
         table: the latency table, in place of ``config.table``.

@@ -52,7 +52,7 @@ def run_training(
     to resume, give them again. The run folder keeps facts of them and refuses others.
 
     Args:
-        config: all settings. `TrainConfig(resume=True)` resumes an interrupted training.
+        config: all settings (see `TrainConfig`); ``resume=True`` goes on with a training.
         observer_factory: makes the observer of the progress.
         architecture: what to train, in place of ``config.arch``.
         weights: a network, or its tensors by name, to start from, in place of ``config.weights``. A
