@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
+import torchvision
 from documented import ROOT, typed
 from PIL import Image
 
@@ -105,6 +107,8 @@ def prepare(root: Path) -> Workspace:
     assert found is not None
     (root / "mine.yaml").write_text(found[1])
     _checkpoint(root / "proxyless_mobile.pth")
+    library = torchvision.models.mobilenet_v3_large(weights=None)
+    safetensors.torch.save_file(library.state_dict(), root / "mobilenet_v3_large.safetensors")
     _image_folder(root / "imagenet", classes=1000, images=1, parts=("train", "val"))
     _image_folder(root / "flowers", classes=3, images=10, parts=("train", "val"))
     _idx_files(root / "fashion")
@@ -116,8 +120,13 @@ def prepare(root: Path) -> Workspace:
         workspace.tool(
             f"export mobilenet-v2 --format onnx --resolution 64 --output {name}.onnx --no-verify"
         )
+    workspace.tool(
+        "export mobilenet-v2 --format tflite --resolution 64 --output model.tflite --no-verify"
+    )
     for name, case in (("detector", "m02_dynamic_hw"), ("text", "m04_int64_tokens")):
         shutil.copyfile(ROOT / "tests/cases/onnx" / f"{case}.onnx", root / f"{name}.onnx")
+    encoding = ROOT / "tests/cases/networks/c04_help_ofa_arch.json"
+    shutil.copyfile(encoding, root / "subnet.json")
     return workspace
 
 

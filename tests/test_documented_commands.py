@@ -27,6 +27,7 @@ LEFT_OUT: Final = {
     r"--device mobile(?!.* --bundle)": "needs a phone",
     r"--device gpu": "needs an NVIDIA GPU",
     r"--device cpu --metric energy": "needs energy counters, which virtual machines lack",
+    r"import-weights timm:": "needs timm",
     r"^pip ": "changes the environment; the wheel is installed in test_packaging.py",
     r"^([A-Z_]+=\S+ )?make ": "makes an environment of its own; the quick start does as much",
     r"^python tests/": "writes a table of docs from a whole run of the slow suite",
@@ -112,10 +113,8 @@ def run_command(item: Typed, workspace: Workspace) -> None:
     clear_output(words, workspace.root)
     done = workspace.run(on_this_machine(words), environment)
     expected = (0,)
-    if "--verify" in words and "the measured interval misses the target" in done.stderr:
+    if {"--verify", "specialize"} & set(words) and "Missed:" in done.stderr:
         expected = (1,)  # a rough table on a busy machine: the command has told so, as it should
-    if "specialize" in words and "Missed:" in done.stderr:
-        expected = (1,)  # likewise
     told = f"{shlex.join(words)}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
     assert done.returncode in expected, told
     assert "Traceback" not in done.stderr, told
@@ -143,7 +142,7 @@ def on_this_machine(words: list[str]) -> list[str]:
 
 def clear_output(words: list[str], root: Path) -> None:
     """Removes what the command would write: the reader of a page has not made it yet."""
-    if "--resume" in words:
+    if "--resume" in words or "--overwrite" in words:
         return
     if "--target-ms" in words and "search" in words and "--output" not in words:
         shutil.rmtree(root / default_output(words), ignore_errors=True)

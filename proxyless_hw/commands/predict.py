@@ -210,6 +210,8 @@ def _print(network: str, arch: Architecture, result: Forecast, breakdown: bool) 
             )
         console.print(grid)
     console.print(f"{escape(network)}: {result.sentence()}", highlight=False, soft_wrap=True)
+    if result.footprint is not None:
+        console.print(result.footprint.sentence(), highlight=False, soft_wrap=True)
 
 
 def _place(arch: Architecture, layer: int) -> str:

@@ -116,6 +116,7 @@ def _tell(result: Transferred, output: Path, quiet: bool) -> None:
         "as the source": "as the source does",
         "launches": "on launches (it hardly matters how large an op is)",
         "work": "on work",
+        "unlike the source": "on other things than the source does",
     }[words]
     log(f"The device spends its time {bound} ({probability:.0%} sure).", quiet)
     counted = [f"{result.probes} of them measured"] if result.probes else []

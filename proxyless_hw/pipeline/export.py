@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -63,7 +64,8 @@ def export(
         targets: pairs of format (``onnx``, ``tflite``) and precision (``fp32``, ``fp16``,
             ``int8``; TFLite also ``int8-dynamic``).
         data: test images for the comparison and training images for the ranges of int8; or
-            images (N, C, H, W), normalised as in training, for both. Normal noise when None.
+            images (N, C, H, W), normalised as in training, for both. When None, normal noise for
+            the comparison; int8 is then refused.
         example: an input (N, C, H, W) whose shape is exported; by default that of `data`, or the
             deployment shape of a network that this package built.
         name: stem of the files.
@@ -185,7 +187,8 @@ def _export_data(
 ) -> ExportData:
     channels, side, _ = shape
     if data is None:
-        return random_data(side, channels=channels)
+        # Ranges from noise would spoil the weights: int8 then asks for images.
+        return replace(random_data(side, channels=channels), calibration=None)
     if isinstance(data, DataSplits):
         return images_of(data)
     images = data.detach().cpu().numpy() if isinstance(data, Tensor) else data

@@ -168,8 +168,9 @@ def _images(
         source = replace(source, data=replace(source.data, max_broken=max_broken))
     found = default_data(source)
     if source.data is None:
+        ranges = ", which sets the ranges of int8 too"
         if not source.weights.startswith("random"):
             # Ranges from noise would spoil real weights: int8 then asks for images.
-            found = replace(found, calibration=None)
-        say("no data: files are checked on seeded noise. Give --data NAME for images.")
+            found, ranges = replace(found, calibration=None), ""
+        say(f"no data: files are checked on seeded noise{ranges}. Give --data NAME.")
     return found

@@ -12,7 +12,10 @@ from proxyless_hw.predictors.fit import ExplainedOp, Kind, Predictor, Source, fi
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Footprint, Precision, footprint
+from proxyless_hw.space.specs import op_variant
 from proxyless_hw.storage.documents import JsonObject
+from proxyless_hw.tables.check import table_precision
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_value, in_unit
 
@@ -33,6 +36,8 @@ class Forecast:
         ops: every op with its price, in order.
         resolution, num_classes: the shape it was priced at.
         not_priced: nodes of an ONNX file that no op stands for.
+        footprint: flash and memory in the table's precision; None where it states none,
+            or where the network holds what is not counted from its shape.
     """
 
     table: str
@@ -47,6 +52,7 @@ class Forecast:
     resolution: int
     num_classes: int
     not_priced: tuple[str, ...] = ()
+    footprint: Footprint | None = None
 
     @property
     def latency_ms(self) -> float | None:
@@ -102,6 +108,7 @@ class Forecast:
             "resolution": self.resolution,
             "num_classes": self.num_classes,
             "not_priced": list(self.not_priced),
+            "footprint": None if self.footprint is None else self.footprint.to_json(),
         }
         if breakdown:
             document["breakdown"] = [
@@ -211,6 +218,7 @@ def forecast(
         # The prediction stands without one; the reason is reported with it.
         interval, no_interval = None, str(cause)
     listed = arch.provenance.get("not_priced")
+    not_priced = tuple(map(str, listed)) if isinstance(listed, (list, tuple)) else ()
     return Forecast(
         table=table.name,
         metric=table.metric,
@@ -223,5 +231,13 @@ def forecast(
         ops=tuple(predictor.explain(deployed)),
         resolution=deployed.resolution,
         num_classes=deployed.num_classes,
-        not_priced=tuple(map(str, listed)) if isinstance(listed, (list, tuple)) else (),
+        not_priced=not_priced,
+        footprint=None if not_priced else _footprint(deployed, table_precision(table)),
     )
+
+
+def _footprint(arch: Architecture, precision: Precision | None) -> Footprint | None:
+    """Flash and memory where they follow from the shapes: no op of one's own has to be built."""
+    if precision is None or any(op_variant(op.op).is_custom for op in arch.ops()):
+        return None
+    return footprint(arch, precision)

@@ -67,7 +67,7 @@ class Transferred:
         rank_correlation: by source name, Spearman between the probes and what the source, adapted
             to all other probes, says of each.
         bound_by: what most of the device's time goes to, with its probability: ``as the source``,
-            ``launches`` or ``work``.
+            ``launches``, ``work``, or ``unlike the source``, which tells nothing of the device.
         held_out_mape: each probe predicted from the others by leave-one-out; mean absolute
             relative error over the probes that are not suspicious.
         probes: how many ops were measured.

@@ -140,26 +140,23 @@ def run_search(
             from proxyless_hw.search.measurable import check_metric_is_measurable
 
             check_metric_is_measurable(problem.table)
-            problem = _calibrated(config, problem, table, make)
+            if _calibrated(config, problem, make):
+                problem = prepare_problem(config, space, table)
         with make(problem.constraints) as observer, _recorded(config, observer) as observers:
             return _search(config, problem, given, facts, folder, observers, check_held)
 
 
-def _calibrated(
-    config: SearchConfig, problem: Problem, table: LatencyTable | None, make: ObserverFactory
-) -> Problem:
-    """The problem with the table calibrated for whole networks, where that is not done yet.
+def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> bool:
+    """Whether the table was calibrated for whole networks just now: the problem is then another.
 
     Several processes prepared the same problem each, so none of them calibrates.
     """
     from proxyless_hw.search.calibrate import calibrate_first
 
     if launched_world_size() > 1:
-        return problem
+        return False
     with make(problem.constraints) as observer:
-        if not calibrate_first(config, observer, problem.space):
-            return problem
-        return prepare_problem(config, problem.space, table)
+        return calibrate_first(config, observer, problem.space)
 
 
 @contextlib.contextmanager
@@ -331,7 +328,8 @@ def _result(
         measured_interval=None if verification is None else verification.interval,
         accuracy=tested.top1,
         supernet_accuracy=best.score.top1,
-        constraints=constraint_costs(problem.constraints, best.derived),
+        constraints=constraint_costs(problem, best),
+        footprint=problem.footprint(best.arch),
         finalists=tuple(item.row for item in finalists),
         margins=slot_margins(state.supernet),
         pareto=pareto_points(state.supernet, problem.constraints[0].costs),

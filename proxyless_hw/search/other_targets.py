@@ -23,11 +23,13 @@ from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.finalists import derive_finalists, rank
 from proxyless_hw.search.given import SearchObjects
+from proxyless_hw.search.limits import TABLELESS, read_limit
 from proxyless_hw.search.prepare import Problem, prepare_problem
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.search.state import read_checkpoint
+from proxyless_hw.search.state import read_checkpoint, space_fingerprint
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Footprint
 from proxyless_hw.space.limits import MAX_CHANNELS
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.tensor_files import plain_tensors, save_tensors, whole
@@ -64,6 +66,7 @@ class DerivedNetwork:
         target: the limit it was derived for.
         predicted: its cost.
         accuracy: top-1 on the test images, in [0, 1]; None where they have no labels.
+        footprint: flash and memory; None where the search knows no precision.
         task: values of a metric of the user's; None for classification.
         folder: where it was written; None where it was not.
         seconds: that its derivation took.
@@ -76,6 +79,7 @@ class DerivedNetwork:
     target: float
     predicted: float
     accuracy: float | None
+    footprint: Footprint | None = None
     task: TaskResult | None = None
     folder: Path | None = None
     seconds: float | None = None
@@ -97,16 +101,18 @@ class DerivedNetwork:
             **in_unit(figures, self.unit),
             "accuracy": self.accuracy,
             **({} if self.task is None else {"task": self.task.to_json()}),
+            "footprint": None if self.footprint is None else self.footprint.to_json(),
         }
 
     def sentence(self) -> str:
         """Target, prediction and accuracy for people."""
         accuracy = "unknown" if self.accuracy is None else f"{self.accuracy:.1%}"
         own = "" if self.task is None else f", {self.task.metric} {self.task.test:.4g}"
+        sizes = "" if self.footprint is None else f"{self.footprint.sentence()}, "
         where = "" if self.folder is None else f": {self.folder / 'architecture.json'}"
         return (
             f"target {self.target:g} {self.unit}: predicted {self.predicted:.4g} {self.unit}, "
-            f"accuracy with the supernet's weights {accuracy}{own}{where}"
+            f"{sizes}accuracy with the supernet's weights {accuracy}{own}{where}"
         )
 
     def save(self, folder: Path) -> DerivedNetwork:
@@ -134,13 +140,15 @@ def open_search(
 
     Args:
         run: the run folder.
-        table: price with another table than the search's own; or the search's own again.
+        table: price with another table than the search's own; or the search's own again. Limits
+            that need no table stay, in the precision of the search.
         given: space, data and task that the search was given.
         needs: those of them without which the caller cannot go on.
 
     Raises:
         SearchError: no checkpoint there, it is of another space, or an object that the search was
-            given is missing or another.
+            given is missing or another; a limit of memory leaves other candidates at the shape of
+            the other table.
         MissingEntryError: the other table lacks ops of the space.
     """
     folder = SearchFolder(Path(run))
@@ -164,9 +172,14 @@ def open_search(
             target_ms=None,
             resolution=None,
             num_classes=None,
-            constraints=(),
+            constraints=tuple(
+                text for text in config.constraints if read_limit(text)[0] in TABLELESS
+            ),
+            constraint_precision=folder.read_json(folder.config).get("precision") or "table",
         )
     problem = prepare_problem(config, given.space, as_object)
+    if problem.memory is not None:
+        _check_candidates(problem, document, run)
     read_checkpoint(folder.checkpoint, problem.space)
     try:
         classes = whole(document.get("num_classes"), "num_classes")
@@ -209,6 +222,21 @@ def _check_objects(
             f"{again}), or ph.pareto likewise."
         )
     check_facts(folder, given.facts())
+
+
+def _check_candidates(problem: Problem, document: Mapping[str, object], run: str | Path) -> None:
+    """Checks that the limit of memory leaves the candidates that were searched.
+
+    Raises:
+        SearchError: it leaves others.
+    """
+    if document.get("space_fingerprint") == space_fingerprint(problem.space):
+        return
+    raise SearchError(
+        f"{run} chose among the candidates that its limit of memory left. At "
+        f"{problem.resolution} pixels ('{problem.table.name}') it leaves others, or the space "
+        "file has changed. Search again with that table."
+    )
 
 
 def _settings(document: Mapping[str, object], path: Path) -> SearchConfig:
@@ -258,6 +286,7 @@ def derive_for(searched: Searched, target: float, data: DataSplits) -> DerivedNe
         target=target,
         predicted=predicted,
         accuracy=tested.top1,
+        footprint=problem.footprint(best.arch),
         task=task.result(tested.metric, best.score.metric),
     )
 

@@ -1,10 +1,12 @@
-"""Whether a table can price a search space."""
+"""Whether a table can price a search space, and at which shape and precision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from proxyless_hw.space.footprint import Precision
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.given import space_of, table_of
@@ -61,3 +63,9 @@ def missing_ops(
     sizes, classes = pricing_shape(table, space, resolutions, num_classes)
     needed = [op for side in sizes for op in space.ops(side, num_classes=classes)]
     return table.missing(needed)
+
+
+def table_precision(table: LatencyTable) -> Precision | None:
+    """The number format of a table's networks; None where its header states none that is known."""
+    stated = table.metadata.get("precision")
+    return next((known for known in get_args(Precision) if known == stated), None)
