@@ -24,8 +24,10 @@ from PIL import Image
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import published_names
 from proxyless_hw.network.network import build_network
+from proxyless_hw.predictors.feasible import feasible_range
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.entry import Entry
 from proxyless_hw.tables.table import LatencyTable
 
 PUBLISHED_TABLE = """\
@@ -150,6 +152,17 @@ def measured_networks(workspace: Workspace) -> None:
 def timed_networks(workspace: Workspace) -> None:
     """The same for a phone that is about as fast as a Pixel 1, at that one's size."""
     _networks(workspace, LatencyTable.load("pixel1"), 224, "timed.csv", "network,value")
+
+
+def energy_table(workspace: Workspace) -> None:
+    """A table of energy with 12 mJ in the middle of its range: here are no energy counters."""
+    table = LatencyTable.load(workspace.root / "tables/cpu.csv")
+    low, high = feasible_range(SearchSpace.load("imagenet"), table)
+    entries = {
+        op: Entry(entry.value * 12 / (low * high) ** 0.5) for op, entry in table.entries.items()
+    }
+    header = {**table.metadata, "metric": "energy", "unit": "mJ"}
+    LatencyTable(entries, header).save(workspace.root / "tables/cpu-energy.csv")
 
 
 def _networks(
