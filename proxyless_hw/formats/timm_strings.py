@@ -21,7 +21,7 @@ from proxyless_hw.formats.timm_settings import (
     settings_of,
     timm_settings,
 )
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.limits import MAX_POSITIONS
 from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
 
@@ -86,7 +86,13 @@ def to_timm_text(arch: Architecture) -> str:
 
     Raises:
         ArchitectureError: a block that timm's strings cannot express.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.to_timm_text(ph.load_architecture("mobilenet-v2")).splitlines()[-1]
+        'ir_r1_k3_s1_e6_c320'
     """
+    require_architecture(arch)
     lines = [f"# {key}: {value}" for key, value in settings_document(timm_settings(arch)).items()]
     lines += [f"# {SKIP}" if text == SKIP else text for text in to_timm_strings(arch)]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError, did_you_mean
-from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
 from proxyless_hw.predictors.costs import CostTable, count_blocks, space_costs
 from proxyless_hw.predictors.lookup import (
@@ -27,6 +27,7 @@ from proxyless_hw.predictors.provenance import transferred_ops
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import LatencyTable
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Predictor:
             TableError: the costs of a network's ops do not add up (memory).
             MissingEntryError, PredictorError: as `prices`.
         """
-        total, blocks = self._sum(_network(arch))
+        total, blocks = self._sum(given_architecture(arch))
         return self.calibration.apply(total, blocks) if self.calibration else total
 
     @property
@@ -183,7 +184,7 @@ class Predictor:
             ArchitectureError, MissingEntryError: as `predict`.
         """
         check_coverage(coverage)
-        arch = _network(arch)
+        arch = given_architecture(arch)
         total, blocks = self._sum(arch)
         if self.calibration is None:
             half = self._half_width(arch.ops(), coverage, table_too=True)
@@ -202,8 +203,8 @@ class Predictor:
             ArchitectureError: as `predict`.
             MissingEntryError, PredictorError: as `prices`.
         """
-        layer_ops = _network(arch).layer_ops()
-        listed = [(index, op) for index, (_, op) in enumerate(layer_ops) if op is not None]
+        layers = enumerate(given_architecture(arch).layer_ops())
+        listed = [(index, op) for index, (_, op) in layers if op is not None]
         prices = self.prices([op for _, op in listed])
         return [
             ExplainedOp(
@@ -267,10 +268,6 @@ class Predictor:
         return math.sqrt(float((independent**2).sum()) + together**2 + shared**2)
 
 
-def _network(arch: Architecture | str | Path) -> Architecture:
-    return load_architecture(arch) if isinstance(arch, (str, Path)) else arch
-
-
 def _source(prices: OpPrices, place: int) -> Source:
     if prices.measured[place]:
         return "measured"
@@ -278,12 +275,12 @@ def _source(prices: OpPrices, place: int) -> Source:
 
 
 def fit_predictor(
-    table: LatencyTable, kind: Kind = "auto", *, calibrate: bool = True, seed: int = 0
+    table: LatencyTable | str | Path, kind: Kind = "auto", *, calibrate: bool = True, seed: int = 0
 ) -> Predictor:
     """Makes a predictor from a table.
 
     Args:
-        table: of any metric.
+        table: of any metric; or its name or path.
         kind: ``auto``, ``lookup`` or ``regression`` (see `Predictor`).
         calibrate: use the calibration beside the table's file, where there is one.
         seed: of the regression.
@@ -291,18 +288,22 @@ def fit_predictor(
     Raises:
         PredictorError: no such kind; the calibration beside the table is another table's; or
             (``regression``) the table cannot carry a regression.
+        TableError: nothing has that name, or it is no table.
 
     Example:
         >>> import proxyless_hw as ph
-        >>> predictor = ph.fit_predictor(ph.LatencyTable.load("pixel1"))
-        >>> f"{predictor.predict_ms('proxyless-mobile'):.1f} ms"
-        '83.6 ms'
+        >>> predictor = ph.fit_predictor("pixel1")
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> network = ph.Architecture.from_choices(space, [0] * len(space.slots))
+        >>> f"{predictor.predict_ms(network):.1f} ms"
+        '76.0 ms'
     """
     if kind not in get_args(Kind):
         raise PredictorError(
             f"a predictor is one of {', '.join(get_args(Kind))}: received {str(kind)[:40]!r}."
             f"{did_you_mean(str(kind), get_args(Kind))}"
         )
+    table = table_of(table)
     calibration = None
     if calibrate and table.metric == "latency" and Path(table.name).is_file():
         calibration = load_calibration(Path(table.name), table)

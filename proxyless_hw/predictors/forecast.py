@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.predictors.fit import ExplainedOp, Predictor, Source
+from proxyless_hw.formats.load import given_architecture, load_architecture
+from proxyless_hw.predictors.fit import ExplainedOp, Kind, Predictor, Source, fit_predictor
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
 from proxyless_hw.space.architecture import Architecture
@@ -14,6 +16,7 @@ from proxyless_hw.space.footprint import Footprint, Precision, footprint
 from proxyless_hw.space.specs import op_variant
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.tables.check import table_precision
+from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_value, in_unit
 
 
@@ -148,6 +151,46 @@ class Forecast:
         parts.append("calibrated" if self.calibration else "not calibrated")
         parts.append(f"at {self.resolution} pixels, {self.num_classes} classes")
         return "; ".join(parts)
+
+
+def predict(
+    network: Architecture | str | Path,
+    table: LatencyTable | str | Path | Predictor,
+    *,
+    kind: Kind = "auto",
+    calibrate: bool = True,
+    coverage: float = 0.9,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+) -> Forecast:
+    """What a network costs by a table, with its interval and its ops: ``proxyless-hw predict``.
+
+    Args:
+        network: an architecture, or what names one (`load_architecture`).
+        table: of any metric; an object, a name or a path; or a predictor of one (`fit_predictor`).
+        kind, calibrate: as for `fit_predictor`; not used with a predictor.
+        coverage: of the interval, as a fraction.
+        resolution, num_classes: the shape it is priced at; the network's and the table's own when
+            None.
+
+    Raises:
+        ArchitectureError, TableError: nothing has that name, or the file breaks a rule.
+        MissingEntryError, PredictorError: as `forecast`.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> network = ph.Architecture.from_choices(space, [0] * len(space.slots))
+        >>> found = ph.predict(network, "pixel1")
+        >>> f"{found.value:.1f} {found.unit}", found.regressed_ops
+        ('76.0 ms', [])
+    """
+    predictor = table
+    if not isinstance(predictor, Predictor):
+        predictor = fit_predictor(predictor, kind, calibrate=calibrate)
+    if isinstance(network, str | Path):
+        network = load_architecture(network, resolution)
+    return forecast(predictor, given_architecture(network), coverage, resolution, num_classes)
 
 
 def forecast(

@@ -15,7 +15,7 @@ from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
-from proxyless_hw.runs.loop import RunPlace
+from proxyless_hw.runs.loop import RunPlace, going_on
 from proxyless_hw.runs.objects import (
     check_all_given,
     check_channels,
@@ -77,7 +77,7 @@ def run_search(
     to resume, give them again. The run folder keeps facts of them and refuses others.
 
     Args:
-        config: all settings. `SearchConfig(resume=True)` goes on with an interrupted search.
+        config: all settings (see `SearchConfig`); ``resume=True`` goes on with a search.
         observer_factory: makes the observer from the constraints; None reports nothing.
         space: the search space, in place of ``config.space``.
         table: the latency table, in place of ``config.table``.
@@ -115,7 +115,7 @@ def run_search(
     given = SearchObjects(
         space=space, table=table, data=data, task=task, objective=objective, reward=reward
     )
-    given.check_kinds()
+    given.check_kinds(config)
     facts = given.facts() if launched_rank() == 0 else {}
     if config.resume and config.output is not None:
         # Before anything else is said of a table or a space that is not the run's own.
@@ -279,7 +279,7 @@ def _derive(
     started = time.perf_counter()
     costs = [constraint.costs for constraint in constraints]
     targets = [constraint.target for constraint in constraints]
-    with observer.phase("deriving and ranking the finalists"):
+    with observer.phase("deriving and ranking the finalists"), going_on(folder):
         found = derive_finalists(
             state.supernet, costs, targets, config.finalists, context.constrained
         )
@@ -291,7 +291,7 @@ def _derive(
         from proxyless_hw.search.verify import verify_search
 
         finalists, verification = verify_search(state, finalists, context, observer)
-    with observer.phase("testing the network, deriving further budgets"):
+    with observer.phase("testing the network, deriving further budgets"), going_on(folder):
         result = _result(state, finalists, verification, context, folder)
     result = replace(result, seconds=round(state.seconds + time.perf_counter() - started, 2))
     network = {key: value.cpu() for key, value in finalists[0].network.state_dict().items()}
