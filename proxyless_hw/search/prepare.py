@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,13 @@ from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable, why_too_poor
 from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
+from proxyless_hw.search.derive import (
+    WINDOW,
+    default_target,
+    feasible_target,
+    geometric_mean_target,
+    most_probable_within,
+)
 from proxyless_hw.search.limits import (
     MemoryLimit,
     limit_to_memory,
@@ -119,7 +126,7 @@ def prepare_problem(
         space, [0] * len(space.slots), resolution=resolution, num_classes=num_classes
     )
     predictor.interval(first)
-    target = feasible_target(costs, asked or default_target(costs))
+    target = feasible_target(costs, _target(asked, costs))
     constraints = [Constraint(ExpectedLatency.from_costs(costs), target)]
     for name, number in sums:
         if name in COUNTED:
@@ -143,6 +150,25 @@ def prepare_problem(
     return Problem(
         space, table, predictor, tuple(constraints), resolution, num_classes, precision, memory
     )
+
+
+def _target(asked: float | None, costs: CostTable) -> float:
+    """The target of the main cost.
+
+    The geometric mean of the range is the default target, also where a script has worked it out.
+    Nobody chose that figure, so where no network costs so much, the search takes the nearest cost
+    below, and says so.
+    """
+    middle = geometric_mean_target(costs)
+    if asked is not None and not math.isclose(asked, middle, rel_tol=1e-9):
+        return asked
+    target = default_target(costs)
+    if asked is not None and target < WINDOW * asked:
+        notice(
+            f"no network costs between {WINDOW} T and T for T = {asked:.6g} {costs.unit}, the "
+            f"middle of the range: the search takes the nearest cost below, {target:.6g}."
+        )
+    return target
 
 
 def asked_target(
