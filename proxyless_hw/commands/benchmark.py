@@ -250,10 +250,11 @@ def _stated(
     arch = workload.arch
     if arch is None:
         return {}
+    from proxyless_hw.profilers.file_forms import form_of_runtime
     from proxyless_hw.profilers.options import given_options
 
     side, batch, deep = arch.resolution, settings.batch_size, arch.in_channels
-    channels_last = settings.runtime == "litert" or device == "mobile"
+    channels_last = form_of_runtime(settings.runtime, device) == "tflite"
     channels_last |= given_options(settings.options).get("model_format") == "tflite"
     shape = (batch, side, side, deep) if channels_last else (batch, deep, side, side)
     return {

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.data.base import DataConfig, DataSplits
+from proxyless_hw.data.facts import first_hash
 from proxyless_hw.data.folder import FolderSplit
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import BackendUnavailableError, PredictorError, ProfilingError, SearchError
 from proxyless_hw.pipeline.specialize_config import SpecializeConfig
-from proxyless_hw.pipeline.stage_record import MadeOf
+from proxyless_hw.pipeline.stage_record import CONTENT, MadeOf
 from proxyless_hw.predictors.calibration import calibration_path, table_fingerprint
 from proxyless_hw.predictors.measured import settings_of
 from proxyless_hw.profilers.base import ProfilerSettings
+from proxyless_hw.profilers.registry import runtimes
 from proxyless_hw.search.measurable import check_device_is_here
 from proxyless_hw.search.prepare import deployment_resolution
 from proxyless_hw.space.search_space import SearchSpace
@@ -172,23 +174,27 @@ def _made_of(
     resolution: int,
 ) -> dict[str, MadeOf]:
     """What each stage is made of, beside what the stages before it leave."""
+    if table is None:
+        device = config.device or "cpu"
+        is_default = config.runtime in runtimes(device)[:1]
+        measured: MadeOf = {"device": device, "runtime": None if is_default else config.runtime}
+        content = None
+    else:  # it says device and runtime itself
+        measured, content = {}, _content(table, config.table is not None)
     return {
         "profile": {
             "space": config.space,
-            "content of the space": _hash(repr(space)),
+            CONTENT + "space": _hash(repr(space)),
             "table": None if table is None else table.name,
-            "content of the table": None
-            if table is None
-            else _content(table, config.table is not None),
-            "device": config.device or "cpu",
-            "runtime": config.runtime,
+            CONTENT + "table": content,
+            **measured,
             "resolution": resolution,
             "classes": data.num_classes,
         },
         "calibrate": {},
         "search": {
             "data": config.data,
-            "images": _images(config, data),
+            **_images(config, data),
             "target_ms": config.target_ms,
             "holdout": config.holdout,
             "batch_size": config.batch_size,
@@ -208,11 +214,17 @@ def _content(table: LatencyTable, is_named: bool) -> str:
     return _hash(table_fingerprint(table) + hashlib.sha256(calibration).hexdigest())
 
 
-def _images(config: SpecializeConfig, data: DataSplits) -> str:
-    """Number of images and a hash of their names and sizes, wherever the folder lies."""
+def _images(config: SpecializeConfig, data: DataSplits) -> MadeOf:
+    """Which images there are, wherever they lie.
+
+    A folder is known by the number of its images and a hash of their names and sizes, another data
+    set by the sizes of its parts and a hash of their first images.
+    """
     splits = (data.train, data.holdout, data.test)
     if not all(isinstance(split, FolderSplit) for split in splits):
-        return f"{config.data_root or config.data}, limit {config.limit}"
+        first = [(len(split), first_hash(split)) for split in splits]
+        spelled = f"{config.data_root or config.data}, limit {config.limit}"
+        return {"images": spelled, CONTENT + "images": _hash(repr(first))}
     samples = [
         (path, label)
         for split in splits
@@ -224,7 +236,7 @@ def _images(config: SpecializeConfig, data: DataSplits) -> str:
         f"{path.relative_to(top)} {label} {path.stat().st_size if path.exists() else 0}"
         for path, label in samples
     )
-    return f"{len(samples)} images ({_hash(os.linesep.join(lines))})"
+    return {"images": f"{len(samples)} images ({_hash(os.linesep.join(lines))})"}
 
 
 def _hash(text: str) -> str:

@@ -26,7 +26,8 @@ from proxyless_hw.profilers.command.bounded_process import (
 from proxyless_hw.profilers.command.output import OutputRule, Reading, read_value
 from proxyless_hw.profilers.command.tool_numbers import last_line, shown
 from proxyless_hw.profilers.device_options import CommandOptions
-from proxyless_hw.profilers.models.model_files import ModelFormat, write_model_files
+from proxyless_hw.profilers.file_forms import ModelFormat
+from proxyless_hw.profilers.models.model_files import write_model_files
 from proxyless_hw.profilers.options import given_options, parse_options
 from proxyless_hw.storage.files import scratch_folder
 
