@@ -11,12 +11,11 @@ from proxyless_hw.predictors.verdict import Verdict
 from proxyless_hw.report.epochs import Epoch, read_epochs
 from proxyless_hw.report.exports import ExportedRow, read_exports
 from proxyless_hw.runs.objects import GIVEN
-from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.result_fields import Interval, ResultFields
 from proxyless_hw.runs.task_result import TaskResult
 from proxyless_hw.search.limits import MemoryLimit
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.result_rows import ParetoPoint, RankedNetwork, ResolutionResult
-from proxyless_hw.search.verification import Interval
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.architecture_reader import architecture_from
 from proxyless_hw.space.footprint import within_memory
