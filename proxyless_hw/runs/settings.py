@@ -30,8 +30,8 @@ class Declaration:
         help: what it is; the help text of its option.
         least, most: bounds that are allowed themselves; None for no bound.
         above, below: bounds that are not.
-        metavar: what its option calls the value.
         option: whether a command has an option of the same name for it.
+        metavar: what that option calls the value.
         free: whether it may differ between a run and its resumption, as it does not change the
             result.
     """
@@ -41,8 +41,8 @@ class Declaration:
     most: float | None = None
     above: float | None = None
     below: float | None = None
-    metavar: str | None = None
     option: bool = True
+    metavar: str | None = None
     free: bool = False
 
     def holds(self, value: float) -> bool:

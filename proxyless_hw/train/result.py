@@ -39,18 +39,18 @@ class TrainResult:
     """
 
     folder: Path
-    top1: float | None = None
-    top5: float | None = None
-    loss: float | None = None
-    test_images: int | None = None
-    best_epoch: int | None = None
-    validation_top1: float | None = None
-    epochs: int | None = None
-    parameters: int | None = None
-    macs: int | None = None
-    resolution: int | None = None
-    seconds: float | None = None
-    seconds_per_epoch: float | None = None
+    top1: float | None
+    top5: float | None
+    loss: float | None
+    test_images: int | None
+    best_epoch: int | None
+    validation_top1: float | None
+    epochs: int | None
+    parameters: int | None
+    macs: int | None
+    resolution: int | None
+    seconds: float | None
+    seconds_per_epoch: float | None
     task: TaskResult | None = None
 
     @property
