@@ -22,8 +22,8 @@ from proxyless_hw.tables.table import LatencyTable
 
 BATCHES_AN_EPOCH: Final = 10
 """Small data sets get smaller batches, so that an epoch has so many steps."""
-LEAST_BATCH: Final = 8
-MOST_BATCH: Final = 64
+BATCH_SIZES: Final = (64, 32, 16, 8)
+"""The largest that gives so many is taken; the last one where none does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +120,8 @@ def _resolution(config: SpecializeConfig, space: SearchSpace, table: LatencyTabl
 
 
 def _batch_size(images: int) -> int:
-    """A power of two that gives an epoch some steps."""
-    size = MOST_BATCH
-    while size > LEAST_BATCH and size * BATCHES_AN_EPOCH > images:
-        size //= 2
-    return size
+    fitting = (size for size in BATCH_SIZES if size * BATCHES_AN_EPOCH <= images)
+    return next(fitting, BATCH_SIZES[-1])
 
 
 def _require_asked(config: SpecializeConfig, table: LatencyTable) -> None:

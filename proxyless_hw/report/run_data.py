@@ -122,11 +122,6 @@ class RunData:
         return 1.0 if self.search is None else self.search.correction
 
     @property
-    def verdict(self) -> Verdict | None:
-        """Whether the measurement agrees with the target; None where nothing was verified."""
-        return None if self.search is None else self.search.verdict
-
-    @property
     def cost_unit(self) -> str:
         """Unit of the target and of what is held against it; ms where the run says nothing."""
         said = self.config.unit if self.search is None else self.search.unit
@@ -152,6 +147,11 @@ class RunData:
     def measured(self) -> float | None:
         """The measurement in `cost_unit`; None where nothing was measured."""
         return None if self.search is None else self.search.measured
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the measurement agrees with the target; None where nothing was verified."""
+        return None if self.search is None else self.search.verdict
 
     @property
     def figures(self) -> list[tuple[str, float, Interval | None]]:

@@ -140,10 +140,10 @@ class ResolutionResult(ResultRow):
         infeasible: why the target cannot be reached there; None where a search was made. The
             fields below are then None.
         predicted, measured: cost of its network, in `unit`.
+        unit: unit of the costs.
         supernet_accuracy: top-1 on the held-out images.
         accuracy: top-1 on the test images.
         run: name of its run folder within the folder of the whole.
-        unit: unit of the costs.
     """
 
     resolution: int
@@ -151,10 +151,10 @@ class ResolutionResult(ResultRow):
     infeasible: str | None = None
     predicted: float | None = None
     measured: float | None = None
+    unit: str = "ms"
     supernet_accuracy: float | None = None
     accuracy: float | None = None
     run: str | None = None
-    unit: str = "ms"
 
     def to_json(self) -> JsonObject:
         """The object that result.json holds."""

@@ -93,26 +93,26 @@ class SearchVerification:
         resolution, num_classes: the deployment shape that was measured.
     """
 
-    name: str | None = None
+    name: str | None
     unit: str = "ms"
-    target: float | None = None
-    predicted: float | None = None
-    measured: float | None = None
-    interval: Interval | None = None
-    raw_measured: float | None = None
-    raw_interval: Interval | None = None
-    table_speed: float | None = None
-    table_speed_interval: Interval | None = None
-    machine_speed: float | None = None
-    table_sum: float | None = None
+    target: float | None
+    predicted: float | None
+    measured: float | None
+    interval: Interval | None
+    raw_measured: float | None
+    raw_interval: Interval | None
+    table_speed: float | None
+    table_speed_interval: Interval | None
+    machine_speed: float | None
+    table_sum: float | None
     correction: float = 1.0
-    verdict: Verdict | None = None
-    sentence: str | None = None
-    failure: str | None = None
+    verdict: Verdict | None
+    sentence: str | None
+    failure: str | None
     rounds: tuple[VerificationRound, ...] = ()
-    device: str | None = None
-    resolution: int | None = None
-    num_classes: int | None = None
+    device: str | None
+    resolution: int | None
+    num_classes: int | None
 
     @property
     def explanation(self) -> str:

@@ -49,13 +49,14 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 class TrainConfig(RunSettings):
     """Settings of one training. The defaults suit small images on a CPU.
 
-    Each field's help says what it is (`TrainConfig.declarations()`); those of all runs stand in
-    `RunSettings`. Values are checked when it is made: `TrainingError`.
+    `TrainConfig.declarations()` gives the help of each field. `RunSettings` has those of all runs.
+    A value out of its range raises `TrainingError`.
 
     Example:
         >>> import proxyless_hw as ph
-        >>> ph.TrainConfig(arch="proxyless-mobile", epochs=3).epochs
-        3
+        >>> config = ph.TrainConfig(arch="proxyless-mobile", epochs=3)
+        >>> config.epochs, config.lr, config.holdout
+        (3, 0.1, 0.0)
     """
 
     error: ClassVar[type[ProxylessHwError]] = TrainingError

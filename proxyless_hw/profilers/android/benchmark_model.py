@@ -75,7 +75,7 @@ class BenchmarkRun:
     """
 
     measured: Stats
-    warm_up: Stats | None = None
+    warm_up: Stats | None
     init_us: float | None = None
     peak_memory_mb: float | None = None
     overall_memory_mb: float | None = None
