@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.verdict import VERDICTS, Verdict, Verification
@@ -172,7 +172,17 @@ class SpecializeResult:
         )
 
 
-def measured_fields(found: Verification | None, why_not: str) -> dict[str, Any]:
+class MeasuredFields(TypedDict):
+    """The fields of a result that a verification fills. See `SpecializeResult`."""
+
+    measured_ms: float | None
+    table_speed_ms: float | None
+    interval_ms: Interval | None
+    verdict: Verdict | None
+    sentence: str
+
+
+def measured_fields(found: Verification | None, why_not: str) -> MeasuredFields:
     """The fields of a result that a verification fills.
 
     Args:
@@ -180,13 +190,19 @@ def measured_fields(found: Verification | None, why_not: str) -> dict[str, Any]:
         why_not: the sentence for that.
     """
     if found is None:
-        nothing = ("measured_ms", "table_speed_ms", "interval_ms", "verdict")
-        return {**dict.fromkeys(nothing), "sentence": why_not}
+        return {
+            "measured_ms": None,
+            "table_speed_ms": None,
+            "interval_ms": None,
+            "verdict": None,
+            "sentence": why_not,
+        }
     speed = found.measured.table_speed
+    _, low, high = found.decisive
     return {
         "measured_ms": found.measured.median,
         "table_speed_ms": None if speed is None else speed.median,
-        "interval_ms": found.decisive[1:],
+        "interval_ms": (low, high),
         "verdict": found.verdict,
         "sentence": found.sentence(),
     }

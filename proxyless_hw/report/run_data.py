@@ -105,6 +105,11 @@ class RunData:
         return None if self.search is None else self.search.accuracy
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Whether the measurement agrees with the target; None where nothing was verified."""
+        return None if self.search is None else self.search.verdict
+
+    @property
     def task(self) -> TaskResult | None:
         """Values of a metric of the user's; None for classification."""
         result = self.search or self.training
@@ -147,11 +152,6 @@ class RunData:
     def measured(self) -> float | None:
         """The measurement in `cost_unit`; None where nothing was measured."""
         return None if self.search is None else self.search.measured
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """Whether the measurement agrees with the target; None where nothing was verified."""
-        return None if self.search is None else self.search.verdict
 
     @property
     def figures(self) -> list[tuple[str, float, Interval | None]]:
