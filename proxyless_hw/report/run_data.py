@@ -105,11 +105,6 @@ class RunData:
         return None if self.search is None else self.search.accuracy
 
     @property
-    def verdict(self) -> Verdict | None:
-        """Whether the measurement agrees with the target; None where nothing was verified."""
-        return None if self.search is None else self.search.verdict
-
-    @property
     def task(self) -> TaskResult | None:
         """Values of a metric of the user's; None for classification."""
         result = self.search or self.training
@@ -122,9 +117,9 @@ class RunData:
         return None if result is None else result.seconds
 
     @property
-    def correction(self) -> float:
-        """What `--verify` multiplies sums of the table by to predict; 1 without it."""
-        return 1.0 if self.search is None else self.search.correction
+    def verdict(self) -> Verdict | None:
+        """Whether the measurement agrees with the target; None where nothing was verified."""
+        return None if self.search is None else self.search.verdict
 
     @property
     def cost_unit(self) -> str:
@@ -166,6 +161,11 @@ class RunData:
             ("measured", found.measured, found.measured_interval),
         )
         return [(name, value, interval) for name, value, interval in rows if value is not None]
+
+    @property
+    def correction(self) -> float:
+        """What `--verify` multiplies sums of the table by to predict; 1 without it."""
+        return 1.0 if self.search is None else self.search.correction
 
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""
