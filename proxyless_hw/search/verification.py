@@ -157,7 +157,8 @@ class SearchVerification:
             ProxylessHwError: (as the error of `read`) a field is malformed.
         """
         found = read.plain(cls)
-        found.setdefault("table_sum", read.optional("table_ms"))
+        if found["table_sum"] is None:  # an older file
+            found["table_sum"] = read.optional("table_ms")
         found["raw_interval"] = read.interval("measured_interval")
         found["rounds"] = tuple(map(VerificationRound.from_json, read.objects("rounds")))
         return cls(**found, verdict=_verdict(read))
