@@ -52,7 +52,8 @@ def write_model_files(
         if isinstance(content, Path):
             weights = model_with_weights(content)[1:] if form == "onnx" else []
             if weights:
-                # Weights keep their names, which the model holds: it gets a folder of its own.
+                # The model holds the names of its weights, so they keep them, in a folder of its
+                # own.
                 path = folder / path.stem / path.name
                 path.parent.mkdir()
                 copy_weights(content, weights, path.parent)

@@ -1,6 +1,6 @@
 """TFLite models of ops and networks, converted in parallel processes and kept by content.
 
-Conversion takes about a second an op. What was converted once is found again under the user's
+Conversion takes about a second per op. What was converted once is found again under the user's
 cache folder by a digest of everything that decides its content: the op, BatchNorm settings,
 batch size, precision, and the versions of the converter and of this format. An entry carries its
 own checksum; a damaged one is converted anew.
@@ -29,11 +29,11 @@ from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.files import atomic_path
 
 FORMAT: Final = 2
-"""Raised whenever the same workload would be written differently."""
+"""Increase it whenever the same workload is written differently."""
 
 CONVERTER_PROCESSES: Final = 2
 MOST_BYTES: Final = 4 * 2**30
-"""Size of the cache; what was made longest ago goes first."""
+"""Size of the cache. The oldest entries are removed first."""
 
 _MAGIC: Final = b"proxyless-hw-tflite\n"
 _DIGEST_BYTES: Final = 32
@@ -58,7 +58,7 @@ def tflite_models(
     processes: int = CONVERTER_PROCESSES,
     on_converted: Callable[[int, int], None] | None = None,
 ) -> list[bytes]:
-    """The TFLite models of ops and networks, from the cache where they are there.
+    """The TFLite models of ops and networks, from the cache if it holds them.
 
     Args:
         workloads: ops and networks (no files).
@@ -124,7 +124,7 @@ def write_entry(path: Path, model: bytes) -> None:
 
 
 def _shrink(place: Path, needed: set[Path]) -> None:
-    """Removes the oldest entries beyond `MOST_BYTES`, none of those needed now."""
+    """Removes the oldest entries beyond `MOST_BYTES`, but not those needed now."""
     entries = []
     for path in place.glob("*.tflite"):
         try:
@@ -236,7 +236,7 @@ def _convert(
 ) -> None:
     """Spreads jobs over converter processes, which write the entries themselves.
 
-    What holds ops that only this process knows is converted here.
+    Models with ops that only this process knows are converted here.
     """
     _make_folder(place)
     for path, job in missing.items():
