@@ -16,7 +16,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.android.delegate_log import whole_lines
 
 SUMMARY_ROUNDING_US: Final = 6.0
-"""LiteRT 2.x rounds its summary to hundredths of a millisecond: the error is half of one at most."""
+"""LiteRT 2.x rounds its summary to hundredths of a millisecond: half of one at most is lost."""
 
 # Profiles of ops and of memory that follow the measurement are not statistics of it.
 _STATS = re.compile(r"^(?!.*(?:Timings|Memory) \()(?:.*\s)?count=(\d{1,12})(?=\s|$)(.*)$")
