@@ -115,6 +115,11 @@ class ExportedFile:
     seconds: float
 
     @property
+    def agreement(self) -> float | None:
+        """Fraction of images with torch's first class; None where it was not checked."""
+        return None if self.verification is None else self.verification.top1_agreement
+
+    @property
     def path(self) -> Path:
         """Where it lies."""
         return self.target.path
@@ -128,11 +133,6 @@ class ExportedFile:
     def precision(self) -> FilePrecision:
         """Number format of the file."""
         return self.target.precision
-
-    @property
-    def agreement(self) -> float | None:
-        """Fraction of images with torch's first class; None where it was not checked."""
-        return None if self.verification is None else self.verification.top1_agreement
 
     def to_dict(self) -> JsonObject:
         """A plain dict for JSON; `file` is the name without its folder."""

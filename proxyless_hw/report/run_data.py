@@ -36,9 +36,9 @@ class RunConfig:
         metric, unit: what the target limits and its unit; None likewise.
         table_header: header of the latency table.
         units: unit by constraint.
-        objects: arguments that were objects, given from Python in place of names.
         memory: the limit of memory; None without one.
         resolution, num_classes: deployment shape; None where it does not say.
+        objects: arguments that were objects, given from Python in place of names.
     """
 
     kind: str = "search"
@@ -48,10 +48,10 @@ class RunConfig:
     unit: str | None = None
     table_header: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
-    objects: tuple[str, ...] = ()
     memory: MemoryLimit | None = None
     resolution: int | None = None
     num_classes: int | None = None
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

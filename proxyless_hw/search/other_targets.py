@@ -13,13 +13,14 @@ from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
 from proxyless_hw.runs.evaluation import evaluate
-from proxyless_hw.search.config import SearchConfig, config_from
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.search.config import LimitPrecision, SearchConfig, config_from
 from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.finalists import derive_finalists, pareto_points, rank
 from proxyless_hw.search.limits import TABLELESS, read_limit
 from proxyless_hw.search.prepare import Problem, prepare_problem
-from proxyless_hw.search.result_rows import ParetoPoint
+from proxyless_hw.search.result_rows import ParetoPoint, read_precision
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint, space_fingerprint
 from proxyless_hw.search.supernet import SuperNet
@@ -129,7 +130,7 @@ def open_search(run: str | Path, table: str | None = None) -> Searched:
             constraints=tuple(
                 text for text in config.constraints if read_limit(text)[0] in TABLELESS
             ),
-            constraint_precision=folder.read_json(folder.config).get("precision") or "table",
+            constraint_precision=_precision(folder),
         )
     objects = list(folder.objects())
     if objects:
@@ -169,6 +170,16 @@ def _check_candidates(problem: Problem, document: Mapping[str, object], run: str
         f"{problem.resolution} pixels ('{problem.table.name}') it leaves others, or the space "
         "file has changed. Search again with that table."
     )
+
+
+def _precision(folder: SearchFolder) -> LimitPrecision:
+    """The precision that the limits of a run counted in; ``table`` where it names none.
+
+    Raises:
+        SearchError: the field is malformed.
+    """
+    read = ResultFields(folder.read_json(folder.config), str(folder.config), SearchError)
+    return "table" if read.words("precision") is None else read_precision(read)
 
 
 def _settings(document: Mapping[str, object], path: Path) -> SearchConfig:

@@ -78,9 +78,9 @@ class SearchResult:
     pareto: tuple[ParetoPoint, ...] = ()
     seconds: float | None = None
     verification: SearchVerification | None = None
-    resolutions: tuple[ResolutionResult, ...] = ()
     task: TaskResult | None = None
     file: JsonObject | None = None
+    resolutions: tuple[ResolutionResult, ...] = ()
 
     @property
     def predicted_ms(self) -> float | None:
