@@ -37,7 +37,13 @@ def format_value(value: float, unit: str) -> str:
 
 
 def in_unit(figures: Mapping[str, object], unit: str) -> dict[str, object]:
-    """Figures of one unit for JSON, with the unit; in milliseconds also under ``NAME_ms``."""
+    """Figures of one unit for JSON, with the unit; in milliseconds also under ``NAME_ms``.
+
+    Intervals become lists.
+    """
+    figures = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in figures.items()
+    }
     in_ms = {f"{name}_ms": value for name, value in figures.items()} if unit == "ms" else {}
     return {"unit": unit, **figures, **in_ms}
 

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
+from proxyless_hw.storage.documents import JsonObject
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -69,7 +71,7 @@ def path_option(flag: str, help: str, metavar: str | None = None) -> Callable[[F
     return click.option(flag, type=click.Path(path_type=Path), metavar=metavar, help=help)
 
 
-def echo_json(document: dict[str, Any]) -> None:
+def echo_json(document: JsonObject) -> None:
     """Prints one object on one line of stdout; NaN and Infinity are refused by the encoder."""
     sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._device_options import progress_bar
 from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.storage.documents import JsonObject
 
 if TYPE_CHECKING:
     from proxyless_hw.pipeline.demo import DemoResult
@@ -46,7 +47,7 @@ def command(output: Path, seed: int, as_json: bool, quiet: bool) -> None:
         _show(result)
 
 
-def _document(result: DemoResult) -> dict[str, Any]:
+def _document(result: DemoResult) -> JsonObject:
     return {
         "run": str(result.folder),
         "report": str(result.folder / "report.html"),

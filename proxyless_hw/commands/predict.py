@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._options import echo_json, kind_option, log, output_options
+from proxyless_hw.storage.documents import JsonObject
 
 if TYPE_CHECKING:
     from proxyless_hw.predictors.fit import Kind, Predictor
@@ -135,7 +136,7 @@ def _matrix(
     units: Sequence[str],
     rows: list[list[Forecast | None]],
     coverage: float,
-) -> dict[str, Any]:
+) -> JsonObject:
     return {
         "networks": list(networks),
         "tables": list(tables),

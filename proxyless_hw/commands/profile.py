@@ -100,12 +100,12 @@ def command(
         space=space,
         resolutions=tuple(dict.fromkeys(resolutions)),
         num_classes=num_classes,
+        missing_from=missing_from,
+        only=only,
         timing=TimingConfig(
             goal=goal, budget_s=budget, correct_drift=not no_drift_correction, seed=seed
         ),
         resume=resume,
-        missing_from=missing_from,
-        only=only,
         sessions=sessions,
         repeat=repeat,
         started=started,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -78,10 +79,11 @@ def _accuracy(result: SpecializeResult) -> str:
 
 def next_steps(result: SpecializeResult) -> list[str]:
     """Commands that may come next."""
-    run, steps = result.folder, []
+    run = result.folder
+    steps = [["proxyless-hw", "pareto", str(run / "search")]]
     if result.verified_file is not None:
-        steps.append(
-            f"proxyless-hw verify {run / result.verified_file} --table {run / 'table.csv'} "
-            f"--target-ms {result.target_ms:.4g}"
-        )
-    return [*steps, f"proxyless-hw pareto {run / 'search'}"]
+        file, table = str(run / result.verified_file), str(run / "table.csv")
+        target = f"{result.target_ms:.4g}"
+        verify = ["proxyless-hw", "verify", file, "--table", table, "--target-ms", target]
+        steps.insert(0, verify)
+    return [shlex.join(step) for step in steps]

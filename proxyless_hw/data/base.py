@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from torch import Tensor
 
 from proxyless_hw.data.broken import unusable_limit
-from proxyless_hw.data.random_streams import Stream, seeded
-from proxyless_hw.data.split import Batch, BatchConfig, DataSplit
+from proxyless_hw.data.random_streams import Stream
+from proxyless_hw.data.split import Batch, BatchConfig, DataSplit, split_indices
 from proxyless_hw.errors import DataError, did_you_mean
 from proxyless_hw.export.preparation import AS_GIVEN, Preparation, Resize
 
@@ -84,15 +83,13 @@ class DataConfig(BatchConfig):
         Raises:
             DataError: either part would be empty although it is wanted.
         """
-        order = torch.randperm(count, generator=seeded(self.seed, Stream.SPLIT))
-        used = order[: min(count, self.limit or count)]
-        held = round(len(used) * self.holdout)
-        if held == len(used) or (self.holdout > 0 and held == 0):
+        train, held = split_indices(count, self.holdout, self.seed, self.limit)
+        if not len(train) or (self.holdout > 0 and not len(held)):
             raise DataError(
-                f"{len(used)} training images cannot be split with a held-out share of "
-                f"{self.holdout:g}: raise --limit, or change the share."
+                f"{len(train) + len(held)} training images cannot be split with a held-out share "
+                f"of {self.holdout:g}: raise --limit, or change the share."
             )
-        return used[held:].sort().values, used[:held].sort().values
+        return train, held
 
 
 @dataclass(frozen=True)

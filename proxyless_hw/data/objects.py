@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from proxyless_hw.data.items import Failure, Form, Items, message_of, require_map_style
 from proxyless_hw.data.random_streams import Stream, seeded
-from proxyless_hw.data.split import Batch, DataSplit, EpochPart
+from proxyless_hw.data.split import Batch, DataSplit, EpochPart, split_indices
 from proxyless_hw.errors import DataError
 
 PARTS: Final = {Stream.TRAIN: "train", Stream.HOLDOUT: "holdout", Stream.TEST: "test"}
@@ -87,15 +87,14 @@ def share(
     if not isinstance(holdout, float | int | str):
         return None, None
     count: int = len(dataset)  # type: ignore[arg-type]
-    within = not isinstance(holdout, str) and 0 < holdout < 1
-    held = round(count * float(holdout)) if within else 0
-    if not 0 < held < count:
+    is_share = not isinstance(holdout, str) and 0 < holdout < 1
+    chosen, held = split_indices(count, float(holdout) if is_share else 0.0, seed)
+    if not len(chosen) or not len(held):
         raise DataError(
             "holdout must be a dataset, or a share of the training images between 0 and 1 that "
             f"leaves some in both parts: received {holdout!r} of {count} images."
         )
-    order = torch.randperm(count, generator=seeded(seed, Stream.SPLIT))
-    return order[held:].sort().values, order[:held].sort().values
+    return chosen, held
 
 
 def type_name(dataset: Any) -> str:

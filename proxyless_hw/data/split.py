@@ -15,6 +15,26 @@ from proxyless_hw.errors import DataError
 Batch = tuple[Tensor, Tensor]
 
 
+def split_indices(
+    count: int, share: float, seed: int, limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Holds out a share of `count` images, chosen by the seed alone.
+
+    Args:
+        count: number of images.
+        share: fraction of them that is held out, rounded to whole images.
+        seed: of the data set.
+        limit: largest number of images that are used; all when None.
+
+    Returns:
+        Two sorted int64 tensors of indices without a common element: the images that stay, and
+        those held out. Either may be empty.
+    """
+    order = torch.randperm(count, generator=seeded(seed, Stream.SPLIT))[:limit]
+    held = round(len(order) * share)
+    return order[held:].sort().values, order[:held].sort().values
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig:
     """How images are batched, whatever data set they come from.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from proxyless_hw.export.verify import (
     verify_bytes,
 )
 from proxyless_hw.network.network import architecture_of
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.files import atomic_path
 
 WHOLE_SET: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
@@ -110,8 +111,13 @@ class ExportedFile:
     size: int
     sha256: str
     verification: Verification | None
-    document: dict[str, Any]
+    document: JsonObject
     seconds: float
+
+    @property
+    def agreement(self) -> float | None:
+        """Fraction of images with torch's first class; None where it was not checked."""
+        return None if self.verification is None else self.verification.top1_agreement
 
     @property
     def path(self) -> Path:
@@ -128,12 +134,7 @@ class ExportedFile:
         """Number format of the file."""
         return self.target.precision
 
-    @property
-    def agreement(self) -> float | None:
-        """Fraction of images with torch's first class; None where it was not checked."""
-        return None if self.verification is None else self.verification.top1_agreement
-
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """A plain dict for JSON; `file` is the name without its folder."""
         return {
             "file": self.target.path.name,
@@ -251,7 +252,7 @@ class _Exporter:
             self._float_models[file_format] = model
         return self._float_models[file_format]
 
-    def _document(self, target: Target) -> dict[str, Any]:
+    def _document(self, target: Target) -> JsonObject:
         data = self.data
         channels, height, width = self._image_shape()
         onnx = target.file_format == "onnx"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.export.preparation import unknown
 from proxyless_hw.export.runtimes import Images
+from proxyless_hw.storage.documents import JsonObject
 
 FLOAT_IMAGES: Final = 64
 """Images without labels on which a float file is compared: its error is rounding, the same on every
@@ -37,7 +38,7 @@ class ExportData:
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
     source: str
-    preparation: dict[str, Any] = field(default_factory=unknown)
+    preparation: JsonObject = field(default_factory=unknown)
 
 
 def random_data(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.export import ExportConfig, ExportedFile
 from proxyless_hw.network.network import Network
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.files import write_text_atomically
 
 MANIFEST_SCHEMA: Final = "proxyless-hw-manifest/1"
@@ -20,7 +21,7 @@ def write_manifest(
     files: Sequence[ExportedFile],
     network: Network,
     config: ExportConfig,
-    latencies: Mapping[str, Mapping[str, Any]] | None = None,
+    latencies: Mapping[str, Mapping[str, object]] | None = None,
 ) -> None:
     """Writes what a set of files consists of, with hashes and each file's ends, as JSON.
 
@@ -51,7 +52,7 @@ def write_manifest(
     write_text_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n", ExportError)
 
 
-def baseline(files: Sequence[ExportedFile]) -> dict[str, Any] | None:
+def baseline(files: Sequence[ExportedFile]) -> JsonObject | None:
     """The accuracy that the files' accuracies are compared with; None without labels or checks.
 
     It is one figure for all files: the float32 network's in torch, on the images that every one of

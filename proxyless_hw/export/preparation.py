@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
+
+from proxyless_hw.storage.documents import JsonObject
 
 AS_GIVEN: Final = "input as the data set gives it"
 """What a file says where only the data set knows how its images came to their shape."""
@@ -41,7 +43,7 @@ class Preparation:
     transparency: str | None = None
     interpolation: str = "bilinear, antialiased"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values for the metadata of a model file."""
         return {
             "orientation": self.orientation,
@@ -52,12 +54,12 @@ class Preparation:
         }
 
 
-def as_given() -> dict[str, Any]:
+def as_given() -> JsonObject:
     """What `Preparation.to_dict` gives, where the data set alone knows."""
     return {**unknown(), "resize": AS_GIVEN}
 
 
-def unknown() -> dict[str, Any]:
+def unknown() -> JsonObject:
     """The same keys for a network without data."""
     keys = ("orientation", "transparency", "resize", "interpolation", "crop")
     return dict.fromkeys(keys)

@@ -14,6 +14,7 @@ from torch import nn
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.quantise import FilePrecision
 from proxyless_hw.export.runtimes import Images, onnx_outputs, tflite_outputs
+from proxyless_hw.storage.documents import JsonObject
 
 FileFormat = Literal["onnx", "tflite"]
 
@@ -60,7 +61,7 @@ class Verification:
     limit: str
     passed: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """A plain dict for JSON."""
         return asdict(self)
 

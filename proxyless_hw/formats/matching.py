@@ -40,19 +40,21 @@ def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
     )
 
 
-def classes_of(arch: Architecture, tensors: Mapping[str, Tensor]) -> int:
-    """The classes that a checkpoint's classifier tells apart; the architecture's without one."""
+def with_its_classes(arch: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
+    """The architecture with the classes of a checkpoint's classifier; unchanged without one."""
     with torch.device("meta"):
         network = Network(arch)
     bias = published_names(network, tensors).get(f"head.{len(arch.head) - 1}.linear.bias")
     held = None if bias is None else tensors.get(bias)
-    return arch.num_classes if held is None or held.ndim != 1 else len(held)
+    if held is None or held.ndim != 1:
+        return arch
+    return arch.with_shape(num_classes=len(held))
 
 
 def _wanted(arch: Architecture, tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
     """Names and shapes that a checkpoint of this network has; empty where none can be written."""
     try:
-        arch = arch.with_shape(num_classes=classes_of(arch, tensors))
+        arch = with_its_classes(arch, tensors)
         with torch.device("meta"):
             network = Network(arch)
         names = published_names(network, tensors)

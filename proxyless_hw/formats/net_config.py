@@ -34,6 +34,7 @@ from proxyless_hw.formats.net_config_tree import tree_from, tree_to
 from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.limits import MAX_POSITIONS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, op_variant
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.fields import Fields
 
 CHAIN_RESOLUTION: Final = 224
@@ -42,7 +43,7 @@ _CHAIN_KEYS: Final = ("name", "bn", "first_conv", "blocks", "feature_mix_layer",
 _KEYS: Final = {PROXYLESS: _CHAIN_KEYS, MOBILENET: (*_CHAIN_KEYS, "final_expand_layer")}
 
 
-def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> Architecture:
+def from_net_config(document: Mapping[str, object], source: str = "net.config") -> Architecture:
     """Reads a published configuration.
 
     Its deployment shape is 224 pixels (32 for trees), or what MCUNet's field ``resolution`` says.
@@ -67,7 +68,7 @@ def from_net_config(document: Mapping[str, Any], source: str = "net.config") -> 
     return replace(arch, provenance={PROVENANCE: {"name": name, **extra}, **stated})
 
 
-def to_net_config(arch: Architecture) -> dict[str, Any]:
+def to_net_config(arch: Architecture) -> JsonObject:
     """The published configuration of a network: the inverse of `from_net_config`.
 
     Raises:
@@ -121,7 +122,7 @@ def _block_from(block: Fields) -> LayerSpec:
     return mbconv_from(block, inner, "MBConvLayer" if today else "MBInvertedConvLayer")
 
 
-def _chain_to(arch: Architecture) -> dict[str, Any]:
+def _chain_to(arch: Architecture) -> JsonObject:
     head = list(arch.head)
     classifier = [head.pop()]
     if head and op_variant(head[-1].op).base == "identity":
@@ -136,7 +137,7 @@ def _chain_to(arch: Architecture) -> dict[str, Any]:
             "the published chain networks end with one feature-mixing layer, or with MobileNetV3's "
             f"two around the pooling: this one ends with {', '.join(layer.op for layer in head)}."
         )
-    document: dict[str, Any] = {
+    document: JsonObject = {
         "name": MOBILENET if mobilenet else PROXYLESS,
         "bn": batch_norm_to(arch.batch_norm),
         "first_conv": layer_to(arch.stem[0], WEIGHT_FIRST),
@@ -149,7 +150,7 @@ def _chain_to(arch: Architecture) -> dict[str, Any]:
     return document
 
 
-def _block_to(block: LayerSpec, once_for_all: bool) -> dict[str, Any]:
+def _block_to(block: LayerSpec, once_for_all: bool) -> JsonObject:
     if not block.is_zero and block.op != "mbconv":
         raise ArchitectureError(f"the published chain networks hold no '{block.op}' block.")
     if block.se > 1:
@@ -162,7 +163,7 @@ def _block_to(block: LayerSpec, once_for_all: bool) -> dict[str, Any]:
         if once_for_all:
             shortcut |= {"in_channels": [block.in_c], "out_channels": [block.out_c]}
     if block.is_zero:
-        convolution: dict[str, Any] = {"name": "ZeroLayer", "stride": 1}
+        convolution: JsonObject = {"name": "ZeroLayer", "stride": 1}
     else:
         convolution = {
             "name": "MBInvertedConvLayer",
@@ -185,10 +186,10 @@ def _block_to(block: LayerSpec, once_for_all: bool) -> dict[str, Any]:
     }
 
 
-def differences(plain: Any, given: Any, path: tuple[str | int, ...] = ()) -> list[dict[str, Any]]:
+def differences(plain: Any, given: Any, path: tuple[str | int, ...] = ()) -> list[JsonObject]:
     """Where `given` departs from `plain`: a list of path and value; no value means removed."""
     if isinstance(plain, dict) and isinstance(given, dict):
-        found = [{"path": [*path, key]} for key in plain if key not in given]
+        found: list[JsonObject] = [{"path": [*path, key]} for key in plain if key not in given]
         for key, value in given.items():
             if key in plain:
                 found += differences(plain[key], value, (*path, key))
@@ -205,7 +206,7 @@ def differences(plain: Any, given: Any, path: tuple[str | int, ...] = ()) -> lis
     return [] if same else [{"path": list(path), "value": copy.deepcopy(given)}]
 
 
-def apply_differences(document: dict[str, Any], found: object) -> None:
+def apply_differences(document: JsonObject, found: object) -> None:
     """Makes `differences` undone: changes the plain document into the one that was given.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.formats.net_config_fields import (
@@ -14,6 +14,7 @@ from proxyless_hw.formats.net_config_fields import (
 )
 from proxyless_hw.space.limits import MAX_CHANNELS
 from proxyless_hw.space.specs import ZERO, LayerSpec, OpVariant, op_variant
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.fields import Fields
 
 _ACT_NAMES: Final = {name: key for key, name in ACTS.items()}
@@ -79,7 +80,7 @@ def _same_channels(layer: LayerFields, in_c: int, out_c: int) -> None:
         layer.fail("out_channels", f"of {layer.name} must be its in_channels, {in_c}", out_c)
 
 
-def layer_to(layer: LayerSpec, order: str) -> dict[str, Any]:
+def layer_to(layer: LayerSpec, order: str) -> JsonObject:
     """The published form of a layer; `order` is written where it makes no difference.
 
     Raises:
@@ -154,7 +155,7 @@ def linear_from(value: object, where: str) -> tuple[list[LayerSpec], LayerSpec]:
     return before, LayerSpec("classifier", in_c, classes)
 
 
-def linear_to(layers: list[LayerSpec], order: str) -> dict[str, Any]:
+def linear_to(layers: list[LayerSpec], order: str) -> JsonObject:
     """The published form of the classifier with what comes before it.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.formats.net_config_fields import (
@@ -32,6 +32,7 @@ from proxyless_hw.space.wiring import (
     Wiring,
     shares,
 )
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.fields import Fields, Word
 
 SPLITS: Final[tuple[Split, Split]] = ("copy", "split")
@@ -184,7 +185,7 @@ class _TreeReader:
         return None if block.get(key) is None else self.add(layer_from(*block.at(key)))
 
 
-def tree_to(arch: Architecture) -> dict[str, Any]:
+def tree_to(arch: Architecture) -> JsonObject:
     """The published form of an architecture wired as trees.
 
     Raises:
@@ -199,13 +200,17 @@ def tree_to(arch: Architecture) -> dict[str, Any]:
     blocks += _blocks(arch.blocks, arch.wiring)
     if tail:
         blocks.append(_transition(tail))
-    document = {"name": PYRAMID, "blocks": blocks, "classifier": linear_to(last, NORM_FIRST)}
+    document: JsonObject = {
+        "name": PYRAMID,
+        "blocks": blocks,
+        "classifier": linear_to(last, NORM_FIRST),
+    }
     if arch.batch_norm != BATCH_NORM:
         document["bn"] = batch_norm_to(arch.batch_norm)
     return document
 
 
-def _blocks(layers: tuple[LayerSpec, ...], wiring: Wiring) -> Iterator[dict[str, Any]]:
+def _blocks(layers: tuple[LayerSpec, ...], wiring: Wiring) -> Iterator[JsonObject]:
     for alone, parts in groupby(wiring, key=lambda part: isinstance(part, int)):
         if alone:
             yield _transition([layers[part] for part in parts if isinstance(part, int)])
@@ -223,18 +228,18 @@ def _blocks(layers: tuple[LayerSpec, ...], wiring: Wiring) -> Iterator[dict[str,
                 }
 
 
-def _optional(layers: tuple[LayerSpec, ...], number: int | None) -> dict[str, Any] | None:
+def _optional(layers: tuple[LayerSpec, ...], number: int | None) -> JsonObject | None:
     return None if number is None else layer_to(layers[number], NORM_FIRST)
 
 
-def _transition(layers: Sequence[LayerSpec]) -> dict[str, Any]:
+def _transition(layers: Sequence[LayerSpec]) -> JsonObject:
     return {
         "name": "TransitionBlock",
         "layers": [layer_to(layer, NORM_FIRST) for layer in layers],
     }
 
 
-def _node(node: Node, layers: tuple[LayerSpec, ...]) -> dict[str, Any]:
+def _node(node: Node, layers: tuple[LayerSpec, ...]) -> JsonObject:
     alone = len(node.branches) == 1 and node.split == "copy" and node.merge == "add"
     return {
         "name": "TreeNode",

@@ -65,10 +65,23 @@ def load_published_weights(arch: Architecture, path: str | Path) -> Network:
         >>> arch = ph.load_architecture("proxyless-mobile")
         >>> network = ph.load_published_weights(arch, "proxyless_mobile.pth")  # doctest: +SKIP
     """
-    tensors = read_published(path)
+    return published_network(arch, read_published(path), str(path)).eval()
+
+
+def published_network(arch: Architecture, tensors: Mapping[str, Tensor], source: str) -> Network:
+    """Builds a network and fills it with tensors under the names of other code.
+
+    Args:
+        arch: the architecture that the tensors belong to, classes included.
+        tensors: all of the checkpoint.
+        source: where they come from, for messages.
+
+    Raises:
+        ArchitectureError: as `fill_from_published`.
+    """
     network = build_network(as_its_library(arch, tensors))
-    fill_from_published(network, tensors, str(path))
-    return network.eval()
+    fill_from_published(network, tensors, source)
+    return network
 
 
 def as_its_library(arch: Architecture, tensors: Collection[str]) -> Architecture:

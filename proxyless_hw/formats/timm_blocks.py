@@ -74,17 +74,7 @@ class TimmBlock:
                 "conv", in_c, out_c, kernel=kernel, stride=stride, skip=joins, act=self.act
             )
         elif self.kind in ("ds", "ir") or (self.kind == "uir" and kernel and not (start or end)):
-            yield LayerSpec(
-                "mbconv",
-                in_c,
-                out_c,
-                kernel=kernel,
-                stride=stride,
-                expand=self.expand(in_c),
-                skip=joins,
-                act=self.act,
-                se=self.squeeze(in_c),
-            )
+            yield self._bottleneck(in_c, out_c, stride, kernel, joins)
         elif joins:
             self.fail(
                 "has a shortcut around convolutions that no op here holds together. Known with a "
@@ -95,6 +85,21 @@ class TimmBlock:
             yield from self._universal(in_c, out_c, stride, start, kernel, end)
         else:
             yield from self._fused(in_c, out_c, stride, kernel)
+
+    def _bottleneck(
+        self, in_c: int, out_c: int, stride: int, kernel: int, joins: bool
+    ) -> LayerSpec:
+        return LayerSpec(
+            "mbconv",
+            in_c,
+            out_c,
+            kernel=kernel,
+            stride=stride,
+            expand=self.expand(in_c),
+            skip=joins,
+            act=self.act,
+            se=self.squeeze(in_c),
+        )
 
     def _fused(self, in_c: int, out_c: int, stride: int, kernel: int) -> Iterator[LayerSpec]:
         """``er``: a whole convolution expands. ``dsa``: ds with an activation at the end."""
@@ -117,16 +122,7 @@ class TimmBlock:
         if start:
             yield _depthwise(in_c, start, 1 if kernel else stride, "none")
         if kernel:
-            yield LayerSpec(
-                "mbconv",
-                in_c,
-                out_c,
-                kernel=kernel,
-                stride=stride,
-                expand=self.expand(in_c),
-                act=self.act,
-                se=self.squeeze(in_c),
-            )
+            yield self._bottleneck(in_c, out_c, stride, kernel, joins=False)
         else:
             if "se" in self.options:
                 self.fail("has squeeze-excite between its convolutions, which no op here holds")

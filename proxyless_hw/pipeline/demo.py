@@ -83,13 +83,13 @@ def run_demo(folder: Path, seed: int, talk: Talk) -> DemoResult:
     talk.say("2/5  searching for the middle of what this CPU can reach, then measuring finalists")
     config = SearchConfig(
         table=str(path),
-        output=str(folder),
-        resume=True,
+        force=True,
         verify=True,
         verify_budget=VERIFY_SECONDS,
-        force=True,
-        seed=seed,
         finalists=FINALISTS,
+        output=str(folder),
+        resume=True,
+        seed=seed,
     )
     search = search_stage(config, SearchLength(seconds=SEARCH_SECONDS), talk)
     talk.say(

@@ -102,19 +102,16 @@ def measure_exports(
         BackendUnavailableError: a runtime is not installed.
     """
     from proxyless_hw.predictors.measured import measuring_for
+    from proxyless_hw.profilers.file_forms import CPU_RUNTIMES, by_form
     from proxyless_hw.profilers.networks import measure_files
     from proxyless_hw.profilers.protocol.measurement import Measuring
     from proxyless_hw.profilers.protocol.timing import TimingConfig
 
-    runtimes = {".onnx": "onnxruntime", ".tflite": "litert"}
     measured: dict[str, Measurement] = {}
-    for suffix, runtime in runtimes.items():
-        group = [path for path in files if path.suffix == suffix]
-        if not group:
-            continue
+    for form, group in by_form(files).items():
         budget_s = EXPORT_SECONDS_A_FILE * len(group)
         how = Measuring(timing=TimingConfig(goal=0.01, budget_s=budget_s, spend=False))
-        if table is not None and table.metadata.get("runtime") == runtime:
+        if table is not None and table.metadata.get("runtime") == CPU_RUNTIMES[form][0]:
             how = measuring_for(table, budget_s=budget_s)
         for item in measure_files(group, how):
             own = table is not None and files[Path(item.name)] == table.metadata.get("precision")

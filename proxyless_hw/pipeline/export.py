@@ -101,11 +101,11 @@ def export(
     config = ExportConfig(
         resolution=side,
         channels=channels,
+        weights="given from Python",
         batch_size=batch_size,
         include_softmax=softmax,
         normalise_in_graph=normalise_in_graph,
         verify=check,
-        weights="given from Python",
     )
     pairs = [targets] if isinstance(targets, str) else targets  # a word is refused as a whole
     files = [target_of(pair, Path(folder), name) for pair in pairs]

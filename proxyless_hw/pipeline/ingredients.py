@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from proxyless_hw.data.base import DataConfig, DataSplits
-from proxyless_hw.data.folder import FolderSplit
+from proxyless_hw.data.base import DataConfig
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import BackendUnavailableError, PredictorError, ProfilingError, SearchError
+from proxyless_hw.pipeline.made_of import made_of
 from proxyless_hw.pipeline.specialize_config import SpecializeConfig
 from proxyless_hw.pipeline.stage_record import MadeOf
-from proxyless_hw.predictors.calibration import calibration_path, table_fingerprint
 from proxyless_hw.predictors.measured import settings_of
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.search.measurable import check_device_is_here
@@ -26,9 +22,8 @@ from proxyless_hw.tables.table import LatencyTable
 
 BATCHES_AN_EPOCH: Final = 10
 """Small data sets get smaller batches, so that an epoch has so many steps."""
-LEAST_BATCH: Final = 8
-MOST_BATCH: Final = 64
-HASH_DIGITS: Final = 12
+BATCH_SIZES: Final = (64, 32, 16, 8)
+"""The largest that gives so many is taken; the last one where none does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +106,7 @@ def gather(config: SpecializeConfig, given: LatencyTable | None = None) -> Ingre
         num_classes=data.num_classes,
         images=images,
         batch_size=config.batch_size or _batch_size(len(data.train)),
-        made_of=_made_of(config, space, table, data, resolution),
+        made_of=made_of(config, space, table, data, resolution),
     )
 
 
@@ -125,11 +120,8 @@ def _resolution(config: SpecializeConfig, space: SearchSpace, table: LatencyTabl
 
 
 def _batch_size(images: int) -> int:
-    """A power of two that gives an epoch some steps."""
-    size = MOST_BATCH
-    while size > LEAST_BATCH and size * BATCHES_AN_EPOCH > images:
-        size //= 2
-    return size
+    fitting = (size for size in BATCH_SIZES if size * BATCHES_AN_EPOCH <= images)
+    return next(fitting, BATCH_SIZES[-1])
 
 
 def _require_asked(config: SpecializeConfig, table: LatencyTable) -> None:
@@ -162,70 +154,3 @@ def _why_not_here(table: LatencyTable) -> str:
             f"measured from here: nothing is calibrated or verified. ({cause})"
         )
     return ""
-
-
-def _made_of(
-    config: SpecializeConfig,
-    space: SearchSpace,
-    table: LatencyTable | None,
-    data: DataSplits,
-    resolution: int,
-) -> dict[str, MadeOf]:
-    """What each stage is made of, beside what the stages before it leave."""
-    return {
-        "profile": {
-            "space": config.space,
-            "content of the space": _hash(repr(space)),
-            "table": None if table is None else table.name,
-            "content of the table": None
-            if table is None
-            else _content(table, config.table is not None),
-            "device": config.device or "cpu",
-            "runtime": config.runtime,
-            "resolution": resolution,
-            "classes": data.num_classes,
-        },
-        "calibrate": {},
-        "search": {
-            "data": config.data,
-            "images": _images(config, data),
-            "target_ms": config.target_ms,
-            "holdout": config.holdout,
-            "batch_size": config.batch_size,
-            "seed": config.seed,
-        },
-        "train": {"from_scratch": config.from_scratch},
-        "export": {},
-        "verify": {},
-    }
-
-
-def _content(table: LatencyTable, is_named: bool) -> str:
-    """Rows of a table, and the calibration beside the file that the settings name."""
-    sidecar = calibration_path(table.name)
-    has_one = is_named and Path(table.name).is_file() and sidecar.is_file()
-    calibration = sidecar.read_bytes() if has_one else b""
-    return _hash(table_fingerprint(table) + hashlib.sha256(calibration).hexdigest())
-
-
-def _images(config: SpecializeConfig, data: DataSplits) -> str:
-    """Number of images and a hash of their names and sizes, wherever the folder lies."""
-    splits = (data.train, data.holdout, data.test)
-    if not all(isinstance(split, FolderSplit) for split in splits):
-        return f"{config.data_root or config.data}, limit {config.limit}"
-    samples = [
-        (path, label)
-        for split in splits
-        if isinstance(split, FolderSplit)
-        for path, label in split.samples
-    ]
-    top = os.path.commonpath([path for path, _ in samples])
-    lines = sorted(
-        f"{path.relative_to(top)} {label} {path.stat().st_size if path.exists() else 0}"
-        for path, label in samples
-    )
-    return f"{len(samples)} images ({_hash(os.linesep.join(lines))})"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

@@ -41,9 +41,9 @@ from proxyless_hw.predictors.calibration import calibration_path
 from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.judgement import judge_intervals
 from proxyless_hw.report.report import write_report
+from proxyless_hw.search.calibrate import FINALISTS_SHARE, WINNER_SHARE
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.result import SearchResult
-from proxyless_hw.search.verify import FINALISTS_SHARE, WINNER_SHARE
 from proxyless_hw.storage.locks import exclusive_lock
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.torchrun import launched_world_size

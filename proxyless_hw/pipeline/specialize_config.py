@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.runs.settings import Settings, setting
@@ -12,6 +12,16 @@ from proxyless_hw.units import parse_duration
 
 LEAST_BUDGET_S: Final = 120.0
 """What the stages take at least on a small space."""
+
+
+class DataFields(TypedDict):
+    """The settings of the data that a search and a training have by the same names."""
+
+    data: str
+    data_root: str | None
+    limit: int | None
+    workers: int
+    max_broken: int | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +114,8 @@ class SpecializeConfig(Settings):
         """`output` as a path."""
         return Path(self.output)
 
-    def data_settings(self) -> dict[str, Any]:
-        """The settings of the data that a search and a training have by the same names."""
+    def data_settings(self) -> DataFields:
+        """The settings of the data, to be passed on by name."""
         return {
             "data": self.data,
             "data_root": self.data_root,

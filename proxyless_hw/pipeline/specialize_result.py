@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.predictors.verdict import VERDICTS, Verdict, Verification
-from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.result_fields import Interval, ResultFields, ResultRow
 from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
 
@@ -21,12 +21,11 @@ RESULT: Final = "result.json"
 SCHEMA: Final = "proxyless-hw-specialize/1"
 REPORT: Final = "report.html"
 TRAIN_FOLDER: Final = "train"
-MOST_BYTES: Final = 2**40
 WAY_ON: Final = "Delete the file, and give the same command again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecializedFile:
+class SpecializedFile(ResultRow):
     """One model file.
 
     Attributes:
@@ -82,7 +81,7 @@ class SpecializeResult:
     predicted_ms: float
     measured_ms: float | None
     table_speed_ms: float | None
-    interval_ms: tuple[float, float] | None
+    interval_ms: Interval | None
     verdict: Verdict | None
     sentence: str
     verified_file: str | None
@@ -166,40 +165,24 @@ class SpecializeResult:
         read.schema(SCHEMA)
         verdict = read.words("verdict")
         return cls(
+            **read.plain(cls),
             folder=folder,
-            target_ms=read.required("target_ms"),
-            predicted_ms=read.required("predicted_ms"),
-            measured_ms=read.optional("measured_ms"),
-            table_speed_ms=read.optional("table_speed_ms"),
-            interval_ms=read.interval("interval_ms"),
             verdict=None if verdict is None else read.choice("verdict", VERDICTS),
-            sentence=read.text("sentence"),
-            verified_file=read.words("verified_file"),
-            accuracy=read.required("accuracy"),
-            test_images=read.count("test_images"),
-            epochs=read.count("epochs"),
-            calibrated_mape=read.optional("calibrated_mape"),
-            files=tuple(_file(row) for row in read.objects("files")),
-            refused=read.words("refused"),
-            seconds=read.required("seconds"),
+            files=tuple(map(SpecializedFile.from_json, read.objects("files"))),
         )
 
 
-def _file(row: ResultFields) -> SpecializedFile:
-    return SpecializedFile(
-        file=row.text("file"),
-        format=row.text("format"),
-        precision=row.text("precision"),
-        bytes=row.whole("bytes", 0, MOST_BYTES),
-        accuracy=row.optional("accuracy"),
-        top1_agreement=row.optional("top1_agreement"),
-        median_ms=row.optional("median_ms"),
-        ci_low_ms=row.optional("ci_low_ms"),
-        ci_high_ms=row.optional("ci_high_ms"),
-    )
+class MeasuredFields(TypedDict):
+    """The fields of a result that a verification fills. See `SpecializeResult`."""
+
+    measured_ms: float | None
+    table_speed_ms: float | None
+    interval_ms: Interval | None
+    verdict: Verdict | None
+    sentence: str
 
 
-def measured_fields(found: Verification | None, why_not: str) -> dict[str, Any]:
+def measured_fields(found: Verification | None, why_not: str) -> MeasuredFields:
     """The fields of a result that a verification fills.
 
     Args:
@@ -207,13 +190,19 @@ def measured_fields(found: Verification | None, why_not: str) -> dict[str, Any]:
         why_not: the sentence for that.
     """
     if found is None:
-        nothing = ("measured_ms", "table_speed_ms", "interval_ms", "verdict")
-        return {**dict.fromkeys(nothing), "sentence": why_not}
+        return {
+            "measured_ms": None,
+            "table_speed_ms": None,
+            "interval_ms": None,
+            "verdict": None,
+            "sentence": why_not,
+        }
     speed = found.measured.table_speed
+    _, low, high = found.decisive
     return {
         "measured_ms": found.measured.median,
         "table_speed_ms": None if speed is None else speed.median,
-        "interval_ms": found.decisive[1:],
+        "interval_ms": (low, high),
         "verdict": found.verdict,
         "sentence": found.sentence(),
     }

@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from proxyless_hw.pipeline.deploy import EXPORT_FOLDER
 from proxyless_hw.pipeline.specialize_result import TRAIN_FOLDER, SpecializedFile
 from proxyless_hw.pipeline.stages import Talk, measure_stage
 from proxyless_hw.predictors.verdict import Verification
+from proxyless_hw.profilers.file_forms import RUNTIME_FORM
 from proxyless_hw.report.exports import read_exports
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.tables.table import LatencyTable
-
-RUNS: Final = {
-    "onnxruntime": "onnx",
-    "tensorrt": "onnx",
-    "openvino": "onnx",
-    "litert": "tflite",
-    "tflite": "tflite",
-}
-"""Runtime to the format of the files that it runs."""
 
 
 def written_files(folder: Path) -> tuple[SpecializedFile, ...]:
@@ -53,7 +44,7 @@ def verified_part(
     The network itself, as the profiler builds it, where no file is of them.
     """
     header = table.metadata
-    wanted = RUNS.get((header.get("runtime") or "").partition(" ")[0])
+    wanted = RUNTIME_FORM.get((header.get("runtime") or "").partition(" ")[0])
     if header.get("batch_size", "1") != "1":  # files run one image at a time
         return arch
     for file in files:

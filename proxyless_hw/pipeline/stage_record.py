@@ -20,7 +20,13 @@ RECORD: Final = "stages.json"
 SCHEMA: Final = "proxyless-hw-stages/1"
 
 MadeOf = Mapping[str, str | int | float | bool | None]
-"""What a stage is made of: names of settings to values, files by their hash."""
+"""What a stage is made of: names of settings to values, files by their hash.
+
+A value that names a file or data set may be spelled in several ways. Where ``content of the NAME``
+stands beside NAME, the content decides whether it has changed.
+"""
+
+CONTENT: Final = "content of the "
 
 
 @dataclass(frozen=True)
@@ -161,10 +167,18 @@ class StageRecord:
 
 def _changes(old: MadeOf, new: MadeOf) -> list[str]:
     """What differs, in words."""
+    same = {
+        name
+        for name, value in new.items()
+        if old.get(name) == value
+        or (CONTENT + name in old and old[CONTENT + name] == new.get(CONTENT + name))
+        # Written by a version that kept only the name.
+        or (name.startswith(CONTENT) and name not in old)
+    }
     return [
         f"{name} was {_shown(old.get(name))}, is {_shown(value)}"
         for name, value in new.items()
-        if old.get(name) != value
+        if name not in same
     ]
 
 

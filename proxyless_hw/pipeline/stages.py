@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from proxyless_hw.errors import ProfilingError, SearchError, TrainingError
+from proxyless_hw.errors import ProfilingError, ProxylessHwError, SearchError, TrainingError
 from proxyless_hw.export.export import (
     CALIBRATION_IMAGES,
     ExportConfig,
@@ -49,6 +49,7 @@ from proxyless_hw.train.observer import TrainObserver
 from proxyless_hw.train.result import TrainResult
 from proxyless_hw.train.run_folder import TrainFolder
 
+Result = TypeVar("Result", SearchResult, TrainResult)
 ShowProgress = Callable[[str], AbstractContextManager[Callable[[Progress], None] | None]]
 
 FLOAT_FILES: Final[tuple[tuple[FileFormat, FilePrecision], ...]] = (
@@ -138,8 +139,13 @@ def search_stage(config: SearchConfig, length: SearchLength, talk: Talk) -> Sear
             seconds = seconds_per_epoch(trial)
         chosen = length.fitted(trial, seconds, talk.say)
     result = run_search(chosen, _silent if talk.quiet else TerminalObserver)
+    return _of_one_process(result, SearchError)
+
+
+def _of_one_process(result: Result | None, error: type[ProxylessHwError]) -> Result:
+    """The result of a run, which torchrun's processes other than the first do not have."""
     if result is None:
-        raise SearchError(SEVERAL)
+        raise error(SEVERAL)
     return result
 
 
@@ -164,9 +170,7 @@ def train_stage(config: TrainConfig, length: TrainLength, talk: Talk) -> TrainRe
             seconds = training_seconds_per_epoch(config)
         chosen = length.fitted(config, seconds, talk.say)
     result = run_training(chosen, TrainObserver if talk.quiet else TrainTerminal)
-    if result is None:
-        raise TrainingError(SEVERAL)
-    return result
+    return _of_one_process(result, TrainingError)
 
 
 def export_stage(

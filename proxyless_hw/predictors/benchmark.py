@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.predictors.measured import NO_ANCHORS, measuring_for
 from proxyless_hw.profilers.base import Metric, Precision, ProfilerSettings, Workload
+from proxyless_hw.profilers.file_forms import form_of_runtime
 from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import TimingConfig
@@ -158,7 +159,7 @@ def _workload(
     # The module itself counts, not its architecture: its head may have been changed.
     with scratch_folder(ProfilingError) as folder:
         path = folder / type(target).__name__
-        if settings.runtime == "litert" or device == "mobile":
+        if form_of_runtime(settings.runtime, device) == "tflite":
             from proxyless_hw.export.tflite_file import tflite_bytes
 
             file = path.with_suffix(".tflite")

@@ -12,6 +12,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.measured import NO_ANCHORS, measuring_for, settings_of
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.file_forms import form_of_runtime
 from proxyless_hw.profilers.inspection import peak_memory_mb, write_model
 from proxyless_hw.profilers.joint import assigned, joint_profiler
 from proxyless_hw.profilers.model_inputs import FileShape
@@ -256,7 +257,7 @@ def _stated(
     if arch is None:
         return {}
     side, batch, deep = arch.resolution, settings.batch_size, arch.in_channels
-    channels_last = settings.runtime == "litert" or device == "mobile"
+    channels_last = form_of_runtime(settings.runtime, device) == "tflite"
     channels_last |= given_options(settings.options).get("model_format") == "tflite"
     shape = (batch, side, side, deep) if channels_last else (batch, deep, side, side)
     return {

@@ -60,12 +60,15 @@ def judge_intervals(table: LatencyTable) -> Judgement:
     if width is None:
         return Judgement("unknown", "The table does not say how well its rows are known.")
     if width > POOR_HALF_WIDTH:
-        return Judgement(
-            "poor",
-            f"Poor: the median 95% interval is ±{width:.1%}, above {POOR_HALF_WIDTH:.0%}. Profile "
-            "with a larger --budget, or when the machine is quieter.",
+        return _poor(
+            f"the median 95% interval is ±{width:.1%}, above {POOR_HALF_WIDTH:.0%}. Profile with a "
+            "larger --budget, or when the machine is quieter."
         )
     return _usable(width <= GOOD_HALF_WIDTH, f"the median 95% interval is ±{width:.1%}.")
+
+
+def _poor(reason: str) -> Judgement:
+    return Judgement("poor", f"Poor: {reason}")
 
 
 def _usable(good: bool, reason: str) -> Judgement:
@@ -148,9 +151,8 @@ def judge_networks(record: ValidationRecord, name: str) -> Judgement:
     after = record.calibrated_mape
     if after is None:
         if abs(record.bias) > POOR_BIAS:
-            return Judgement(
-                "poor",
-                f"Poor: predictions are {record.bias:+.1%} off on whole networks, more than "
+            return _poor(
+                f"predictions are {record.bias:+.1%} off on whole networks, more than "
                 f"{POOR_BIAS:.0%}, and nothing corrects that. Calibrate: proxyless-hw validate "
                 f"--table {name} --calibrate",
             )
@@ -158,9 +160,8 @@ def judge_networks(record: ValidationRecord, name: str) -> Judgement:
     else:
         what = "calibrated"
     if after > POOR_MAPE:
-        return Judgement(
-            "poor",
-            f"Poor: the {what} error on whole networks is {after:.1%}, above {POOR_MAPE:.0%}. "
+        return _poor(
+            f"the {what} error on whole networks is {after:.1%}, above {POOR_MAPE:.0%}. "
             "Profile again with a larger --budget, or when the machine is quieter.",
         )
     return _usable(after <= GOOD_MAPE, f"the {what} error on whole networks is {after:.1%}.")

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.android.adb_device import list_devices
@@ -18,6 +18,7 @@ from proxyless_hw.profilers.host.nvml import Nvml
 from proxyless_hw.profilers.own_profilers import own_kinds
 from proxyless_hw.profilers.registry import built_in_options
 from proxyless_hw.space.op_registry import own_op_names
+from proxyless_hw.storage.documents import JsonObject
 
 NOTABLE_ISA: Final = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
@@ -45,9 +46,7 @@ class Runtime:
     note: str = ""
 
 
-def find_devices(
-    *, powercap: Path = POWERCAP, cpuinfo: Path = Path("/proc/cpuinfo")
-) -> dict[str, Any]:
+def find_devices(*, powercap: Path = POWERCAP, cpuinfo: Path = Path("/proc/cpuinfo")) -> JsonObject:
     """What can be profiled here, as plain values for JSON: ``proxyless-hw devices``.
 
     Args:
@@ -154,7 +153,7 @@ def _onnxruntime_providers() -> Sequence[str]:
     return providers
 
 
-def _gpus() -> tuple[list[dict[str, Any]], str]:
+def _gpus() -> tuple[list[JsonObject], str]:
     nvml = Nvml.find()
     if nvml is None:
         if shutil.which("nvidia-smi"):

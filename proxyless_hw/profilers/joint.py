@@ -18,10 +18,8 @@ from proxyless_hw.profilers.base import (
     Visit,
     Workload,
 )
+from proxyless_hw.profilers.file_forms import CPU_RUNTIMES, form_of_file
 from proxyless_hw.profilers.registry import get_profiler
-
-FILE_RUNTIMES: Final = {".onnx": ("onnxruntime", "openvino"), ".tflite": ("litert",)}
-"""Runtimes of a CPU that run a form of file; the first one runs it where none is named."""
 
 _EACH_ITS_OWN: Final = ("runtime", "runtime_version")
 
@@ -74,9 +72,7 @@ def assigned(
 
 def _of_file(file: Path, named: Sequence[str]) -> tuple[str, ...]:
     """The runtimes that measure a file."""
-    known = FILE_RUNTIMES.get(file.suffix.lower())
-    if known is None:
-        raise ProfilingError(f"model files end in .onnx or .tflite: received {file}.")
+    known = CPU_RUNTIMES[form_of_file(file)]
     if not named:
         return known[:1]
     fitting = tuple(runtime for runtime in named if runtime in known)

@@ -16,10 +16,11 @@ import numpy as np
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
+from proxyless_hw.profilers.file_forms import CPU_RUNTIMES, ModelFormat, by_form, form_of_runtime
 from proxyless_hw.profilers.host.conditioning import cache_options
 from proxyless_hw.profilers.models.building import REFERENCE_OP, ops_here_only
 from proxyless_hw.profilers.models.child_process import reply_of, run_python
-from proxyless_hw.profilers.models.model_files import ModelFormat, write_model_files
+from proxyless_hw.profilers.models.model_files import write_model_files
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.own_profilers import exists_here_only
 from proxyless_hw.profilers.protocol.estimates import disturbed_share
@@ -244,17 +245,13 @@ def settings_for_files(
     """
     if settings.runtime is not None or device != "cpu":
         return settings
-    runtimes = {".onnx": "onnxruntime", ".tflite": "litert"}
-    for file in files:
-        if file.suffix.lower() not in runtimes:
-            raise ProfilingError(f"model files end in .onnx or .tflite: received {file}.")
-    wanted = {runtimes[file.suffix.lower()] for file in files}
-    if len(wanted) != 1:
+    forms = list(by_form(files))
+    if len(forms) != 1:
         raise ProfilingError(
             "files measured together share one runtime: received .onnx and .tflite files. "
             "Measure them in two runs."
         )
-    return replace(settings, runtime=wanted.pop())
+    return replace(settings, runtime=CPU_RUNTIMES[forms[0]][0])
 
 
 def measure_in_fresh_process(
@@ -287,8 +284,8 @@ def measure_in_fresh_process(
     if any(map(ops_here_only, _beside(chosen))):
         return _measure_here(paths, archs, chosen)
     if any(ops_here_only(Workload(name="", arch=arch)) for arch in archs):
-        form = _file_form(chosen)
-        if form is None:
+        form = form_of_runtime(chosen.settings.runtime, chosen.device)
+        if form is None or chosen.device != "cpu":
             return _measure_here(paths, archs, chosen)
         return _measure_as_files(paths, archs, chosen, form, timeout_s)
     limit = 120 + 10 * (chosen.timing.budget_s or 600) if timeout_s is None else timeout_s
@@ -314,16 +311,6 @@ def _measure_here(
 ) -> list[Measurement]:
     files = measure_files(paths, how) if paths else []
     return files + (measure_networks(archs, how) if archs else [])
-
-
-def _file_form(how: Measuring) -> ModelFormat | None:
-    """The form of model file that a CPU runtime runs; None where it runs none."""
-    forms: dict[str | None, ModelFormat] = {
-        None: "onnx",
-        "onnxruntime": "onnx",
-        "litert": "tflite",
-    }
-    return forms.get(how.settings.runtime) if how.device == "cpu" else None
 
 
 def _measure_as_files(

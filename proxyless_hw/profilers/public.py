@@ -98,12 +98,12 @@ def profile(
         device=device,
         settings=ProfilerSettings(
             runtime=runtime,
+            options={} if options is None else options,
             threads=threads,
             batch_size=batch_size,
             precision=precision,
             metric=metric,
             cpus=None if cpus is None else tuple(cpus),
-            options={} if options is None else options,
         ),
         space=space,
         resolutions=tuple(dict.fromkeys(resolutions)),

@@ -11,12 +11,11 @@ from proxyless_hw.predictors.verdict import Verdict
 from proxyless_hw.report.epochs import Epoch, read_epochs
 from proxyless_hw.report.exports import ExportedRow, read_exports
 from proxyless_hw.runs.objects import GIVEN
-from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.result_fields import Interval, ResultFields
 from proxyless_hw.runs.task_result import TaskResult
 from proxyless_hw.search.limits import MemoryLimit
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.result_rows import ParetoPoint, RankedNetwork, ResolutionResult
-from proxyless_hw.search.verification import Interval
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.architecture_reader import architecture_from
 from proxyless_hw.space.footprint import within_memory
@@ -37,9 +36,9 @@ class RunConfig:
         metric, unit: what the target limits and its unit; None likewise.
         table_header: header of the latency table.
         units: unit by constraint.
-        objects: arguments that were objects, given from Python in place of names.
         memory: the limit of memory; None without one.
         resolution, num_classes: deployment shape; None where it does not say.
+        objects: arguments that were objects, given from Python in place of names.
     """
 
     kind: str = "search"
@@ -49,10 +48,10 @@ class RunConfig:
     unit: str | None = None
     table_header: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
-    objects: tuple[str, ...] = ()
     memory: MemoryLimit | None = None
     resolution: int | None = None
     num_classes: int | None = None
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +117,6 @@ class RunData:
         return None if result is None else result.seconds
 
     @property
-    def correction(self) -> float:
-        """What `--verify` multiplies sums of the table by to predict; 1 without it."""
-        return 1.0 if self.search is None else self.search.correction
-
-    @property
     def verdict(self) -> Verdict | None:
         """Whether the measurement agrees with the target; None where nothing was verified."""
         return None if self.search is None else self.search.verdict
@@ -167,6 +161,11 @@ class RunData:
             ("measured", found.measured, found.measured_interval),
         )
         return [(name, value, interval) for name, value, interval in rows if value is not None]
+
+    @property
+    def correction(self) -> float:
+        """What `--verify` multiplies sums of the table by to predict; 1 without it."""
+        return 1.0 if self.search is None else self.search.correction
 
     def unit(self, constraint: str) -> str:
         """Unit of a constraint, as config.json has it; ms where it says nothing."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.runs.objects import check_same_objects
@@ -71,7 +71,7 @@ class RunFolder:
             return f"The last good checkpoint is {self.checkpoint}."
         return "No checkpoint had been written yet."
 
-    def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
+    def write_json(self, path: Path, document: Mapping[str, object]) -> None:
         """Writes a JSON file atomically.
 
         Raises:
@@ -80,7 +80,7 @@ class RunFolder:
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         write_text_atomically(path, text, self.error)
 
-    def read_json(self, path: Path) -> dict[str, Any]:
+    def read_json(self, path: Path) -> JsonObject:
         """Reads a JSON file that holds an object.
 
         Raises:
@@ -91,7 +91,7 @@ class RunFolder:
             raise self.error(f"{path} must hold a JSON object.")
         return document
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """The settings that the run began with.
 
         Raises:
@@ -117,7 +117,7 @@ class RunFolder:
 
     def check_may_run(
         self,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         resume: bool,
         objects: Mapping[str, JsonObject] | None = None,
     ) -> None:
@@ -142,7 +142,7 @@ class RunFolder:
         check_same_objects(self, objects or {})
         self.check_same_settings(settings)
 
-    def check_same_settings(self, settings: Mapping[str, Any]) -> None:
+    def check_same_settings(self, settings: Mapping[str, object]) -> None:
         """Checks that a resumed run has the settings it began with.
 
         Raises:
@@ -157,7 +157,7 @@ class RunFolder:
                 f"received {value!r}. Leave it as it was, or choose another --output."
             )
 
-    def append_metrics(self, document: Mapping[str, Any]) -> None:
+    def append_metrics(self, document: Mapping[str, object]) -> None:
         """Appends one line and flushes it to disk.
 
         Raises:

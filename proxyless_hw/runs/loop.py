@@ -37,6 +37,7 @@ class BatchSource(Protocol):
 
 
 S = TypeVar("S", bound=RunState[Any])
+M = TypeVar("M", bound=Mapping[str, object])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class RunPlace:
 
 
 @dataclass(kw_only=True)
-class RunLoop(ABC, Generic[S]):
+class RunLoop(ABC, Generic[S, M]):
     """Runs epochs from a state's position to the end.
 
     Attributes:
@@ -92,7 +93,7 @@ class RunLoop(ABC, Generic[S]):
         """Reports a finished step to the observer; `state.step` already counts it."""
 
     @abstractmethod
-    def finish_epoch(self, state: S) -> Mapping[str, Any]:
+    def finish_epoch(self, state: S) -> M:
         """Ends an epoch, before it is counted.
 
         Returns:
@@ -104,7 +105,7 @@ class RunLoop(ABC, Generic[S]):
         """Writes a checkpoint."""
 
     @abstractmethod
-    def tell_epoch(self, metrics: Mapping[str, Any]) -> None:
+    def tell_epoch(self, metrics: M) -> None:
         """Reports a finished epoch to the observer."""
 
     @property

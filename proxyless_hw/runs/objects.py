@@ -47,6 +47,9 @@ class GivenData(Protocol):
     def settings(self) -> Mapping[str, object]:
         """How it is fed, by the names of its settings."""
 
+    def facts(self) -> JsonObject:
+        """Plain values that identify it."""
+
 
 S = TypeVar("S", bound="RunSettings")
 

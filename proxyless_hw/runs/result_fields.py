@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Self, get_type_hints
 
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.fields import Fields
 from proxyless_hw.units import figure_key
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Interval = tuple[float, float]
 
 
 class ResultFields(Fields):
@@ -65,7 +74,7 @@ class ResultFields(Fields):
         """A number that `units.in_unit` wrote and that must be there."""
         return self.required(figure_key(self.values, name))
 
-    def interval(self, name: str) -> tuple[float, float] | None:
+    def interval(self, name: str) -> Interval | None:
         """A pair of numbers that `units.in_unit` wrote; None where it is absent or null."""
         key = figure_key(self.values, name)
         if self.values.get(key) is None:
@@ -112,9 +121,62 @@ class ResultFields(Fields):
             return None
         return ResultFields(value, self.place(key), self.error, inside=True)
 
+    def plain(self, kind: type[DataclassInstance]) -> dict[str, Any]:
+        """Values for the fields of a dataclass that are numbers, texts and intervals.
+
+        The type of a field says how it is read. ``float``, ``int`` and ``str`` must be there; with
+        ``| None`` they may be absent or null. An absent field takes its default. Figures of
+        `units.in_unit` are read as by `figure`. Fields of other types are left out.
+        """
+        hints = get_type_hints(kind)
+        found, lacking = {}, []
+        for item in fields(kind):
+            read = _READERS.get(hints[item.name])
+            if read is None:
+                continue
+            key = figure_key(self.values, item.name)
+            value = read(self, key)
+            if value is None and item.default is not MISSING:
+                continue
+            if value is None and hints[item.name] in (float, int, str):
+                lacking.append(key)
+            found[item.name] = value
+        if lacking:  # after what is malformed
+            raise self.error(f"{self.where} lacks {lacking[0]}.")
+        return found
+
     def _numbers(self, key: str) -> tuple[float, ...] | None:
         value = self.values.get(key)
         if not isinstance(value, list):
             return None
         numbers = [item for item in value if type(item) in (int, float) and math.isfinite(item)]
         return tuple(numbers) if len(numbers) == len(value) else None
+
+
+_READERS: Final[Mapping[object, Callable[[ResultFields, str], object]]] = {
+    float: ResultFields.optional,
+    float | None: ResultFields.optional,
+    int: ResultFields.count,
+    int | None: ResultFields.count,
+    str: ResultFields.words,
+    str | None: ResultFields.words,
+    Interval | None: ResultFields.interval,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRow:
+    """A part of a result file that holds nothing but numbers, texts and intervals."""
+
+    def to_json(self) -> JsonObject:
+        """The object that the file holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, read: ResultFields) -> Self:
+        """Reads what `to_json` gave.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+        """
+        return cls(**read.plain(cls))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self, get_args, get_type_hints
+from typing import Any, ClassVar, Final, Literal, Self, TypedDict, get_args, get_type_hints
 
 from proxyless_hw.errors import ProxylessHwError, did_you_mean
 from proxyless_hw.runs.objects import GIVEN
@@ -30,8 +30,8 @@ class Declaration:
         help: what it is; the help text of its option.
         least, most: bounds that are allowed themselves; None for no bound.
         above, below: bounds that are not.
-        metavar: what its option calls the value.
         option: whether a command has an option of the same name for it.
+        metavar: what that option calls the value.
         free: whether it may differ between a run and its resumption, as it does not change the
             result.
     """
@@ -41,8 +41,8 @@ class Declaration:
     most: float | None = None
     above: float | None = None
     below: float | None = None
-    metavar: str | None = None
     option: bool = True
+    metavar: str | None = None
     free: bool = False
 
     def holds(self, value: float) -> bool:
@@ -177,6 +177,20 @@ class Settings:
         }
 
 
+class DataArguments(TypedDict):
+    """What a run says of its data, by the names of `proxyless_hw.data.base.DataConfig`."""
+
+    name: str
+    root: str | None
+    limit: int | None
+    resolution: int | None
+    batch_size: int
+    holdout: float
+    seed: int
+    workers: int
+    max_broken: int | float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(Settings):
     """Settings that every run has; a subclass adds its own and may change a default."""
@@ -208,7 +222,7 @@ class RunSettings(Settings):
     output: str | None = setting(None, "Run folder.", metavar="DIR", free=True)
     resume: bool = setting(False, "Go on with an interrupted run.", free=True)
 
-    def data_settings(self) -> dict[str, Any]:
+    def data_settings(self) -> DataArguments:
         """The arguments of `proxyless_hw.data.base.DataConfig`.
 
         Raises:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from proxyless_hw.runs.result_fields import ResultFields
-from proxyless_hw.storage.documents import JsonObject
+from proxyless_hw.runs.result_fields import ResultRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskResult:
+class TaskResult(ResultRow):
     """The values of a metric of the user's.
 
     Attributes:
@@ -23,21 +22,3 @@ class TaskResult:
     metric: str
     test: float
     holdout: float | None = None
-
-    def to_json(self) -> JsonObject:
-        """The object that result.json holds."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, read: ResultFields) -> TaskResult:
-        """Reads what `to_json` gave.
-
-        Raises:
-            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
-        """
-        return cls(
-            loss=read.text("loss"),
-            metric=read.text("metric"),
-            test=read.required("test"),
-            holdout=read.optional("holdout"),
-        )

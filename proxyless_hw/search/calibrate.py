@@ -17,6 +17,8 @@ from proxyless_hw.tables.table import LatencyTable
 
 CALIBRATION_NETWORKS: Final = 16
 CALIBRATION_SHARE: Final = 0.4
+FINALISTS_SHARE: Final = 0.4
+WINNER_SHARE: Final = 0.2
 """Share of the budget of a verification."""
 
 

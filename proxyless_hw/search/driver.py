@@ -115,7 +115,7 @@ def run_search(
     given = SearchObjects(
         space=space, table=table, data=data, task=task, objective=objective, reward=reward
     )
-    given.check_kinds(config)
+    given.check_kinds(SearchConfig, config)
     facts = given.facts() if launched_rank() == 0 else {}
     if config.resume and config.output is not None:
         # Before anything else is said of a table or a space that is not the run's own.

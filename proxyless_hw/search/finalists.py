@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ from proxyless_hw.space.architecture import Architecture, TrainingShape
 from proxyless_hw.space.footprint import memory_bytes
 
 FloatArray: TypeAlias = NDArray[np.float64]
+
+LEAST_FINALISTS: Final = 3
+MEASURED_FINALISTS: Final = 6
+"""A verification measures at least and at most so many together."""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
+from proxyless_hw.runs.given import RunObjects
 from proxyless_hw.runs.objects import (
     GIVEN,
     choose_object,
@@ -14,7 +17,7 @@ from proxyless_hw.runs.objects import (
     text_hash,
     with_data,
 )
-from proxyless_hw.runs.task import CLASSIFICATION, Task, name_of
+from proxyless_hw.runs.task import Task, name_of
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.objective import ObjectiveFunction, RewardFunction
 from proxyless_hw.search.state import space_fingerprint
@@ -25,29 +28,28 @@ from proxyless_hw.tables.table import LatencyTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchObjects:
+class SearchObjects(RunObjects):
     """What `run_search` was given beside its settings; None where it was not.
 
     Attributes:
         space: the search space.
         table: the latency table.
-        data: the data.
-        task: loss and metric.
         objective: how costs enter the loss.
         reward: REINFORCE's reward.
     """
 
+    kinds: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "space": (SearchSpace,),
+        "table": (LatencyTable,),
+        "data": (DataSplits,),
+        "task": (Task,),
+    }
+
     space: SearchSpace | None = None
     table: LatencyTable | None = None
     data: DataSplits | None = None
-    task: Task | None = None
     objective: ObjectiveFunction | None = None
     reward: RewardFunction | None = None
-
-    @property
-    def task_or_default(self) -> Task:
-        """The task; classification where none was given."""
-        return CLASSIFICATION if self.task is None else self.task
 
     def settle(self, config: SearchConfig, target_ms: float | None) -> SearchConfig:
         """The settings that hold with these objects.
@@ -85,31 +87,6 @@ class SearchObjects:
         refuse_unused(config, self.task_or_default, ["label_smoothing"])
         return self._with_functions(config, default)
 
-    def check_kinds(self, config: SearchConfig | None = None) -> None:
-        """Checks that settings and objects are of their kind.
-
-        Raises:
-            SearchError: one is not; the message says where names go.
-        """
-        if config is not None and not isinstance(config, SearchConfig):
-            raise SearchError(
-                f"settings are a SearchConfig: received {type(config).__name__}. Write "
-                "run_search(SearchConfig(epochs=..., ...), ...)."
-            )
-        kinds = {
-            "space": SearchSpace,
-            "table": LatencyTable,
-            "data": DataSplits,
-            "task": Task,
-        }
-        for name, kind in kinds.items():
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, kind):
-                raise SearchError(
-                    f"{name} must be a {kind.__name__}: received {type(value).__name__}. Names go "
-                    "into the settings: SearchConfig(...)."
-                )
-
     def _with_functions(self, config: SearchConfig, default: dict[str, object]) -> SearchConfig:
         for name in ("objective", "reward"):
             if getattr(self, name) is None:
@@ -132,7 +109,6 @@ class SearchObjects:
         return config
 
     def facts(self) -> dict[str, JsonObject]:
-        """What the run folder keeps of each object that was given."""
         found: dict[str, JsonObject] = {}
         if self.space is not None:
             found["space"] = {"id": self.space.id, "hash": space_fingerprint(self.space)}
@@ -142,19 +118,12 @@ class SearchObjects:
                 "entries": len(self.table),
                 "hash": _table_hash(self.table),
             }
-        if self.data is not None:
-            found["data"] = self.data.facts()
-        if self.task is not None:
-            found["task"] = dict(self.task.names())
+        found |= super().facts()
         for name in ("objective", "reward"):
             function = getattr(self, name)
             if function is not None:
                 found[name] = {"name": name_of(function)}
         return found
-
-    def names(self) -> list[str]:
-        """Names of the arguments that were given."""
-        return [name for name, value in vars(self).items() if value is not None]
 
 
 def _table_hash(table: LatencyTable) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
 
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from proxyless_hw.search.steps import update_alpha, update_weights
 
 
 @dataclass(kw_only=True)
-class SearchLoop(RunLoop[SearchState]):
+class SearchLoop(RunLoop[SearchState, SearchMetrics]):
     """Runs epochs from a state's position to the end.
 
     Attributes:
@@ -106,8 +105,8 @@ class SearchLoop(RunLoop[SearchState]):
         place = self.place
         save_checkpoint(place.folder.checkpoint, state, self.context.config, place.check_held)
 
-    def tell_epoch(self, metrics: Mapping[str, object]) -> None:
-        self.observer.epoch(cast(SearchMetrics, metrics))
+    def tell_epoch(self, metrics: SearchMetrics) -> None:
+        self.observer.epoch(metrics)
 
     def _endless(self, first: int) -> Iterator[Batch]:
         """Held-out batches from the `first`-th on, without end, in an order of their own."""

@@ -17,14 +17,16 @@ from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
 from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.runs.objects import GIVEN, check_facts, in_words
+from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.runs.task_result import TaskResult
-from proxyless_hw.search.config import SearchConfig, config_from
+from proxyless_hw.search.config import LimitPrecision, SearchConfig, config_from
 from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.finalists import derive_finalists, rank
 from proxyless_hw.search.given import SearchObjects
 from proxyless_hw.search.limits import TABLELESS, read_limit
 from proxyless_hw.search.prepare import Problem, prepare_problem
+from proxyless_hw.search.result_rows import read_precision
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.state import read_checkpoint, space_fingerprint
 from proxyless_hw.search.supernet import SuperNet
@@ -157,7 +159,7 @@ def open_search(
     document = read_checkpoint(folder.checkpoint)
     config = _settings(document, folder.checkpoint)
     given = given or SearchObjects()
-    given.check_kinds()
+    given.check_kinds(SearchConfig)
     if table is not None and not isinstance(table, str | Path | LatencyTable):
         raise SearchError(
             f"a table is a LatencyTable, a shipped name or a path: received {type(table).__name__}."
@@ -175,7 +177,7 @@ def open_search(
             constraints=tuple(
                 text for text in config.constraints if read_limit(text)[0] in TABLELESS
             ),
-            constraint_precision=folder.read_json(folder.config).get("precision") or "table",
+            constraint_precision=_precision(folder),
         )
     problem = prepare_problem(config, given.space, as_object)
     if problem.memory is not None:
@@ -237,6 +239,16 @@ def _check_candidates(problem: Problem, document: Mapping[str, object], run: str
         f"{problem.resolution} pixels ('{problem.table.name}') it leaves others, or the space "
         "file has changed. Search again with that table."
     )
+
+
+def _precision(folder: SearchFolder) -> LimitPrecision:
+    """The precision that the limits of a run counted in; ``table`` where it names none.
+
+    Raises:
+        SearchError: the field is malformed.
+    """
+    read = ResultFields(folder.read_json(folder.config), str(folder.config), SearchError)
+    return "table" if read.words("precision") is None else read_precision(read)
 
 
 def _settings(document: Mapping[str, object], path: Path) -> SearchConfig:

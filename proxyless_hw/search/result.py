@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.predictors.verdict import Verdict
-from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.result_fields import Interval, ResultFields
 from proxyless_hw.runs.task_result import TaskResult
 from proxyless_hw.search.result_rows import (
     ConstraintCost,
@@ -19,7 +19,7 @@ from proxyless_hw.search.result_rows import (
     read_footprint,
 )
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.search.verification import Interval, SearchVerification
+from proxyless_hw.search.verification import SearchVerification
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.footprint import Footprint
 from proxyless_hw.storage.documents import JsonObject
@@ -78,9 +78,9 @@ class SearchResult:
     pareto: tuple[ParetoPoint, ...] = ()
     seconds: float | None = None
     verification: SearchVerification | None = None
-    resolutions: tuple[ResolutionResult, ...] = ()
     task: TaskResult | None = None
     file: JsonObject | None = None
+    resolutions: tuple[ResolutionResult, ...] = ()
 
     @property
     def predicted_ms(self) -> float | None:
@@ -116,10 +116,10 @@ class SearchResult:
             {
                 "target": self.target,
                 "predicted": self.predicted,
-                "predicted_interval": _listed(self.predicted_interval),
+                "predicted_interval": self.predicted_interval,
                 "expected": self.expected,
                 "measured": self.measured,
-                "measured_interval": _listed(self.measured_interval),
+                "measured_interval": self.measured_interval,
             },
             self.unit,
         )
@@ -132,7 +132,7 @@ class SearchResult:
             interval: its 95% interval.
             file: the verification that it comes from.
         """
-        facts = in_unit({"measured": value, "measured_interval": list(interval)}, self.unit)
+        facts = in_unit({"measured": value, "measured_interval": interval}, self.unit)
         provenance = {**self.architecture.provenance, **facts}
         return replace(
             self,
@@ -187,30 +187,23 @@ class SearchResult:
         read = ResultFields(document, str(folder / "result.json"), error)
         verify, file, task = (read.object(key) for key in ("verify", "file", "task"))
         sizes = read.object("footprint")
-        return cls(
+        result = cls(
             folder=folder,
             architecture=architecture,
-            metric=read.words("metric") or "latency",
-            unit=read.words("unit") or "ms",
-            predicted_interval=read.interval("predicted_interval"),
-            expected=read.figure("expected"),
-            measured=read.figure("measured"),
-            measured_interval=read.interval("measured_interval"),
-            supernet_accuracy=read.optional("supernet_accuracy"),
             constraints=tuple(map(ConstraintCost.from_json, read.objects("constraints"))),
             footprint=None if sizes is None else read_footprint(sizes),
             finalists=tuple(map(RankedNetwork.from_json, read.objects("finalists"))),
             margins=read.numbers("margins"),
             pareto=tuple(map(ParetoPoint.from_json, read.objects("pareto"))),
-            seconds=read.optional("seconds"),
             verification=None if verify is None else SearchVerification.from_json(verify),
             resolutions=tuple(map(ResolutionResult.from_json, read.objects("resolutions"))),
             task=None if task is None else TaskResult.from_json(task),
             file=None if file is None else dict(file.values),
-            target=read.figure_required("target"),
-            predicted=read.figure_required("predicted"),
-            accuracy=read.required("accuracy") if task is None else read.optional("accuracy"),
+            **read.plain(cls),
         )
+        if task is None:
+            read.required("accuracy")
+        return result
 
 
 def read_result(run: str | Path) -> SearchResult:
@@ -227,7 +220,3 @@ def read_result(run: str | Path) -> SearchResult:
         )
     arch = Architecture.load(folder.architecture)
     return SearchResult.from_json(folder.read_json(folder.result), folder.path, arch)
-
-
-def _listed(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import get_args
 
-from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.result_fields import ResultFields, ResultRow
 from proxyless_hw.search.derive import Derived
 from proxyless_hw.space.footprint import Footprint, Precision
 from proxyless_hw.storage.documents import JsonObject
@@ -13,7 +13,7 @@ from proxyless_hw.units import in_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConstraintCost:
+class ConstraintCost(ResultRow):
     """What the found network costs under one limit: by its table, or counted.
 
     Attributes:
@@ -24,27 +24,9 @@ class ConstraintCost:
     """
 
     name: str
-    unit: str
+    unit: str = "ms"
     target: float
     predicted: float
-
-    def to_json(self) -> JsonObject:
-        """The object that result.json holds."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, read: ResultFields) -> ConstraintCost:
-        """Reads what `to_json` gave.
-
-        Raises:
-            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
-        """
-        return cls(
-            name=read.text("name"),
-            unit=read.words("unit") or "ms",
-            target=read.required("target"),
-            predicted=read.required("predicted"),
-        )
 
 
 def read_footprint(read: ResultFields) -> Footprint:
@@ -149,7 +131,7 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResolutionResult:
+class ResolutionResult(ResultRow):
     """The search at one of several deployment resolutions.
 
     Attributes:
@@ -158,10 +140,10 @@ class ResolutionResult:
         infeasible: why the target cannot be reached there; None where a search was made. The
             fields below are then None.
         predicted, measured: cost of its network, in `unit`.
+        unit: unit of the costs.
         supernet_accuracy: top-1 on the held-out images.
         accuracy: top-1 on the test images.
         run: name of its run folder within the folder of the whole.
-        unit: unit of the costs.
     """
 
     resolution: int
@@ -169,10 +151,10 @@ class ResolutionResult:
     infeasible: str | None = None
     predicted: float | None = None
     measured: float | None = None
+    unit: str = "ms"
     supernet_accuracy: float | None = None
     accuracy: float | None = None
     run: str | None = None
-    unit: str = "ms"
 
     def to_json(self) -> JsonObject:
         """The object that result.json holds."""
@@ -186,25 +168,3 @@ class ResolutionResult:
             "supernet_accuracy": self.supernet_accuracy,
             "accuracy": self.accuracy,
         }
-
-    @classmethod
-    def from_json(cls, read: ResultFields) -> ResolutionResult:
-        """Reads what `to_json` gave.
-
-        Raises:
-            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
-        """
-        resolution = read.count("resolution")
-        if resolution is None:
-            raise read.error(f"{read.where} lacks resolution.")
-        return cls(
-            resolution=resolution,
-            train_resolution=read.count("train_resolution"),
-            infeasible=read.words("infeasible"),
-            predicted=read.figure("predicted"),
-            measured=read.figure("measured"),
-            supernet_accuracy=read.optional("supernet_accuracy"),
-            accuracy=read.optional("accuracy"),
-            run=read.words("run"),
-            unit=read.words("unit") or "ms",
-        )

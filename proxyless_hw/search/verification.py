@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxyless_hw.predictors.verdict import TOLERANCE, VERDICTS, Verdict
-from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.runs.result_fields import Interval, ResultFields, ResultRow
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import in_unit
 
-Interval = tuple[float, float]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredNetwork:
+class MeasuredNetwork(ResultRow):
     """A derived network that was measured whole.
 
     Attributes:
@@ -33,23 +31,9 @@ class MeasuredNetwork:
         figures = {
             "predicted": self.predicted,
             "measured": self.measured,
-            "interval": _listed(self.interval),
+            "interval": self.interval,
         }
         return in_unit(figures, self.unit)
-
-    @classmethod
-    def from_json(cls, read: ResultFields) -> MeasuredNetwork:
-        """Reads what `to_json` gave.
-
-        Raises:
-            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
-        """
-        return cls(
-            predicted=read.figure_required("predicted"),
-            measured=read.figure_required("measured"),
-            interval=read.interval("interval"),
-            unit=read.words("unit") or "ms",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,26 +93,26 @@ class SearchVerification:
         resolution, num_classes: the deployment shape that was measured.
     """
 
-    name: str | None = None
+    name: str | None
     unit: str = "ms"
-    target: float | None = None
-    predicted: float | None = None
-    measured: float | None = None
-    interval: Interval | None = None
-    raw_measured: float | None = None
-    raw_interval: Interval | None = None
-    table_speed: float | None = None
-    table_speed_interval: Interval | None = None
-    machine_speed: float | None = None
-    table_sum: float | None = None
+    target: float | None
+    predicted: float | None
+    measured: float | None
+    interval: Interval | None
+    raw_measured: float | None
+    raw_interval: Interval | None
+    table_speed: float | None
+    table_speed_interval: Interval | None
+    machine_speed: float | None
+    table_sum: float | None
     correction: float = 1.0
-    verdict: Verdict | None = None
-    sentence: str | None = None
-    failure: str | None = None
+    verdict: Verdict | None
+    sentence: str | None
+    failure: str | None
     rounds: tuple[VerificationRound, ...] = ()
-    device: str | None = None
-    resolution: int | None = None
-    num_classes: int | None = None
+    device: str | None
+    resolution: int | None
+    num_classes: int | None
 
     @property
     def explanation(self) -> str:
@@ -141,10 +125,10 @@ class SearchVerification:
             "target": self.target,
             "predicted": self.predicted,
             "measured": self.measured,
-            "measured_interval": _listed(self.raw_interval),
+            "measured_interval": self.raw_interval,
             "table_speed": self.table_speed,
-            "table_speed_interval": _listed(self.table_speed_interval),
-            "interval": _listed(self.interval),
+            "table_speed_interval": self.table_speed_interval,
+            "interval": self.interval,
             "raw_measured": self.raw_measured,
         }
         return {
@@ -172,34 +156,12 @@ class SearchVerification:
         Raises:
             ProxylessHwError: (as the error of `read`) a field is malformed.
         """
-        correction = read.optional("correction")
-        table_sum = read.optional("table_sum")
-        return cls(
-            name=read.words("name"),
-            unit=read.words("unit") or "ms",
-            target=read.figure("target"),
-            predicted=read.figure("predicted"),
-            measured=read.figure("measured"),
-            interval=read.interval("interval"),
-            raw_measured=read.figure("raw_measured"),
-            raw_interval=read.interval("measured_interval"),
-            table_speed=read.figure("table_speed"),
-            table_speed_interval=read.interval("table_speed_interval"),
-            machine_speed=read.optional("machine_speed"),
-            table_sum=read.optional("table_ms") if table_sum is None else table_sum,
-            correction=1.0 if correction is None else correction,
-            verdict=_verdict(read),
-            sentence=read.words("sentence"),
-            failure=read.words("failure"),
-            rounds=tuple(VerificationRound.from_json(row) for row in read.objects("rounds")),
-            device=read.words("device"),
-            resolution=read.count("resolution"),
-            num_classes=read.count("num_classes"),
-        )
-
-
-def _listed(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)
+        found = read.plain(cls)
+        if found["table_sum"] is None:  # an older file
+            found["table_sum"] = read.optional("table_ms")
+        found["raw_interval"] = read.interval("measured_interval")
+        found["rounds"] = tuple(map(VerificationRound.from_json, read.objects("rounds")))
+        return cls(**found, verdict=_verdict(read))
 
 
 def _verdict(read: ResultFields) -> Verdict | None:

@@ -23,9 +23,17 @@ from proxyless_hw.predictors.verdict import Verification, verification_of
 from proxyless_hw.predictors.verify import VERIFY_GOAL
 from proxyless_hw.profilers.protocol.measurement import Measurement
 from proxyless_hw.profilers.protocol.statistics import middle_of
+from proxyless_hw.search.calibrate import FINALISTS_SHARE, WINNER_SHARE
 from proxyless_hw.search.context import Context
 from proxyless_hw.search.derive import Derived
-from proxyless_hw.search.finalists import Finalist, derive_finalists, log_p, rank
+from proxyless_hw.search.finalists import (
+    LEAST_FINALISTS,
+    MEASURED_FINALISTS,
+    Finalist,
+    derive_finalists,
+    log_p,
+    rank,
+)
 from proxyless_hw.search.observer import SearchObserver
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.state import SearchState
@@ -39,15 +47,10 @@ CLOSE_ENOUGH: Final = 0.01
 """A correction smaller than this is not worth deriving again for."""
 LARGEST_CORRECTION: Final = 0.10
 """A correction larger than this says that the table does not fit whole networks."""
-MEASURED_FINALISTS: Final = 6
-LEAST_FINALISTS: Final = 3
 AIM: Final = 0.995
 """The middle of the window that the derivation fills, as a fraction of the target."""
 KEPT_SHARE: Final = 0.5
 """Share of the slots at their most probable choice that deriving again has to keep."""
-FINALISTS_SHARE: Final = 0.4
-WINNER_SHARE: Final = 0.2
-"""Shares of the budget of a verification."""
 
 
 @dataclass(frozen=True)

@@ -227,9 +227,9 @@ class SpaceReader:
             self.fail(f"{where}.op", f"keeps its channels; here {in_c} become {out_c}", op)
         shortcut = op == "mbconv" or (variant.is_custom and own_op(op).shortcut)
         layer = LayerSpec(
-            op=op,
-            in_c=in_c,
-            out_c=out_c,
+            op,
+            in_c,
+            out_c,
             kernel=kernel,
             stride=stride,
             expand=int(expand) if float(expand).is_integer() else expand,

@@ -17,7 +17,13 @@ from proxyless_hw.space.limits import MAX_CHANNELS, MAX_IMAGE_CHANNELS, MAX_RESO
 from proxyless_hw.space.op_options import read_options
 from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand
 from proxyless_hw.storage.documents import encoding_of
-from proxyless_hw.tables.entry import OP_COLUMNS, OPTIONS_COLUMN, VALUE_COLUMNS, Entry
+from proxyless_hw.tables.entry import (
+    OP_COLUMNS,
+    OPTIONS_COLUMN,
+    VALUE_COLUMNS,
+    Entry,
+    header_text,
+)
 from proxyless_hw.tables.table import LatencyTable
 
 SCHEMA = "proxyless-hw-table/1"
@@ -48,9 +54,7 @@ _INTEGERS = {
 def format_csv(table: LatencyTable) -> str:
     """Writes a table as text. Numbers are written so that reading gives the same ones back."""
     out = io.StringIO()
-    header = {"schema": SCHEMA, **table.metadata}
-    for key, value in header.items():
-        out.write(f"# {key}: {' '.join(str(value).split())}\n")
+    out.write(header_text({"schema": SCHEMA, **table.metadata}))
     writer = csv.writer(out, lineterminator="\n")
     with_options = any(op.options for op in table.entries)
     writer.writerow((*OP_COLUMNS, *[OPTIONS_COLUMN] * with_options, *VALUE_COLUMNS))

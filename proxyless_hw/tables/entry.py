@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,11 @@ OPTIONS_COLUMN: Final = "options"
 
 VALUE_COLUMNS: Final = ("value", "ci_low", "ci_high", "p90", "min", "rounds", "samples")
 """Columns of a measurement: the fields of `Entry`."""
+
+
+def header_text(header: Mapping[str, object]) -> str:
+    """The lines ``# key: value`` that a table's file begins with."""
+    return "".join(f"# {key}: {' '.join(str(value).split())}\n" for key, value in header.items())
 
 
 @dataclass(frozen=True, slots=True)

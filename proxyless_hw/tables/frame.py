@@ -10,7 +10,7 @@ import pandas as pd
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.entry import OP_COLUMNS, OPTIONS_COLUMN, VALUE_COLUMNS, Entry
+from proxyless_hw.tables.entry import OP_COLUMNS, OPTIONS_COLUMN, VALUE_COLUMNS, Entry, header_text
 
 if TYPE_CHECKING:
     from proxyless_hw.tables.diff import OpChange
@@ -50,8 +50,8 @@ def _op_frame(ops: Sequence[OpSpec]) -> pd.DataFrame:
     return frame
 
 
-def csv_text(frame: pd.DataFrame, metadata: Mapping[str, str] | None) -> str:
-    """A frame as the text of a table file but for its schema; the reader of tables checks it.
+def csv_text(frame: pd.DataFrame, metadata: Mapping[str, str] | None, schema: str) -> str:
+    """A frame as the text of a table file. It may be anybody's: the reader of tables checks it.
 
     Raises:
         TableError: `frame` is no DataFrame, there is no metadata, or a column that describes an
@@ -80,8 +80,7 @@ def csv_text(frame: pd.DataFrame, metadata: Mapping[str, str] | None) -> str:
         if name not in rows.columns:
             rows[name] = ""
         rows[name] = [_cell(value, name in COUNTS) for value in rows[name]]
-    lines = [f"# {key}: {' '.join(str(value).split())}" for key, value in header.items()]
-    return "\n".join([*lines, rows.to_csv(index=False)])
+    return f"{header_text({'schema': schema, **header})}{rows.to_csv(index=False)}"
 
 
 def _cell(value: object, whole: bool) -> str:

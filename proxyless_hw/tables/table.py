@@ -116,7 +116,7 @@ class LatencyTable:
         from proxyless_hw.tables.csv_format import SCHEMA, parse_csv
         from proxyless_hw.tables.frame import csv_text
 
-        text = f"# schema: {SCHEMA}\n{csv_text(frame, metadata)}"
+        text = csv_text(frame, metadata, SCHEMA)
         return parse_csv(io.StringIO(text), source=name, name=name)
 
     def to_pandas(self) -> DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
 from proxyless_hw.runs.settings import Autocast, RunSettings, setting
@@ -14,7 +14,7 @@ Start = Literal["identity", "independent"]
 __all__ = ["PRESETS", "Autocast", "TrainConfig", "config_from", "read_config"]
 
 # The published ImageNet training (Cai, Zhu, Han, ICLR 2019, and its repository).
-IMAGENET: Final[Mapping[str, Any]] = {
+IMAGENET: Final[Mapping[str, object]] = {
     "data": "folder",
     "start": "independent",
     "epochs": 300,
@@ -26,7 +26,7 @@ IMAGENET: Final[Mapping[str, Any]] = {
 }
 # CIFAR-10: the paper gives 600 epochs and path dropping for the tree network; learning rate, decay,
 # batch and cutout are the ones usual for that data set, as the repository publishes none.
-CIFAR10: Final[Mapping[str, Any]] = {
+CIFAR10: Final[Mapping[str, object]] = {
     "data": "cifar10",
     "start": "independent",
     "epochs": 600,
@@ -38,7 +38,7 @@ CIFAR10: Final[Mapping[str, Any]] = {
     "drop_path": 0.2,
     "cutout": 16,
 }
-PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+PRESETS: Final[Mapping[str, Mapping[str, object]]] = {
     "short": {},
     "imagenet": IMAGENET,
     "cifar10": CIFAR10,
@@ -49,17 +49,18 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 class TrainConfig(RunSettings):
     """Settings of one training. The defaults suit small images on a CPU.
 
-    Each field's help says what it is (`TrainConfig.declarations()`); those of all runs stand in
-    `RunSettings`. Values are checked when it is made: `TrainingError`.
+    `TrainConfig.declarations()` gives the help of each field. `RunSettings` has those of all runs.
+    A value out of its range raises `TrainingError`.
 
     Example:
         >>> import proxyless_hw as ph
-        >>> ph.TrainConfig(arch="proxyless-mobile", epochs=3).epochs
-        3
+        >>> config = ph.TrainConfig(arch="proxyless-mobile", epochs=3)
+        >>> config.epochs, config.lr, config.holdout
+        (3, 0.1, 0.0)
     """
 
     error: ClassVar[type[ProxylessHwError]] = TrainingError
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
 
     arch: str | None = setting(
         None,

@@ -47,9 +47,8 @@ def run_training(
 ) -> TrainResult | None:
     """Trains one architecture and evaluates it on the test set.
 
-    Objects take the place of the names in the settings. A name at its default counts as not given;
-    another name beside an object is refused, unless both are the same. No file holds the objects:
-    to resume, give them again. The run folder keeps facts of them and refuses others.
+    Objects take the place of the names in the settings, by the rules of `run_search`. To resume,
+    give the same ones again.
 
     Args:
         config: all settings (see `TrainConfig`); ``resume=True`` goes on with a training.
@@ -82,7 +81,7 @@ def run_training(
         >>> trained.metric  # doctest: +SKIP
     """
     given = TrainObjects(architecture=architecture, weights=weights, data=data, task=task)
-    given.check_kinds(config)
+    given.check_kinds(TrainConfig, config)
     if config.resume and config.output is not None:
         check_all_given(TrainFolder(Path(config.output)), given.names())
     config = given.settle(config)
@@ -230,15 +229,15 @@ def _result(
     at_training = arch.with_shape(num_classes=data.num_classes)
     return TrainResult(
         folder=folder.path,
+        epochs=config.epochs,
+        parameters=count_parameters(at_training),
+        macs=count_macs(at_training, data.resolution),
         top1=score.top1,
         top5=score.top5,
         loss=score.loss,
         test_images=score.images,
-        best_epoch=state.best_epoch,
         validation_top1=state.best_accuracy if task.metric is None else None,
-        epochs=config.epochs,
-        parameters=count_parameters(at_training),
-        macs=count_macs(at_training, data.resolution),
+        best_epoch=state.best_epoch,
         resolution=data.resolution,
         seconds=round(state.seconds, 2),
         seconds_per_epoch=round(state.seconds / config.epochs, 2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.runs.given import RunObjects
 from proxyless_hw.runs.objects import (
     GIVEN,
     choose_object,
@@ -19,7 +21,7 @@ from proxyless_hw.runs.objects import (
     text_hash,
     with_data,
 )
-from proxyless_hw.runs.task import CLASSIFICATION, Task, are_labels
+from proxyless_hw.runs.task import Task, are_labels
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.train.config import TrainConfig
@@ -30,25 +32,24 @@ MIXED = ("mixup", "cutmix")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainObjects:
+class TrainObjects(RunObjects):
     """What `run_training` was given beside its settings; None where it was not.
 
     Attributes:
         architecture: what is trained.
         weights: what it starts from.
-        data: the data.
-        task: loss and metric.
     """
+
+    kinds: ClassVar[Mapping[str, tuple[type, ...]]] = {
+        "architecture": (Architecture,),
+        "weights": (nn.Module, Mapping),
+        "data": (DataSplits,),
+        "task": (Task,),
+    }
 
     architecture: Architecture | None = None
     weights: nn.Module | Mapping[str, Tensor] | None = None
     data: DataSplits | None = None
-    task: Task | None = None
-
-    @property
-    def task_or_default(self) -> Task:
-        """The task; classification where none was given."""
-        return CLASSIFICATION if self.task is None else self.task
 
     def settle(self, config: TrainConfig) -> TrainConfig:
         """The settings that hold with these objects.
@@ -73,32 +74,6 @@ class TrainObjects:
             config = with_data(config, self.data)
         refuse_unused(config, self.task_or_default, ["label_smoothing", *MIXED])
         return config
-
-    def check_kinds(self, config: TrainConfig) -> None:
-        """Checks that settings and objects are of their kind.
-
-        Raises:
-            TrainingError: one is not; the message says where names go.
-        """
-        if not isinstance(config, TrainConfig):
-            raise TrainingError(
-                f"settings are a TrainConfig: received {type(config).__name__}. Write "
-                "run_training(TrainConfig(epochs=..., ...), ...)."
-            )
-        kinds: dict[str, tuple[type, ...]] = {
-            "architecture": (Architecture,),
-            "weights": (nn.Module, Mapping),
-            "data": (DataSplits,),
-            "task": (Task,),
-        }
-        for name, kind in kinds.items():
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, kind):
-                listed = " or ".join(item.__name__ for item in kind)
-                raise TrainingError(
-                    f"{name} must be a {listed}: received {type(value).__name__}. Names go into "
-                    "the settings: TrainConfig(...)."
-                )
 
     def chosen_architecture(self, config: TrainConfig) -> Architecture:
         """The architecture: the object, or what the settings name.
@@ -137,7 +112,6 @@ class TrainObjects:
         return weights.state_dict() if isinstance(weights, nn.Module) else weights
 
     def facts(self) -> dict[str, JsonObject]:
-        """What the run folder keeps of each object that was given."""
         found: dict[str, JsonObject] = {}
         if self.architecture is not None:
             plain = replace(self.architecture, provenance={}, training=None)
@@ -145,12 +119,4 @@ class TrainObjects:
         tensors = self.tensors()
         if tensors is not None:
             found["weights"] = {"tensors": len(tensors), "hash": tensors_hash(tensors)}
-        if self.data is not None:
-            found["data"] = self.data.facts()
-        if self.task is not None:
-            found["task"] = dict(self.task.names())
-        return found
-
-    def names(self) -> list[str]:
-        """Names of the arguments that were given."""
-        return [name for name, value in vars(self).items() if value is not None]
+        return {**found, **super().facts()}

@@ -9,9 +9,9 @@ from typing import Final
 from torch import Tensor
 
 from proxyless_hw.formats.load import given_architecture
-from proxyless_hw.formats.matching import classes_of, matching_network
-from proxyless_hw.formats.published import as_its_library, fill_from_published, read_published
-from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.formats.matching import matching_network, with_its_classes
+from proxyless_hw.formats.published import published_network, read_published
+from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.train.load import save_imported
 
@@ -68,9 +68,7 @@ def import_weights(
     wanted = matching_network(tensors, source) if arch is None else arch
     loaded = given_architecture(wanted)
     name = loaded.space if isinstance(wanted, Architecture) else str(wanted)
-    loaded = loaded.with_shape(num_classes=classes_of(loaded, tensors))
-    network = build_network(as_its_library(loaded, tensors))
-    fill_from_published(network, tensors, source)
+    network = published_network(with_its_classes(loaded, tensors), tensors, source)
     folder = None if output is None else Path(output)
     if folder is not None:
         save_imported(network, folder, {"source": source, "arch": name})

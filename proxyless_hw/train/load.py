@@ -12,7 +12,7 @@ from torch import Tensor
 
 from proxyless_hw.data.base import DataConfig
 from proxyless_hw.errors import TrainingError
-from proxyless_hw.formats.matching import classes_of
+from proxyless_hw.formats.matching import with_its_classes
 from proxyless_hw.formats.published import as_its_library, fill_from_published, published_tensors
 from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
@@ -122,7 +122,7 @@ def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
             f"network has {ours.eps:g}, so its outputs differ at first. To keep theirs: "
             f"proxyless-hw import-weights {path} --output RUN, then train RUN --weights RUN."
         )
-    filled = Network(network.arch.with_shape(num_classes=classes_of(network.arch, published)))
+    filled = Network(with_its_classes(network.arch, published))
     fill_from_published(filled, published, str(path))
     return filled.state_dict()
 

@@ -7,11 +7,9 @@ drawn before it; with batches that do likewise a resumed training repeats an uni
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +22,7 @@ from proxyless_hw.runs.precision import autocast_of
 from proxyless_hw.runs.task import CLASSIFICATION, Task, are_labels
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.mixing import mixed_batch
-from proxyless_hw.train.observer import TrainObserver
+from proxyless_hw.train.observer import TrainMetrics, TrainObserver
 from proxyless_hw.train.schedule import learning_rate
 from proxyless_hw.train.state import (
     TrainState,
@@ -36,7 +34,7 @@ _STEP_STREAM, _MIX_STREAM = 11, 12
 
 
 @dataclass(kw_only=True)
-class TrainLoop(RunLoop[TrainState]):
+class TrainLoop(RunLoop[TrainState, TrainMetrics]):
     """Runs epochs from a state's position to the end.
 
     Attributes:
@@ -101,7 +99,7 @@ class TrainLoop(RunLoop[TrainState]):
     def tell_step(self, state: TrainState, loss: float) -> None:
         self.observer.step(loss, float(state.optimizer.param_groups[0]["lr"]))
 
-    def finish_epoch(self, state: TrainState) -> dict[str, Any]:
+    def finish_epoch(self, state: TrainState) -> TrainMetrics:
         validation = self.score(state, self.data.holdout) if len(self.data.holdout) else None
         sums = state.sums
         better = (
@@ -131,8 +129,8 @@ class TrainLoop(RunLoop[TrainState]):
     def save(self, state: TrainState) -> None:
         save_checkpoint(self.place.folder.checkpoint, state, self.config, self.place.check_held)
 
-    def tell_epoch(self, metrics: Mapping[str, Any]) -> None:
-        self.observer.epoch(dict(metrics))
+    def tell_epoch(self, metrics: TrainMetrics) -> None:
+        self.observer.epoch(metrics)
 
     def score(self, state: TrainState, split: DataSplit) -> Score:
         """Evaluates the network (the moving average if there is one) over all processes.

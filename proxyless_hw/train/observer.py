@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict
 
 from proxyless_hw.runs.observer import RunObserver, TerminalRun
 from proxyless_hw.units import format_duration
+
+
+class TrainMetrics(TypedDict):
+    """One epoch: a line of metrics.jsonl.
+
+    `epoch` counts from 0. `validation` holds the scores on the validation images by name; None
+    where there are none.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    validation: Mapping[str, float | None] | None
+    lr: float
+    seconds: float
 
 
 class TrainObserver(RunObserver):
@@ -14,7 +30,7 @@ class TrainObserver(RunObserver):
     def step(self, loss: float, lr: float) -> None:
         """A step is done."""
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
+    def epoch(self, metrics: TrainMetrics) -> None:
         """An epoch is done; `metrics` is its line of metrics.jsonl."""
 
 
@@ -27,7 +43,7 @@ class TerminalObserver(TerminalRun, TrainObserver):
     def step(self, loss: float, lr: float) -> None:
         self.display.advance(f"loss {loss:.3f}, lr {lr:.4f}")
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
+    def epoch(self, metrics: TrainMetrics) -> None:
         validation = metrics["validation"]
         shown = f"epoch {metrics['epoch'] + 1}: loss {metrics['train_loss']:.3f}"
         if metrics["train_accuracy"] is not None:

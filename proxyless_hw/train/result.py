@@ -39,18 +39,18 @@ class TrainResult:
     """
 
     folder: Path
-    top1: float | None = None
-    top5: float | None = None
-    loss: float | None = None
-    test_images: int | None = None
-    best_epoch: int | None = None
-    validation_top1: float | None = None
-    epochs: int | None = None
-    parameters: int | None = None
-    macs: int | None = None
-    resolution: int | None = None
-    seconds: float | None = None
-    seconds_per_epoch: float | None = None
+    top1: float | None
+    top5: float | None
+    loss: float | None
+    test_images: int | None
+    best_epoch: int | None
+    validation_top1: float | None
+    epochs: int | None
+    parameters: int | None
+    macs: int | None
+    resolution: int | None
+    seconds: float | None
+    seconds_per_epoch: float | None
     task: TaskResult | None = None
 
     @property
@@ -100,19 +100,11 @@ class TrainResult:
         """
         read = ResultFields(document, str(folder / "result.json"), error)
         task = read.object("task")
-        return cls(
+        result = cls(
+            **read.plain(cls),
             folder=folder,
             task=None if task is None else TaskResult.from_json(task),
-            top5=read.optional("top5"),
-            loss=read.optional("loss"),
-            test_images=read.count("test_images"),
-            best_epoch=read.count("best_epoch"),
-            validation_top1=read.optional("validation_top1"),
-            epochs=read.count("epochs"),
-            parameters=read.count("parameters"),
-            macs=read.count("macs"),
-            resolution=read.count("resolution"),
-            seconds=read.optional("seconds"),
-            seconds_per_epoch=read.optional("seconds_per_epoch"),
-            top1=read.required("top1") if task is None else read.optional("top1"),
         )
+        if task is None:
+            read.required("top1")
+        return result

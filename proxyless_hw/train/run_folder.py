@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from proxyless_hw.errors import ProxylessHwError, TrainingError
 from proxyless_hw.runs.folder import FileOfRun, RunFolder
 from proxyless_hw.runs.run_network import TRAINED
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.train.config import TrainConfig
 
 KIND = "train"
@@ -27,7 +28,7 @@ class TrainFolder(RunFolder):
     best = FileOfRun(TRAINED)
     """The weights that count: of the best epoch, averaged where there is an average."""
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """The settings the run began with.
 
         Raises:

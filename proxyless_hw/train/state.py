@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from proxyless_hw.network.network import Network
 from proxyless_hw.runs.checkpoint import CheckpointFormat
 from proxyless_hw.runs.precision import grad_scaler, sgd
 from proxyless_hw.runs.state import EpochSums, RunState
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.tensor_files import (
     finite,
     load_optimizer,
@@ -123,7 +124,7 @@ def save_checkpoint(
 def save_weights(
     path: Path,
     tensors: dict[str, Tensor],
-    facts: dict[str, Any],
+    facts: JsonObject,
     check: Callable[[], None] | None = None,
 ) -> None:
     """Writes the tensors of a network with our names, and a few plain facts.
@@ -137,7 +138,7 @@ def save_weights(
     save_tensors(path, {"state_dict": state, **facts}, TrainingError, check)
 
 
-def restore(state: TrainState, document: dict[str, Any], path: Path) -> None:
+def restore(state: TrainState, document: JsonObject, path: Path) -> None:
     """Restores a freshly built state from a checkpoint.
 
     Raises:

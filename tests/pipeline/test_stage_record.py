@@ -55,6 +55,34 @@ def test_nothing_is_made_again_where_nothing_has_changed(folder: Path) -> None:
     assert record.spent_s == 8.0
 
 
+def test_the_content_of_a_file_decides_and_not_how_its_name_is_spelled(tmp_path: Path) -> None:
+    said: list[str] = []
+    stage = Stage("table", (), ("table*",))
+    record = StageRecord.open(tmp_path)
+    was = {"space": "spaces/own.yaml", "content of the space": "1f"}
+    record.begin("table", was)
+    record.finish("table")
+    elsewhere = {"space": "/home/own.yaml", "content of the space": "1f"}
+    record.drop_changed([(stage, elsewhere)], said.append)
+    assert record.is_done("table")
+    assert said == []
+    record.drop_changed([(stage, {**was, "content of the space": "2e"})], said.append)
+    assert not record.is_done("table")
+    assert "content of the space was 1f, is 2e" in said[0]
+
+
+def test_a_record_without_contents_is_compared_by_names(tmp_path: Path) -> None:
+    stage = Stage("table", (), ("table*",))
+    record = StageRecord.open(tmp_path)
+    record.begin("table", {"images": "digits, limit None"})
+    record.finish("table")
+    now = {"images": "digits, limit None", "content of the images": "1f"}
+    record.drop_changed([(stage, now)], print)
+    assert record.is_done("table")
+    record.drop_changed([(stage, {**now, "images": "mnist, limit None"})], print)
+    assert not record.is_done("table")
+
+
 def test_a_change_remakes_its_stage_and_what_came_from_it(folder: Path) -> None:
     record, said = opened(folder, search={"target_ms": 6.0, "seed": 0})
     assert said == [

@@ -238,7 +238,7 @@ def test_calibrate_from_a_file_of_measured_networks(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("network,ms\nx,1\n", "line 1 lacks the column 'measured_ms'"),
+        ("network,ms\nx,1\n", "line 1 must name the columns network and measured_ms"),
         ("network,measured_ms\nproxyless-mobile,fast\n", "line 2: measured_ms .*'fast'"),
         ('[{"network": "proxyless-mobile", "measured_ms": -1}]', r"\[0\]: measured_ms .*'-1'"),
         ('[{"measured_ms": 1}]', r"\[0\] must hold network"),

@@ -139,6 +139,7 @@ def test_a_file_of_networks_is_read_relative_to_itself(tmp_path: Path) -> None:
         ("name,value\n", "line 1 must name the columns network and value"),
         ("network,value\n0.json,-1\n", "line 2: value must be positive and finite: received '-1'"),
         ("network,value\n0.json,fast\n", "line 2: value must be positive"),
+        ("network,value\n,1\n", "line 2 names no network"),
         ("network,value\n0.json\n", "line 2: value must be positive"),
         ("network,value\n0.json,1\n0.json,2\n", "line 3 repeats the network '0.json'"),
     ],

@@ -324,7 +324,11 @@ def test_published_recipes_leave_every_op_as_drawn(preset):
 
 
 def test_a_result_reads_back_what_it_wrote(tmp_path):
-    result = TrainResult(folder=tmp_path, top1=0.75, top5=0.9, best_epoch=0, seconds=61.5)
+    result = TrainResult(
+        folder=tmp_path, top1=0.75, top5=0.9, loss=0.7, test_images=100, best_epoch=0,
+        validation_top1=None, epochs=3, parameters=4_000, macs=1_000_000, resolution=32,
+        seconds=61.5, seconds_per_epoch=20.5,
+    )  # fmt: skip
     assert TrainResult.from_json(json.loads(json.dumps(result.to_json())), tmp_path) == result
     assert result.metric == 0.75
 

@@ -284,7 +284,7 @@ class AdbSession:
         return f"battery {state.battery_c} °C, thermal status {state.thermal_status}"
 
     def close(self) -> None:
-        """Removes what was copied to the phone. A phone that is gone keeps it; that is no error."""
+        """Removes what was copied to the phone. It is not an error if the phone is gone."""
         if not self._open:
             return
         self._open = False

@@ -195,8 +195,8 @@ def choose_device(executable: str, serial: str | None) -> AdbDevice:
         serial: its serial; None takes ANDROID_SERIAL, as adb does, or the only phone.
 
     Raises:
-        BackendUnavailableError: none is there, it is not authorised, or several are and none was
-            chosen.
+        BackendUnavailableError: no phone is attached, it is not authorised, or several are attached
+            and none was chosen.
     """
     wanted = serial or os.environ.get("ANDROID_SERIAL")
     devices = list_devices(executable)
@@ -229,7 +229,7 @@ def choose_device(executable: str, serial: str | None) -> AdbDevice:
 
 
 def parse_state(text: str) -> PhoneState:
-    """Reads what `STATE_COMMANDS` print; what is absent or no number is None."""
+    """Reads what `STATE_COMMANDS` print. A value that is absent or not a number is None."""
     tenths = _field(text, r"temperature: (-?\d{1,4})$")
     return PhoneState(
         battery_c=None if tenths is None else tenths / 10,

@@ -1,4 +1,4 @@
-"""What TFLite's ``benchmark_model`` and LiteRT 2.x's tools say: a parser of their output.
+"""A parser of the output of TFLite's ``benchmark_model`` and LiteRT 2.x's tools.
 
 The tool prints a statistics line for its warm-up and one for its measured runs, then a summary;
 LiteRT 2.x's tools print a block of results. Builds differ in prefixes and in which statistics they
@@ -16,9 +16,9 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.android.delegate_log import whole_lines
 
 SUMMARY_ROUNDING_US: Final = 6.0
-"""LiteRT 2.x's summary has hundredths of a millisecond: it may be off by half of one."""
+"""LiteRT 2.x rounds its summary to hundredths of a millisecond: half of one at most is lost."""
 
-# Profiles of ops and of memory that follow the measurement are no statistics of it.
+# Profiles of ops and of memory that follow the measurement are not statistics of it.
 _STATS = re.compile(r"^(?!.*(?:Timings|Memory) \()(?:.*\s)?count=(\d{1,12})(?=\s|$)(.*)$")
 _FIELD = re.compile(r"(?:^|\s)(first|curr|min|max|avg|std|p5|median|p95)=([^\s(]+)")
 _SUMMARY = re.compile(r"Inference timings in us:.*?Inference(?: \(avg\))?: (\S+?)(?:,|$)")
@@ -75,7 +75,7 @@ class BenchmarkRun:
     """
 
     measured: Stats
-    warm_up: Stats | None = None
+    warm_up: Stats | None
     init_us: float | None = None
     peak_memory_mb: float | None = None
     overall_memory_mb: float | None = None
@@ -269,7 +269,7 @@ def _first_number(
 
 
 def failure_reason(text: str) -> str:
-    """The line of a failed run that says most: an error, else the last one."""
+    """The most informative line of a failed run: an error, or else the last line."""
     lines = [line.strip() for line in text.replace("\r", "").split("\n") if line.strip()]
     errors = [line for line in lines if re.search(r"error|fail|abort|signal|denied", line, re.I)]
     chosen = errors[-1] if errors else lines[-1] if lines else "it printed nothing"

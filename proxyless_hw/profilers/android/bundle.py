@@ -68,7 +68,9 @@ def write_bundle(config: ProfileConfig, directory: Path, rounds: int = DEFAULT_R
             f"{directory} is there already and is not empty. Give --bundle a new folder."
         )
     if config.settings.metric == "energy":
-        raise ProfilingError("benchmark_model tells no energy. Bundle with --metric latency.")
+        raise ProfilingError(
+            "benchmark_model does not measure energy. Bundle with --metric latency."
+        )
     _check_options(given_options(config.settings.options))
     config = replace(config, settings=profiler_settings("mobile", config.settings))
     flags, command = benchmark_flags(config.settings), tool_command(config.settings, "TOOL")

@@ -1,4 +1,4 @@
-"""What the output of TFLite's and LiteRT's tools says about delegates: the lines, read once.
+"""Reads what the output of TFLite's and LiteRT's tools says about delegates.
 
 `delegates` judges what is read here against what was asked for.
 """

@@ -56,7 +56,7 @@ def benchmark_flags(settings: ProfilerSettings) -> list[str]:
     """The tool's flags for a setting.
 
     Raises:
-        ProfilingError: an option is no number of its range, or the delegate is unknown.
+        ProfilingError: an option is out of its range, or the delegate is unknown.
     """
     options = phone_options(settings)
     flags = [

@@ -42,7 +42,7 @@ class LoopRun:
 
 @dataclass(frozen=True, slots=True)
 class LoopOutput:
-    """The output of a loop, taken apart.
+    """The parsed output of a loop.
 
     Attributes:
         runs: one per model that was begun, in order.
@@ -121,7 +121,7 @@ def _print_side_files(side_file: str) -> list[str]:
 
 
 def split_runs(text: str) -> LoopOutput:
-    """Takes the output of `loop_script` apart; what is cut off is kept as unfinished."""
+    """Parses the output of `loop_script`. A part that was cut off is kept as unfinished."""
     runs: list[LoopRun] = []
     current: list[str] | None = None
     files: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ Value = int | bytes
 
 
 class WireError(ProfilingError):
-    """The bytes are no protocol buffer message."""
+    """The bytes are not a protocol buffer message."""
 
 
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:

@@ -8,6 +8,7 @@ log rounds, the median among them. Both are protocol buffers; field numbers as i
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from proxyless_hw.errors import ProfilingError
@@ -129,6 +130,7 @@ def _result(data: bytes, name: str) -> BenchmarkRun:
             median=median * 1e3,
             p95=figures.get(7, figures.get(3, average)) * 1e3,
         ),
+        warm_up=None,
         init_us=None if init is None else init * 1e3,
         peak_memory_mb=peak,
         overall_memory_mb=overall,
@@ -147,8 +149,8 @@ def joined(printed: BenchmarkRun, filed: BenchmarkRun, name: str) -> BenchmarkRu
             f"the log of {name} gives {first:g} us, its result file {second:g} us. Are they of two "
             "runs?"
         )
-    return BenchmarkRun(
-        measured=filed.measured,
+    return replace(
+        filed,
         warm_up=printed.warm_up,
         init_us=printed.init_us,
         peak_memory_mb=filed.peak_memory_mb or printed.peak_memory_mb,

@@ -60,7 +60,7 @@ def run_bounded(words: Sequence[str], seconds: float, most_bytes: int) -> Proces
     timed_out = False
     try:
         process.wait(timeout=seconds)
-        # A child that kept the pipe open must not keep us.
+        # A child that keeps the pipe open must not block this process.
         reader.join(timeout=1.0)
     except subprocess.TimeoutExpired:
         timed_out = not reader.too_long

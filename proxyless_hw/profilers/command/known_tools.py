@@ -36,7 +36,7 @@ class ToolReading:
         statistic: ``median`` or ``mean``.
         unit: the unit it was printed in.
         rounded_ms: the worth of the last digit printed.
-        notes: header fields that it tells beside.
+        notes: further header fields that it gives.
     """
 
     tool: str

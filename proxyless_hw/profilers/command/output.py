@@ -1,4 +1,4 @@
-"""The latency in what a command printed: by a pattern, by what is known of the tool, or refused."""
+"""Finds the latency in a command's output, by a pattern or by the known output of a tool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any tool that times a model file: an NPU's, FPGA's or TPU's benchmark becomes a profiler.
+"""Makes a profiler of any tool that times a model file: a benchmark of an NPU, FPGA or TPU.
 
 Options: `device_options.CommandOptions`. ``{result}`` in the command stands for a file that
 the tool writes its result to. The file is read together with what the tool prints.
@@ -26,7 +26,8 @@ from proxyless_hw.profilers.command.bounded_process import (
 from proxyless_hw.profilers.command.output import OutputRule, Reading, read_value
 from proxyless_hw.profilers.command.tool_numbers import last_line, shown
 from proxyless_hw.profilers.device_options import CommandOptions
-from proxyless_hw.profilers.models.model_files import ModelFormat, write_model_files
+from proxyless_hw.profilers.file_forms import ModelFormat
+from proxyless_hw.profilers.models.model_files import write_model_files
 from proxyless_hw.profilers.options import given_options, parse_options
 from proxyless_hw.storage.files import scratch_folder
 
@@ -131,7 +132,7 @@ class CommandProfiler:
         return session
 
     def _format_of(self, workloads: Sequence[Workload]) -> ModelFormat:
-        """The form asked for; where none was, that of the files when all are of one."""
+        """The form that was asked for, or else that of the files if all have one form."""
         endings = {item.file.suffix.lower() if item.file else "" for item in workloads}
         if self.options.model_format is None and endings == {".tflite"}:
             return "tflite"
@@ -228,7 +229,7 @@ def find_program(program: str) -> str:
 
 def _rule(options: CommandOptions, metric: str, words: tuple[str, ...]) -> OutputRule:
     if metric == "energy":
-        raise ProfilingError("--device command tells no energy. Measure --metric latency.")
+        raise ProfilingError("--device command does not measure energy. Measure --metric latency.")
     if metric == "memory" and options.pattern is not None:
         raise ProfilingError(
             "--pattern finds a latency; memory is read from tools that are known. Leave "

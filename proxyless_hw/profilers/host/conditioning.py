@@ -28,10 +28,10 @@ from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
 
 DEFAULT_MEGABYTES: Final = 22.0
-"""Memory read between two calls where no space says how much: what a mobile network moves."""
+"""Memory read between two calls if no space gives the amount: that of a mobile network."""
 
 LEAST_MEGABYTES, MOST_MEGABYTES = 0.01, 4096.0
-"""What `CpuOptions.cache_mb` may be; the smallest spaces move less, and it makes no difference."""
+"""Bounds of `CpuOptions.cache_mb`. The smallest spaces move less, which makes no difference."""
 
 LEAST_COLD_MEGABYTES: Final = 64.0
 BYTES: Final = {"fp32": 4, "fp16": 2, "int8": 1}

@@ -28,9 +28,9 @@ class EnergyCounter(Protocol):
     """Something that counts energy."""
 
     name: str
-    """What is counted, for a table's header."""
+    """What the counters cover, for a table's header."""
     block_s: float
-    """Least seconds between two readings for the counter's own steps not to matter."""
+    """Least seconds between two readings, so that the steps of a counter do not matter."""
 
     def read_mj(self) -> float:
         """Energy used since some fixed moment, in mJ."""
@@ -177,7 +177,7 @@ def find_counter(kind: str, settings: ProfilerSettings) -> EnergyCounter:
             )
         return NvmlCounter(nvml, parse_options(CudaOptions, settings.options).gpu)
     raise BackendUnavailableError(
-        f"--metric energy is for --device cpu (RAPL) and gpu (NVML): '{kind}' tells none."
+        f"--metric energy is for --device cpu (RAPL) and gpu (NVML): '{kind}' has no counter."
     )
 
 
@@ -293,7 +293,7 @@ class EnergySession(ProfilerSession):
         return Visit(value=value, min=value, p90=value, calls=calls, samples=(value,))
 
     def _at_step(self) -> float:
-        """The reading just after the counter moved, since it moves in steps."""
+        """Waits until the counter moves, since it moves in steps, and returns that reading."""
         limit = self.clock() + EDGE_S
         before = self.counter.read_mj()
         now = before

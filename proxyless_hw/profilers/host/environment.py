@@ -30,7 +30,7 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def governor(cpufreq: Path = Path("/sys/devices/system/cpu/cpu0/cpufreq")) -> str:
-    """The frequency governor, or ``none`` where the kernel shows none (virtual machines)."""
+    """The frequency governor; ``none`` if the kernel shows no governor (virtual machines)."""
     try:
         return (cpufreq / "scaling_governor").read_text(encoding="ascii").strip()
     except OSError:

@@ -20,9 +20,9 @@ PREEMPTION_RETRIES = 3
 STEADY_CALLS = 4
 """Untimed calls before the first sample, and samples, at least: see `HostSession`."""
 STEADY_S = 0.002
-"""Short calls are repeated for this many seconds, ..."""
+"""Seconds for which short calls are repeated."""
 MOST_STEADY_CALLS = 12
-"""... but not more often than this."""
+"""Largest number of these calls."""
 NETWORK_SAMPLES = 12
 NETWORK_VISIT_S = 0.03
 
@@ -178,7 +178,7 @@ class HostSession(ProfilerSession):
         )
 
     def _warm_up(self, runner: Runner, size: VisitSize) -> None:
-        """Makes a runner's calls steady; again where the processor was taken away meanwhile."""
+        """Makes a runner's calls steady; starts again if the processor was taken away."""
         for _ in range(PREEMPTION_RETRIES):
             before = self.preempted()
             for _ in range(size.warm_up):
@@ -235,7 +235,7 @@ class HostSession(ProfilerSession):
         """Returns at once: on the host a call returns when its work is done."""
 
     def close(self) -> None:
-        """Lets go of the runners and undoes what was set for the session."""
+        """Releases the runners and restores what was set for the session."""
         self.runners = []
         self.resources.close()
 

@@ -57,13 +57,13 @@ class FileSetting(ModelFile):
 
 
 def model_suffix(path: str | Path) -> str | None:
-    """``.onnx`` or ``.tflite`` for the name of a model file, however it is written; else None."""
+    """``.onnx`` or ``.tflite`` for the name of a model file, in upper or lower case; else None."""
     suffix = Path(path).suffix.lower()
     return suffix if suffix in MODEL_SUFFIXES else None
 
 
 def model_with_weights(path: Path) -> list[Path]:
-    """A model file and the files beside it that hold its weights: what has to travel together.
+    """A model file and the files beside it that hold its weights, which must be copied together.
 
     Raises:
         ProfilingError: it cannot be read, weights are missing, or lie outside its folder.
@@ -128,7 +128,7 @@ def read_model(path: Path, signature: str | None = None) -> ModelFile:
 
 
 def file_setting(path: Path, shape: FileShape | None, batch_size: int = 1) -> FileSetting:
-    """Decides what a file runs with. Runners and commands both ask here.
+    """Decides the shapes that a file runs with. Runners and commands both use it.
 
     Args:
         path: an .onnx or .tflite file.
@@ -189,7 +189,7 @@ def check_classes(path: Path, setting: FileSetting, num_classes: int | None) -> 
 
 
 def check_runs_as_it_is(path: Path, setting: FileSetting, device: str) -> None:
-    """Refuses a file whose shape a device that runs files as they are would choose by itself.
+    """Refuses a file with open sizes on a device that runs files as they are.
 
     Raises:
         ProfilingError: a size is open and not what the file stores.
@@ -250,8 +250,8 @@ def _signature(tflite: TfliteInterface, wanted: str | None, path: Path) -> str |
         return first[0] if len(first) == 1 else None
     if wanted is None:
         raise ProfilingError(
-            f"{path} has several signatures ({', '.join(known)}), and which one to run was not "
-            f"said. {_runnable(first)}"
+            f"{path} has several signatures ({', '.join(known)}), and none of them was "
+            f"chosen. {_runnable(first)}"
         )
     if known[wanted] != 0:
         raise ProfilingError(

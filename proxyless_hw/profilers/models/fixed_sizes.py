@@ -14,7 +14,9 @@ from proxyless_hw.profilers.models.file_shapes import (
 
 
 def with_fixed_sizes(path: Path, setting: FileSetting, folder: Path) -> Path:
-    """Writes a copy in which every input has the sizes of a setting; the file itself if it has.
+    """Writes a copy in which every input has the sizes of a setting.
+
+    A file that has these sizes already is returned itself.
 
     Args:
         path: the model file.
@@ -38,7 +40,7 @@ def with_fixed_sizes(path: Path, setting: FileSetting, folder: Path) -> Path:
         del dimensions[:]
         for size in setting.shapes[item.name]:
             dimensions.add().dim_value = size
-    # What else states shapes was inferred from the open ones.
+    # Other stated shapes were inferred from the open ones.
     del model.graph.value_info[:]
     for item in model.graph.output:
         item.type.tensor_type.ClearField("shape")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.file_forms import ModelFormat
 from proxyless_hw.profilers.models.building import build_module
 from proxyless_hw.profilers.models.file_shapes import copy_weights, model_with_weights
 from proxyless_hw.profilers.models.random_inputs import calibration_inputs
-
-ModelFormat = Literal["onnx", "tflite"]
 
 
 def write_model_files(
@@ -54,7 +52,8 @@ def write_model_files(
         if isinstance(content, Path):
             weights = model_with_weights(content)[1:] if form == "onnx" else []
             if weights:
-                # Weights keep their names, which the model holds: it gets a folder of its own.
+                # The model holds the names of its weights, so they keep them, in a folder of its
+                # own.
                 path = folder / path.stem / path.name
                 path.parent.mkdir()
                 copy_weights(content, weights, path.parent)

@@ -79,7 +79,7 @@ CALIBRATION_SEED: Final = 0
 
 
 def calibration_inputs(shape: Sequence[int]) -> NDArray[np.float32]:
-    """Random inputs that set the ranges of an int8 model; what they are does not change its time.
+    """Random inputs that set the ranges of an int8 model. Their values do not change its time.
 
     Returns:
         Array of shape (4, *shape).

@@ -100,7 +100,7 @@ class _Filling:
     def share_names(self) -> None:
         """Gives open sizes of one name the one size that is known for the name.
 
-        A name that stands for a batch and for something else as well means nothing, and is left.
+        A name that stands for a batch and for another size as well is ignored.
         """
         known: dict[str, int] = {}
         axes = [

@@ -1,6 +1,6 @@
 """TFLite models of ops and networks, converted in parallel processes and kept by content.
 
-Conversion takes about a second an op. What was converted once is found again under the user's
+Conversion takes about a second per op. What was converted once is found again under the user's
 cache folder by a digest of everything that decides its content: the op, BatchNorm settings,
 batch size, precision, and the versions of the converter and of this format. An entry carries its
 own checksum; a damaged one is converted anew.
@@ -16,10 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 from proxyless_hw.errors import ExportError, ProfilingError
-from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.host.environment import package_version
 from proxyless_hw.profilers.models.building import build_module, gives_output, ops_here_only
 from proxyless_hw.profilers.models.child_process import reply_of
@@ -29,11 +29,11 @@ from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 from proxyless_hw.storage.files import atomic_path
 
 FORMAT: Final = 2
-"""Raised whenever the same workload would be written differently."""
+"""Increase it whenever the same workload is written differently."""
 
 CONVERTER_PROCESSES: Final = 2
 MOST_BYTES: Final = 4 * 2**30
-"""Size of the cache; what was made longest ago goes first."""
+"""Size of the cache. The oldest entries are removed first."""
 
 _MAGIC: Final = b"proxyless-hw-tflite\n"
 _DIGEST_BYTES: Final = 32
@@ -58,7 +58,7 @@ def tflite_models(
     processes: int = CONVERTER_PROCESSES,
     on_converted: Callable[[int, int], None] | None = None,
 ) -> list[bytes]:
-    """The TFLite models of ops and networks, from the cache where they are there.
+    """The TFLite models of ops and networks, from the cache if it holds them.
 
     Args:
         workloads: ops and networks (no files).
@@ -124,7 +124,7 @@ def write_entry(path: Path, model: bytes) -> None:
 
 
 def _shrink(place: Path, needed: set[Path]) -> None:
-    """Removes the oldest entries beyond `MOST_BYTES`, none of those needed now."""
+    """Removes the oldest entries beyond `MOST_BYTES`, but not those needed now."""
     entries = []
     for path in place.glob("*.tflite"):
         try:
@@ -140,7 +140,23 @@ def _shrink(place: Path, needed: set[Path]) -> None:
             total -= size
 
 
-def convert(job: dict[str, Any]) -> bytes:
+class ConversionJob(TypedDict):
+    """What a converter process is told of a workload; its digest names the cached model.
+
+    `built` is there for ops of the user's own alone: the digest of what they build.
+    """
+
+    built: NotRequired[str]
+    name: str
+    op: str | None
+    arch: str | None
+    batch_norm: tuple[float, float]
+    batch_size: int
+    precision: Precision
+    versions: list[int | str]
+
+
+def convert(job: ConversionJob) -> bytes:
     """Converts what a job describes; runs in a converter process.
 
     Raises:
@@ -162,18 +178,15 @@ def convert(job: dict[str, Any]) -> bytes:
     )
 
 
-def _job(workload: Workload, settings: ProfilerSettings) -> dict[str, Any]:
+def _job(workload: Workload, settings: ProfilerSettings) -> ConversionJob:
     if workload.op is None and workload.arch is None:
         raise ProfilingError(f"{workload.name} is a file; only ops and networks are converted.")
     own = tuple(own_op(name) for name in ops_here_only(workload))
-    # The code of such an op may change under its name: what it builds decides.
-    built = {"built": _built_digest(workload, settings.batch_size, own)} if own else {}
-    return {
-        **built,
+    job: ConversionJob = {
         "name": workload.name,
         "op": None if workload.op is None else workload.op.key,
         "arch": None if workload.arch is None else workload.arch.to_json(),
-        "batch_norm": [workload.batch_norm.momentum, workload.batch_norm.eps],
+        "batch_norm": (workload.batch_norm.momentum, workload.batch_norm.eps),
         "batch_size": settings.batch_size,
         "precision": settings.precision,
         "versions": [
@@ -183,6 +196,9 @@ def _job(workload: Workload, settings: ProfilerSettings) -> dict[str, Any]:
             package_version("ai-edge-quantizer") if settings.precision != "fp32" else "",
         ],
     }
+    if own:  # the code of such an op may change under its name: what it builds decides
+        job["built"] = _built_digest(workload, settings.batch_size, own)
+    return job
 
 
 @lru_cache(maxsize=1024)
@@ -193,7 +209,7 @@ def _built_digest(workload: Workload, batch_size: int, own: tuple[OwnOp, ...]) -
     return hashlib.sha256(onnx_bytes(*build_module(workload, batch_size))).hexdigest()
 
 
-def _workload(job: dict[str, Any]) -> Workload:
+def _workload(job: ConversionJob) -> Workload:
     momentum, eps = job["batch_norm"]
     return Workload(
         name=job["name"],
@@ -203,24 +219,24 @@ def _workload(job: dict[str, Any]) -> Workload:
     )
 
 
-def _digest(job: dict[str, Any]) -> str:
+def _digest(job: ConversionJob) -> str:
     decisive = {key: value for key, value in job.items() if key != "name"}
-    if decisive["arch"] is not None:
+    if job["arch"] is not None:
         # Where a network came from does not change its model.
-        arch = json.loads(decisive["arch"])
+        arch = json.loads(job["arch"])
         decisive["arch"] = {key: value for key, value in arch.items() if key != "provenance"}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _convert(
-    missing: dict[Path, dict[str, Any]],
+    missing: dict[Path, ConversionJob],
     place: Path,
     processes: int,
     on_converted: Callable[[int, int], None] | None,
 ) -> None:
     """Spreads jobs over converter processes, which write the entries themselves.
 
-    What holds ops that only this process knows is converted here.
+    Models with ops that only this process knows are converted here.
     """
     _make_folder(place)
     for path, job in missing.items():

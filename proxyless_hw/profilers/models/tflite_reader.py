@@ -21,7 +21,7 @@ from proxyless_hw.profilers.model_inputs import (
 )
 
 MOST_ITEMS: Final = 1 << 20
-"""Entries that a list of a file may have; more is damage."""
+"""Most entries of a list in a file. A file with more is damaged."""
 
 _TYPES: Final = (
     *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64"),

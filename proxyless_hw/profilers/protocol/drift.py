@@ -26,10 +26,10 @@ CLEAN: Final = 0.05
 """Log ratio of the reference to its undisturbed speed up to which a visit counts as clean."""
 
 LEAST_CLEAN: Final = 3
-"""Visits of a workload in a session that are kept however disturbed they were."""
+"""Visits of a workload in a session that are always kept, even if all were disturbed."""
 
 LEAST_CLEAN_SHARE: Final = 0.25
-"""Share of a workload's visits in a session that is kept likewise, the least disturbed first."""
+"""Share of a workload's visits in a session that is always kept, the least disturbed first."""
 
 
 @dataclass(frozen=True, slots=True)

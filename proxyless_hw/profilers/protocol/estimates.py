@@ -75,7 +75,7 @@ def fit_samples(samples: Sequence[Samples], config: TimingConfig) -> Fit:
 
 
 def _p90(visits: Sequence[Visit], factors: FloatArray, kept: np.ndarray) -> float:
-    """90th percentile of all samples, or of the visits' own percentiles where those are all."""
+    """90th percentile of all samples; of the visits' percentiles if only these are known."""
     chosen = [(visits[place], factors[place]) for place in np.flatnonzero(kept).tolist()]
     pooled = [sample * factor for visit, factor in chosen for sample in visit.samples]
     if pooled:

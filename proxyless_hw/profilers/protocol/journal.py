@@ -47,7 +47,7 @@ class Journal:
         Args:
             path: the file.
             header: setting and workloads of this measurement.
-            resume: whether the rounds of an existing journal are gone on from; otherwise a journal
+            resume: whether to continue from the rounds of an existing journal; without it a journal
                 that has rounds is refused.
 
         Raises:
@@ -137,7 +137,7 @@ class Journal:
             ) from cause
 
     def close(self) -> None:
-        """Releases the lock. The file stays, with its raw samples; without rounds it goes."""
+        """Releases the lock. The file with its raw samples stays, unless it has no rounds."""
         if self._descriptor >= 0:
             if not self._holds_rounds and is_file_at(self._descriptor, self.path):
                 self.path.unlink()
@@ -163,7 +163,7 @@ def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
         if record is None:
             if not records and not _may_be_torn(line):
                 raise ProfilingError(
-                    f"{path} is no journal, and is not overwritten. Move it away, or choose "
+                    f"{path} is not a journal and is not overwritten. Move it away, or choose "
                     "another --output."
                 )
             if number >= len(lines) - 1:
@@ -178,7 +178,7 @@ def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _may_be_torn(line: bytes) -> bool:
-    """Whether a first line may be what is left of a journal's: its beginning, or a lost block."""
+    """Whether a line may be the rest of a journal's first line: its beginning, or zeros."""
     return LINE_START.startswith(line[: len(LINE_START)]) or not line.strip(b"\0")
 
 
@@ -230,7 +230,7 @@ def _round_from(record: Mapping[str, Any], path: Path) -> Round:
         )
     except (KeyError, TypeError, ValueError) as cause:
         raise ProfilingError(
-            f"{path} holds a record that is no round ({cause}). Delete it and measure anew."
+            f"{path} holds a record that is not a round ({cause}). Delete it and measure anew."
         ) from cause
 
 

@@ -119,7 +119,7 @@ class Anchors:
 
     @classmethod
     def of(cls, table: LatencyTable) -> Anchors | None:
-        """The anchors of a table; None where its header holds none (imported, older).
+        """The anchors of a table; None if its header has no anchors (an imported or older table).
 
         Raises:
             TableError: the header line cannot be read.
@@ -160,7 +160,7 @@ class Measuring:
     say: Callable[[str], None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A form for another process; progress and say stay behind."""
+        """The JSON form for another process, without `progress` and `say`."""
         return {
             "settings": {
                 **asdict(replace(self.settings, options={})),

@@ -18,25 +18,25 @@ from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig, estimates, measure
 
 MOST_BUILDING: Final = 1 / 3
-"""Share of the remaining time that building runners may take before there are fewer sessions."""
+"""Share of the remaining time that building may take. If it takes more, sessions are left out."""
 
 SESSION_S: Final = 2.5
-"""Least seconds of a session while there are more of them than planned."""
+"""Least seconds of a session, if there are more sessions than planned."""
 
 MOST_SESSIONS: Final = 24
-"""Sessions where building is quick and the budget large: they narrow intervals most."""
+"""Most sessions, if building is quick and the budget is large: they narrow intervals most."""
 
 FIRST_BUILDING: Final = 0.15
-"""Share of the first building that building again takes, until that was measured.
+"""Time of a later building as a share of that of the first, until one was measured.
 
 The first one also imports libraries and makes the models, which profilers keep.
 """
 
 LEAST_SESSIONS: Final = 3
-"""Sessions before a measurement may end early: what building changes shows by then."""
+"""Least sessions before a measurement may end early. They show what building anew changes."""
 
 SESSIONS: Final = 8
-"""Sessions where runners are built in this process, when none are asked for."""
+"""Sessions if runners are built in this process and no number was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class MeasurementJob:
 
     @property
     def parts(self) -> int:
-        """Numbers that the sessions of one repeat take."""
+        """How many session numbers one repeat takes."""
         return max(self.sessions, self.most_sessions or 0)
 
     @property

@@ -12,7 +12,7 @@ MOST_CHARACTERS = 80
 CONTEXT_CHARACTERS = 20
 
 
-def setting_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def setting_differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     """What differs between two JSON objects.
 
     Args:
@@ -30,7 +30,7 @@ def setting_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> st
     return "; ".join(shown)
 
 
-def _objects(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _objects(prefix: str, before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     found = []
     for key in dict.fromkeys((*before, *now)):
         name = f"{prefix}{key}"

@@ -72,7 +72,7 @@ class Measurements:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a measurement is.
+    """The progress of a measurement.
 
     Attributes:
         rounds: rounds done.

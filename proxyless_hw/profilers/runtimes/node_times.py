@@ -78,7 +78,7 @@ def node_times(
         shape: what the user says about the file's shape.
 
     Raises:
-        BackendUnavailableError: the file is for a runtime whose Python interface tells no times.
+        BackendUnavailableError: the file is for a runtime whose Python interface reports no times.
         ProfilingError: the file cannot be run.
     """
     check_per_op(path, settings, "cpu")

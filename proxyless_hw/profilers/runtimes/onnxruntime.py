@@ -35,7 +35,7 @@ from proxyless_hw.profilers.runtimes.onnxruntime_session import (
 )
 
 MANY_NETWORKS: Final = 4
-"""More networks than this take long enough to write that a person is told."""
+"""If more networks than this have to be written, a message says so, as it takes a while."""
 
 MOST_KEPT_BYTES: Final = 2**30
 """Memory for the models of ops that later sessions open again without making them anew."""

@@ -61,7 +61,7 @@ def make_session(
         threads: intra-op threads.
         name: what it is called in messages.
         optimise: all graph optimisations, or none for a model that had them already.
-        spin: whether idle threads may spin; what is timed keeps this default, as apps do.
+        spin: whether idle threads may spin. Timed sessions keep the default, as apps do.
         save_to: where the optimised model is written.
         profile_to: beginning of the path of ONNX Runtime's own profile.
 

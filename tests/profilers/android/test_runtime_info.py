@@ -83,7 +83,7 @@ def test_a_result_file_without_a_measurement_is_refused(data: bytes) -> None:
 
 
 def test_a_result_file_of_another_run_is_refused() -> None:
-    printed = BenchmarkRun(Stats(30, 9000.0, 8000.0, 9900.0), peak_memory_mb=3.0)
+    printed = BenchmarkRun(Stats(30, 9000.0, 8000.0, 9900.0), None, peak_memory_mb=3.0)
     with pytest.raises(ProfilingError, match="Are they of two runs"):
         joined(printed, read_result(result(), "m"), "m")
 

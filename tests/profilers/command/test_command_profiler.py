@@ -105,7 +105,7 @@ def test_another_metric_is_never_called_milliseconds(
         options = {"command": tool(tmp_path, body), **options}
         return CommandProfiler(ProfilerSettings(metric=metric, options=options))
 
-    with pytest.raises(ProfilingError, match="tells no energy"):
+    with pytest.raises(ProfilingError, match="does not measure energy"):
         measuring("energy", "")
     with pytest.raises(ProfilingError, match="--pattern finds a latency"):
         measuring("memory", "", pattern="(.)")

@@ -206,7 +206,7 @@ def test_a_gpu_that_counts_is_read_and_another_is_refused() -> None:
 
 
 def test_kinds_without_counters_are_refused() -> None:
-    with pytest.raises(BackendUnavailableError, match="'mobile' tells none"):
+    with pytest.raises(BackendUnavailableError, match="'mobile' has no counter"):
         find_counter("mobile", ProfilerSettings())
 
 

@@ -126,7 +126,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
         path = tmp_path / "j"
         path.write_text(content)
         for resume in (False, True):
-            with pytest.raises(ProfilingError, match="is no journal"):
+            with pytest.raises(ProfilingError, match="is not a journal"):
                 Journal(path, HEADER, resume=resume)
         assert path.read_text() == content
 
