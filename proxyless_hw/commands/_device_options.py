@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 from click.core import ParameterSource
 
+from proxyless_hw.commands._options import log
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.device_options import option_flags
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from proxyless_hw.profilers.protocol.timing import Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Measured(TypedDict):
+    """The arguments that say on what and how a function measures."""
+
+    device: str
+    settings: ProfilerSettings
+
+
+class Reported(TypedDict):
+    """The arguments that say how a function that measures tells how far it is."""
+
+    progress: Callable[[Progress], None] | None
+    say: Callable[[str], None]
+    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,11 @@ class DeviceChoice:
     settings: ProfilerSettings
     runtimes: tuple[str, ...]
     given: frozenset[str]
+
+    @property
+    def arguments(self) -> Measured:
+        """`device` and `settings`, as every function that measures takes them."""
+        return {"device": self.device, "settings": self.settings}
 
 
 _SETTINGS = ("runtime", "threads", "batch_size", "precision", "metric", "cpus", "options")
@@ -138,6 +159,19 @@ def _cpus(text: str | None) -> tuple[int, ...] | None:
     if not all(part.strip().isdecimal() for part in parts):
         raise ProfilingError(f"--cpus lists processors as 0 or 0,2: received {text[:80]!r}.")
     return tuple(int(part) for part in parts)
+
+
+@contextmanager
+def reporting(title: str, quiet: bool, *, bar: bool = True) -> Iterator[Reported]:
+    """`progress`, `say` and `quiet`, as functions that measure take them.
+
+    Args:
+        title: what is measured.
+        quiet: nothing is shown or said.
+        bar: shows how far measuring is; False where nothing is measured.
+    """
+    with progress_bar(title, quiet or not bar) as progress:
+        yield {"progress": progress, "say": lambda message: log(message, quiet), "quiet": quiet}
 
 
 @contextmanager

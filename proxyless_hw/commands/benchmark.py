@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxyless_hw.commands._benchmark_output import line, show
-from proxyless_hw.commands._device_options import DeviceChoice, progress_bar, runtimes_options
+from proxyless_hw.commands._device_options import DeviceChoice, reporting, runtimes_options
 from proxyless_hw.commands._measuring_options import (
     num_classes_option,
     resolution_option,
@@ -79,11 +79,10 @@ def command(
         if len(on.runtimes) > 1:
             raise click.UsageError("a --table is of one runtime: leave one of the two out.")
         beside, on = _table(table, on)
-    with progress_bar("benchmark", quiet) as progress:
+    with reporting("benchmark", quiet) as told:
         found = benchmark_all(
             targets,
-            device=on.device,
-            settings=on.settings,
+            **on.arguments,
             runtimes=on.runtimes,
             table=beside,
             budget_s=budget,
@@ -94,9 +93,7 @@ def command(
             input_shapes=parse_input_shapes(shapes),
             signature=signature,
             per_op=per_op,
-            progress=progress,
-            say=lambda message: log(message, quiet),
-            quiet=quiet,
+            **told,
         )
     results = [item.to_json() for item in found]
     if as_json:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._device_options import DeviceChoice, device_options, reporting
 from proxyless_hw.commands._measuring_options import budget_option, resolution_option, space_option
-from proxyless_hw.commands._options import echo_json, log, output_options
+from proxyless_hw.commands._options import echo_json, output_options
 
 
 @click.command()
@@ -53,20 +53,17 @@ def command(
     """
     from proxyless_hw.predictors.calibrate import calibrate
 
-    with progress_bar("calibrating", quiet or measured_file is not None) as progress:
+    with reporting("calibrating", quiet, bar=measured_file is None) as told:
         found = calibrate(
             table,
             space,
             measured=measured_file,
             networks=networks,
-            device=on.device,
-            settings=on.settings,
             budget_s=budget,
             resolution=resolution,
             seed=seed,
-            progress=progress,
-            say=lambda message: log(message, quiet),
-            quiet=quiet,
+            **on.arguments,
+            **told,
         )
     fitted = found.calibration
     if as_json:

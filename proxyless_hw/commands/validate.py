@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxyless_hw.commands._device_options import DeviceChoice, device_options, progress_bar
+from proxyless_hw.commands._device_options import DeviceChoice, device_options, reporting
 from proxyless_hw.commands._measuring_options import resolution_option, space_option, timing_options
 from proxyless_hw.commands._options import Function, echo_json, log, output_options, path_option
 
@@ -69,24 +69,21 @@ def command(
     """  # fmt: skip
     from proxyless_hw.predictors.validate import validate
 
-    with progress_bar("validating", quiet) as progress:
+    with reporting("validating", quiet) as told:
         found = validate(
             table,
             space,
             networks=networks,
             spread=spread,
-            device=on.device,
-            settings=on.settings,
-            budget_s=budget,
-            goal=goal,
             resolution=resolution,
             seed=seed,
+            **on.arguments,
+            budget_s=budget,
+            goal=goal,
             calibrate=calibrate,
             force=force,
             plot=plot,
-            progress=progress,
-            say=lambda message: log(message, quiet),
-            quiet=quiet,
+            **told,
         )
     if as_json:
         plotted = {} if plot is None else {"plot": str(plot)}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
-from proxyless_hw.errors import SpaceError, TableError
+from proxyless_hw.errors import ProxylessHwError, SpaceError, TableError
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+
+Loaded = TypeVar("Loaded", LatencyTable, SearchSpace)
 
 
 def table_of(table: LatencyTable | str | Path) -> LatencyTable:
@@ -15,13 +18,7 @@ def table_of(table: LatencyTable | str | Path) -> LatencyTable:
     Raises:
         TableError: nothing of that name, a malformed file, or something that is no table.
     """
-    if isinstance(table, str | Path):
-        return LatencyTable.load(table)
-    if not isinstance(table, LatencyTable):
-        raise TableError(
-            f"a table is a LatencyTable, a shipped name or a path: received {type(table).__name__}."
-        )
-    return table
+    return _given(table, LatencyTable, "table", TableError)
 
 
 def space_of(space: SearchSpace | str | Path) -> SearchSpace:
@@ -30,10 +27,17 @@ def space_of(space: SearchSpace | str | Path) -> SearchSpace:
     Raises:
         SpaceError: nothing of that name, a malformed file, or something that is no space.
     """
-    if isinstance(space, str | Path):
-        return SearchSpace.load(space)
-    if not isinstance(space, SearchSpace):
-        raise SpaceError(
-            f"a space is a SearchSpace, a shipped name or a path: received {type(space).__name__}."
+    return _given(space, SearchSpace, "space", SpaceError)
+
+
+def _given(
+    given: Loaded | str | Path, kind: type[Loaded], word: str, error: type[ProxylessHwError]
+) -> Loaded:
+    if isinstance(given, str | Path):
+        return kind.load(given)
+    if not isinstance(given, kind):
+        raise error(
+            f"a {word} is a {kind.__name__}, a shipped name or a path: "
+            f"received {type(given).__name__}."
         )
-    return space
+    return given
