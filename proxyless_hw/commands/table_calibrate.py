@@ -59,26 +59,16 @@ def command(
             space,
             measured=measured_file,
             networks=networks,
-            budget_s=budget,
             resolution=resolution,
             seed=seed,
             **on.arguments,
+            budget_s=budget,
             **told,
         )
-    fitted = found.calibration
     if as_json:
-        echo_json(
-            {
-                "calibration": str(found.path),
-                "networks": len(found.networks),
-                "a": fitted.a,
-                "b": fitted.b,
-                "c": fitted.c,
-                "mape_before": found.mape_before,
-                "left_out_mape": fitted.loo_mape,
-            }
-        )
+        echo_json(found.to_json())
     elif not quiet:
+        fitted = found.calibration
         click.echo(
             f"{found.path}: {fitted.a:.4g} ms + {fitted.b:.4f} sum + {fitted.c:.4g} ms "
             f"a block, from {len(found.networks)} networks. MAPE {found.mape_before:.2%} before, "

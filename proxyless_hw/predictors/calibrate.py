@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.protocol.timing import Progress
 from proxyless_hw.profilers.shown import shown
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 from proxyless_hw.tables.given import space_of
 from proxyless_hw.tables.table import LatencyTable
@@ -52,6 +53,19 @@ class TableCalibration:
         """Mean absolute relative error of the plain sums, as a fraction."""
         errors = [abs(item.predicted_ms / item.measured_ms - 1) for item in self.networks]
         return sum(errors) / len(errors)
+
+    def to_json(self) -> JsonObject:
+        """The object that the command prints."""
+        fitted = self.calibration
+        return {
+            "calibration": str(self.path),
+            "networks": len(self.networks),
+            "a": fitted.a,
+            "b": fitted.b,
+            "c": fitted.c,
+            "mape_before": self.mape_before,
+            "left_out_mape": fitted.loo_mape,
+        }
 
 
 def calibrate(
@@ -111,18 +125,12 @@ def calibrate(
             found = read_measured_networks(Path(measured), loaded)
         else:
             with shown("calibrating", progress, quiet) as show:
-                how = measuring_for(
-                    loaded,
-                    device=device,
-                    settings=settings,
-                    budget_s=budget_s or SECONDS_A_NETWORK * networks,
-                    progress=show,
-                    say=say,
-                )
+                budget = budget_s or SECONDS_A_NETWORK * networks
+                how = measuring_for(loaded, device=device, settings=settings, budget_s=budget)
                 found = measure_calibration_networks(
                     loaded,
                     space_of(space),
-                    how,
+                    replace(how, progress=show, say=say),
                     networks=networks,
                     seed=seed,
                     resolution=resolution,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from proxyless_hw.profilers.networks import (
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.own_profilers import recorded_own_options
 from proxyless_hw.profilers.protocol.measurement import Anchors, Measurement, Measuring
-from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.profilers.registry import BUILT_IN, described, get_profiler
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
@@ -83,8 +83,6 @@ def measuring_for(
     settings: ProfilerSettings | None = None,
     budget_s: float | None = None,
     goal: float = 0.01,
-    progress: Callable[[Progress], None] | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Measuring:
     """How to measure what a table is to be compared with: its setting, beside its anchors.
 
@@ -95,8 +93,6 @@ def measuring_for(
             the table's own setting when None.
         budget_s: seconds for everything that is measured; None until the goal is met.
         goal: half-width at which a network is done.
-        progress: called after each round.
-        say: told of what takes longer than a few seconds before measuring starts.
 
     Raises:
         PredictorError: the device or setting is not the table's.
@@ -112,8 +108,6 @@ def measuring_for(
         device=kind,
         timing=TimingConfig(goal=goal, budget_s=budget_s, spend=False),
         anchors=Anchors.of(table),
-        progress=progress,
-        say=say,
     )
 
 

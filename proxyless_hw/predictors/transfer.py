@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proxyless_hw._version import __version__
 from proxyless_hw.errors import PredictorError, did_you_mean
@@ -24,8 +23,6 @@ from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
-
-FloatArray = NDArray[np.float64]
 
 MIN_PROBES: Final = 3
 SUSPICIOUS: Final = 0.5

@@ -169,15 +169,8 @@ def validate(
     budget = budget_s or SECONDS_A_NETWORK * len(drawn)
     told(f"measuring {len(drawn)} networks of '{searched.id}', up to {format_duration(budget)}")
     with shown("validating", progress, quiet) as show:
-        how = measuring_for(
-            loaded,
-            device=device,
-            settings=settings,
-            budget_s=budget,
-            goal=goal,
-            progress=show,
-            say=told,
-        )
+        how = measuring_for(loaded, device=device, settings=settings, budget_s=budget, goal=goal)
+        how = replace(how, progress=show, say=told)
         if how.anchors is None:
             told(NO_ANCHORS)
         measured = measure_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -74,9 +75,8 @@ def verify(
         raise ProfilingError(f"no model file {path}.")
     if device is None:
         require_asked(loaded.metadata, loaded.name)
-    how = measuring_for(
-        loaded, device=device, budget_s=budget_s, goal=VERIFY_GOAL, progress=progress
-    )
+    how = measuring_for(loaded, device=device, budget_s=budget_s, goal=VERIFY_GOAL)
+    how = replace(how, progress=progress)
     if path.suffix.lower() in SUFFIXES:
         _require_batch(path, loaded, how.settings.batch_size)
         measured = measure_for(loaded, how, files=[path])[0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,19 +159,15 @@ def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -
         return calibrate_first(config, observer, problem.space)
 
 
-@contextlib.contextmanager
-def _recorded(config: SearchConfig, observer: SearchObserver) -> Iterator[SearchObserver]:
+def _recorded(
+    config: SearchConfig, observer: SearchObserver
+) -> AbstractContextManager[SearchObserver]:
     """The observer, with TensorBoard events beside it where they are asked for."""
     if not config.tensorboard:
-        yield observer
-        return
+        return nullcontext(observer)
     from proxyless_hw.search.tensorboard import TensorBoardObserver
 
-    events = TensorBoardObserver(observer, Path(config.output or "."))
-    try:
-        yield events
-    finally:
-        events.close()
+    return TensorBoardObserver(observer, Path(config.output or "."))
 
 
 def _folder(config: SearchConfig, problem: Problem) -> SearchFolder:

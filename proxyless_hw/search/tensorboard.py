@@ -73,6 +73,6 @@ class TensorBoardObserver(SearchObserver):
     def phase(self, title: str) -> AbstractContextManager[Say]:
         return self.inner.phase(title)
 
-    def close(self) -> None:
-        """Ends the event file."""
+    def __exit__(self, *exc_info: object) -> None:
+        """Ends the event file; whoever made the other observer ends that one."""
         self.writer.close()

@@ -26,12 +26,12 @@ _OLD_SUMMARY = re.compile(r"Average inference timings in us:.*?no stats: (\S+?)(
 _INIT = re.compile(r"timings in us:.*?Init: (\S+?)(?:,|$)")
 
 # LiteRT 2.x: benchmark_litert_model's and litert-benchmark's block of results, in ms.
-_RESULTS = re.compile(r"BENCHMARK RESULTS")
+_RESULTS = "BENCHMARK RESULTS"
 _RESULT = re.compile(
     r"Inference \((avg|min|max|median|p95)\):\s+(\S+) ms(?: \((\d{1,12}) runs\))?\s*$"
 )
 _RESULT_INIT = re.compile(r"Model initialization:\s+(\S+) ms\s*$")
-_NO_RUNS = re.compile(r"No inference runs were performed")
+_NO_RUNS = "No inference runs were performed"
 
 _PEAK_MEMORY = re.compile(
     r"Overall peak memory footprint \(MB\)[^:]*: (\S+)|\bPeak memory:\s+(\S+) MB"
@@ -182,7 +182,7 @@ def _contradiction(name: str, statistics_us: float, summary_us: float) -> Profil
 
 def _results_block(lines: list[str], name: str) -> Stats | None:
     """LiteRT 2.x's block of results in microseconds; None where there is no such block."""
-    starts = [index for index, line in enumerate(lines) if _RESULTS.search(line)]
+    starts = [index for index, line in enumerate(lines) if _RESULTS in line]
     if not starts:
         return None
     if len(starts) > 1:
@@ -196,7 +196,7 @@ def _results_block(lines: list[str], name: str) -> Stats | None:
     for match in filter(None, map(_RESULT.search, rest)):
         found[match[1]] = _number(match[2], name, match[1]) * 1e3
         count = int(match[3]) if match[3] else count
-    if any(_NO_RUNS.search(line) for line in rest):
+    if any(_NO_RUNS in line for line in rest):
         count = 0
     if count == 0:
         return Stats(0, 0.0, 0.0, 0.0)

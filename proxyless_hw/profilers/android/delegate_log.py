@@ -35,7 +35,7 @@ _REFUSED = re.compile(
 )
 FAILED_DISPATCH = re.compile(r"(?i)dispatch.*\b(?:fail|error|unable)|\bfail\w*\b.*dispatch")
 NOT_LOADED = re.compile(r"(\w{1,20}) accelerator could not be (?:\w+ )?loaded and registered")
-_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)$")
+_UNKNOWN_FLAGS = "Unconsumed cmdline flags: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,7 @@ def read_evidence(text: str, runtime_info: Placement | None = None) -> Evidence:
     unknown = [
         flag
         for line in lines
-        if (match := _UNKNOWN_FLAGS.search(line))
-        for flag in match[1].split()
+        for flag in line.partition(_UNKNOWN_FLAGS)[2].split()
         if flag.startswith("-")
     ]
     return Evidence(
