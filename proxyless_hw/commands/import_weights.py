@@ -38,22 +38,12 @@ def command(file: str, arch: str | None, output: Path | None, as_json: bool, qui
       proxyless-hw import-weights mobilenet_v3_large.pth --output runs/v3
       proxyless-hw evaluate runs/mobile --data folder --data-root imagenet
     """
-    from proxyless_hw.formats.load import load_architecture
-    from proxyless_hw.formats.matching import classes_of, matching_network
-    from proxyless_hw.formats.published import (
-        as_its_library,
-        fill_from_published,
-    )
-    from proxyless_hw.network.network import build_network
+    from proxyless_hw.formats.checkpoints import network_from_checkpoint
     from proxyless_hw.space.counting import count_parameters
     from proxyless_hw.train.load import save_imported
 
     tensors, source = _read(file)
-    name = arch or matching_network(tensors, source)
-    wanted = load_architecture(name)
-    wanted = wanted.with_shape(num_classes=classes_of(wanted, tensors))
-    network = build_network(as_its_library(wanted, tensors))
-    fill_from_published(network, tensors, source)
+    name, network = network_from_checkpoint(tensors, source, arch)
     parameters = count_parameters(network.arch)
     if output is not None:
         save_imported(network, output, {"source": source, "arch": name})

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
+from proxyless_hw.network.network import Network
 from proxyless_hw.runs.objects import (
     GIVEN,
     choose_object,
     defaults,
     refuse_unused,
+    tensors_hash,
     text_hash,
     with_data,
 )
@@ -35,6 +37,7 @@ class SearchObjects:
         task: loss and metric.
         objective: how costs enter the loss.
         reward: REINFORCE's reward.
+        weights: the network whose weights it starts from.
     """
 
     space: SearchSpace | None = None
@@ -43,6 +46,7 @@ class SearchObjects:
     task: Task | None = None
     objective: ObjectiveFunction | None = None
     reward: RewardFunction | None = None
+    weights: Network | None = None
 
     @property
     def task_or_default(self) -> Task:
@@ -75,6 +79,9 @@ class SearchObjects:
             if config.table not in (default["table"], GIVEN):
                 same = _table_hash(LatencyTable.load(config.table)) == _table_hash(self.table)
             config = choose_object(config, "table", same)
+        if self.weights is not None:
+            same = None if config.weights in (None, GIVEN) else False
+            config = choose_object(config, "weights", same)
         if self.data is not None:
             if not len(self.data.holdout):
                 raise SearchError(
@@ -96,6 +103,7 @@ class SearchObjects:
             "table": LatencyTable,
             "data": DataSplits,
             "task": Task,
+            "weights": Network,
         }
         for name, kind in kinds.items():
             value = getattr(self, name)
@@ -139,6 +147,9 @@ class SearchObjects:
             }
         if self.data is not None:
             found["data"] = self.data.facts()
+        if self.weights is not None:
+            state = self.weights.state_dict()
+            found["weights"] = {"tensors": len(state), "hash": tensors_hash(state)}
         if self.task is not None:
             found["task"] = dict(self.task.names())
         for name in ("objective", "reward"):
