@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ SECONDS_A_TARGET = 10.0
     metavar="TABLE",
     help="Also give values at this table's speed: its anchors are measured beside the targets.",
 )
-@click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
+@click.option("--per-op", is_flag=True, help="Also time every op, where the runtime tells it.")
 @timing_options("a target", "Total time for measuring: 10 s per target by default.")
 @runtimes_options
 @output_options
@@ -84,9 +84,9 @@ def command(
     from proxyless_hw.profilers.joint import assigned, joint_profiler
     from proxyless_hw.profilers.model_inputs import FileShape, parse_input_shapes
     from proxyless_hw.profilers.networks import measure_workloads
+    from proxyless_hw.profilers.per_op import check_per_op
     from proxyless_hw.profilers.protocol.measurement import Measuring
     from proxyless_hw.profilers.protocol.timing import TimingConfig
-    from proxyless_hw.profilers.runtimes.node_times import check_per_op
 
     wanted = FileShape(
         batch=on.settings.batch_size if "batch_size" in on.given else None,
@@ -119,7 +119,8 @@ def command(
         measured = measure_workloads(run, how, profiler=profiler)
     with phase("benchmark: memory and nodes", quiet):
         results = [
-            _result(workload, item, settings_of[workload.name], device, per_op)
+            _result(workload, item, settings_of[workload.name], device)
+            | (_nodes(workload, settings_of[workload.name], device) if per_op else {})
             | _stated(
                 workload, file_settings.get(workload.name), settings_of[workload.name], device
             )
@@ -265,9 +266,9 @@ def _stated(
 
 
 def _result(
-    workload: Workload, item: Measurement, settings: ProfilerSettings, device: str, per_op: bool
+    workload: Workload, item: Measurement, settings: ProfilerSettings, device: str
 ) -> dict[str, Any]:
-    """The figures of one target; size, memory and nodes where they can be had on this host."""
+    """The figures of one target; size and memory where they can be had on this host."""
     result: dict[str, Any] = item.to_json()
     result.update(device=device, threads=settings.threads, interval_of="this run")
     if settings.runtime is not None:
@@ -276,7 +277,6 @@ def _result(
         return result
     from proxyless_hw.errors import ProfilingError
     from proxyless_hw.profilers.inspection import peak_memory_mb, write_model
-    from proxyless_hw.profilers.runtimes.node_times import node_times
     from proxyless_hw.storage.files import scratch_folder
 
     with scratch_folder(ProfilingError) as folder:
@@ -284,7 +284,11 @@ def _result(
         if file is not None:
             result["file_mb"] = file.stat().st_size / 2**20
             result["peak_memory_mb"] = peak_memory_mb(file, settings, workload.shape)
-            if per_op:
-                nodes = node_times(file, settings, workload.shape)
-                result["nodes"] = [asdict(node) for node in nodes]
     return result
+
+
+def _nodes(workload: Workload, settings: ProfilerSettings, device: str) -> dict[str, Any]:
+    """The times of a target's ops."""
+    from proxyless_hw.profilers.per_op import node_times
+
+    return {"nodes": [node.to_json() for node in node_times(workload, settings, device)]}
