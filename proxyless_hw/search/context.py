@@ -117,7 +117,7 @@ class Context:
                 for constraint in self.constraints
             ],
             **({"objects": dict(objects)} if objects else {}),
-            **({"weights": dict(self.weights.facts)} if self.weights else {}),
+            **({"weights": self.weights.facts} if self.weights and self.weights.facts else {}),
         }
 
 

@@ -3,13 +3,14 @@
 Blocks of network and space are paired in running order; a pair has the same input and output
 channels, stride and shortcut. A candidate takes the block's first channels and the middle of its
 kernels. Where the candidate is larger, its kernel is zero around that middle, and its projection is
-zero for the channels that the block does not have: at the start it computes what the block computes
-(in eval mode), and the weights that are zero receive gradients. Where it is smaller, it takes a
-part, and computes something else.
+zero for the channels that the block does not have: at the start it computes what the block does,
+and the weights that are zero receive gradients. Where it is smaller, it takes a part, and computes
+something else.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,17 +200,20 @@ def start_from(supernet: SuperNet, weights: StartingWeights) -> str:
         )
     report = _Report(weights.source)
     pairs = paired(supernet.space, arch)
-    for number, (pair, position) in enumerate(zip(pairs, supernet.space.positions, strict=True)):
+    for pair, position, mixed in zip(
+        pairs, supernet.space.positions, supernet.positions, strict=True
+    ):
         if pair is None:
-            report.add(number, "none", "the network has no block for it")
+            report.add([], "the network has none")
             continue
-        block, mixed = arch.blocks[pair], supernet.positions[number]
-        assert isinstance(mixed, MixedOp)
+        block = arch.blocks[pair]
         fits = [fit(candidate, block) for candidate in position.candidates]
+        assert isinstance(mixed, MixedOp)
         for candidate, module in zip(fits, mixed.candidates, strict=True):
             if candidate != "none":
                 _take(module, network.blocks[pair])
-        report.add_block(number, position.candidates, fits, block)
+        why = "removed in the network" if block.is_zero else "other channels, stride or kind"
+        report.add(fits, why)
     stem = _take_layers(supernet.stem, network.stem, supernet.space.stem, arch.stem)
     head_layers = [layer.with_classes(supernet.num_classes) for layer in supernet.space.head]
     head = _take_layers(supernet.head, network.head, head_layers, arch.head)
@@ -267,45 +271,35 @@ def _take_layers(
 
 
 class _Report:
-    """Counts what the blocks of a space took, and names those that did not take everything."""
+    """Counts the candidates that took something, and names the blocks of which none did."""
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.counts: dict[Fit, int] = {"whole": 0, "part": 0, "none": 0}
+        self.blocks = self.taken = 0
+        self.candidates: Counter[Fit] = Counter()
         self.notes: dict[str, list[int]] = {}
 
-    def add(self, number: int, taken: Fit, why: str = "") -> None:
-        self.counts[taken] += 1
-        if why:
-            self.notes.setdefault(why, []).append(number + 1)
-
-    def add_block(
-        self, number: int, candidates: Sequence[LayerSpec], fits: Sequence[Fit], block: LayerSpec
-    ) -> None:
-        """Counts a block by its candidates; Zero has no weights and does not count."""
-        held = [taken for layer, taken in zip(candidates, fits, strict=True) if not layer.is_zero]
-        if all(taken == "whole" for taken in held):
-            self.add(number, "whole")
-        elif any(taken != "none" for taken in held):
-            self.add(number, "part", "smaller candidates, or others in kind")
-        elif block.is_zero:
-            self.add(number, "none", "removed in the network")
+    def add(self, fits: Sequence[Fit], why_none: str) -> None:
+        """Counts the next block of the space."""
+        self.blocks += 1
+        self.candidates.update(fits)
+        if set(fits) <= {"none"}:
+            self.notes.setdefault(why_none, []).append(self.blocks)
         else:
-            self.add(number, "none", "other channels, stride or kind")
+            self.taken += 1
 
     def text(
         self, stem: Sequence[bool], head: Sequence[bool], classes: int, own_classes: int
     ) -> str:
-        counts = self.counts
         line = (
-            f"weights of {self.source}: stem {sum(stem)} of {len(stem)} layers; "
-            f"{sum(counts.values())} blocks: {counts['whole']} in full, {counts['part']} in part, "
-            f"{counts['none']} not; head {sum(head)} of {len(head)} layers"
+            f"weights of {self.source}: {self.taken} of {self.blocks} blocks (candidates: "
+            f"{self.candidates['whole']} in full, {self.candidates['part']} in part), stem "
+            f"{sum(stem)} of {len(stem)} layers, head {sum(head)} of {len(head)}"
         )
         if classes != own_classes:
             line += f" (the classifier begins anew: {classes} classes there, {own_classes} here)"
         parts = [f"block {_listed(numbers)}: {why}" for why, numbers in self.notes.items()]
-        return f"{line}\n{'; '.join(parts)}" if parts else line
+        return f"{line}\nno weights for {'; '.join(parts)}" if parts else line
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -87,7 +87,8 @@ def test_every_candidate_that_contains_the_block_computes_it(text: str) -> None:
         torch.testing.assert_close(
             supernet(images(), choices), network(images()), rtol=1e-5, atol=1e-5
         )
-    assert "3 blocks: 3 in full, 0 in part, 0 not" in said
+    candidates = 9 if text == MIXED else 6  # kernel 7 and as wide contains it too
+    assert f"3 of 3 blocks (candidates: {candidates} in full, 0 in part)" in said
     assert "\n" not in said
 
 
@@ -117,9 +118,9 @@ def test_a_smaller_candidate_takes_first_channels_and_middles_and_that_is_said()
     assert torch.equal(taken.project.conv.weight, given.project.conv.weight[:, :16])
     assert torch.equal(taken.depthwise.bn.running_var, given.depthwise.bn.running_var[:16])
     assert said.splitlines() == [
-        "weights of given: stem 1 of 1 layers; 3 blocks: 0 in full, 2 in part, 1 not; head 1 of 1 "
-        "layers",
-        "block 1, 2: smaller candidates, or others in kind; block 3: removed in the network",
+        "weights of given: 2 of 3 blocks (candidates: 2 in full, 2 in part), stem 1 of 1 layers, "
+        "head 1 of 1",
+        "no weights for block 3: removed in the network",
     ]
 
 
@@ -128,7 +129,7 @@ def test_a_classifier_of_other_classes_begins_anew_and_that_is_said() -> None:
     drawn = SuperNet(space, 10, seed=1)
     supernet, said = started(space, network_of(space, [0, 0, 0], classes=7))
     assert torch.equal(supernet.head[0].linear.weight, drawn.head[0].linear.weight)  # type: ignore
-    assert "head 0 of 1 layers (the classifier begins anew: 7 classes there, 10 here)" in said
+    assert "head 0 of 1 (the classifier begins anew: 7 classes there, 10 here)" in said
 
 
 def test_a_deeper_or_shallower_network_is_paired_in_running_order() -> None:
@@ -140,7 +141,7 @@ def test_a_deeper_or_shallower_network_is_paired_in_running_order() -> None:
     deep = Architecture.from_choices(space, [0, 1, 2, 0, 1])
     assert paired(short, deep) == [0, 1, 3]  # number 2 is removed there
     _, said = started(space, network_of(short, [0, 0, 0]))
-    assert "block 4, 5: the network has no block for it" in said
+    assert "block 4, 5: the network has none" in said
 
 
 def test_the_blocks_of_a_published_network_fit_the_space_for_imagenet() -> None:
@@ -243,7 +244,7 @@ def test_a_search_starts_from_a_run_and_refuses_other_weights_on_resumption(
     save_imported(network_of(space, [0, 0, 0]), tmp_path / "given", {})
     settings = config(tiny_files, run, weights=str(tmp_path / "given"))
     run_search(settings, lambda constraints: notes)
-    assert any("3 blocks: 3 in full" in said for said in notes.said)
+    assert any("3 of 3 blocks" in said for said in notes.said)
     kept = json.loads((run / "config.json").read_text())
     assert kept["settings"]["weights"] == str(tmp_path / "given")
     assert len(kept["weights"]["hash"]) == 16
