@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -63,6 +64,30 @@ def parse_count(text: str) -> float:
     stripped = text.strip().replace(" ", "")
     scale = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}.get(stripped[-1:], 1.0)
     return float(stripped[:-1] if scale != 1.0 else stripped) * scale
+
+
+def format_bytes(value: float) -> str:
+    """Formats a number of bytes with a decimal suffix: ``512 B``, ``320.00 kB``, ``4.12 MB``."""
+    text = format_count(value)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
+def parse_bytes(text: str) -> float:
+    """Parses ``512KB``, ``1.5 MB``, ``320KiB``, ``320000`` into bytes.
+
+    Suffixes are decimal, with or without the B and whatever their case (k 1000, M 1000², G 1000³),
+    unless an i says that they are binary (Ki 1024, Mi 1024², Gi 1024³).
+
+    Raises:
+        ValueError: the text is not a number with such a suffix.
+    """
+    found = re.fullmatch(
+        r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)(?:([kmg])(i?))?b?", text.strip().replace(" ", "").lower()
+    )
+    if found is None:
+        raise ValueError(f"no number of bytes: {text[:40]!r}")
+    base = 1024.0 if found[3] else 1000.0
+    return float(found[1]) * math.pow(base, " kmg".index(found[2] or " "))
 
 
 def parse_duration(text: str) -> float:

@@ -15,15 +15,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
+import torchvision
 from documented import ROOT, typed
 from PIL import Image
 
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import published_names
 from proxyless_hw.network.network import build_network
+from proxyless_hw.predictors.feasible import feasible_range
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.entry import Entry
 from proxyless_hw.tables.table import LatencyTable
 
 PUBLISHED_TABLE = """\
@@ -105,6 +109,8 @@ def prepare(root: Path) -> Workspace:
     assert found is not None
     (root / "mine.yaml").write_text(found[1])
     _checkpoint(root / "proxyless_mobile.pth")
+    library = torchvision.models.mobilenet_v3_large(weights=None)
+    safetensors.torch.save_file(library.state_dict(), root / "mobilenet_v3_large.safetensors")
     _image_folder(root / "imagenet", classes=1000, images=1, parts=("train", "val"))
     _image_folder(root / "flowers", classes=3, images=10, parts=("train", "val"))
     _idx_files(root / "fashion")
@@ -116,8 +122,13 @@ def prepare(root: Path) -> Workspace:
         workspace.tool(
             f"export mobilenet-v2 --format onnx --resolution 64 --output {name}.onnx --no-verify"
         )
+    workspace.tool(
+        "export mobilenet-v2 --format tflite --resolution 64 --output model.tflite --no-verify"
+    )
     for name, case in (("detector", "m02_dynamic_hw"), ("text", "m04_int64_tokens")):
         shutil.copyfile(ROOT / "tests/cases/onnx" / f"{case}.onnx", root / f"{name}.onnx")
+    encoding = ROOT / "tests/cases/networks/c04_help_ofa_arch.json"
+    shutil.copyfile(encoding, root / "subnet.json")
     return workspace
 
 
@@ -141,6 +152,32 @@ def measured_networks(workspace: Workspace) -> None:
 def timed_networks(workspace: Workspace) -> None:
     """The same for a phone that is about as fast as a Pixel 1, at that one's size."""
     _networks(workspace, LatencyTable.load("pixel1"), 224, "timed.csv", "network,value")
+
+
+def energy_table(workspace: Workspace) -> None:
+    """A table of energy with 12 mJ in the middle of its range: here are no energy counters."""
+    table = LatencyTable.load(workspace.root / "tables/cpu.csv")
+    low, high = feasible_range(SearchSpace.load("imagenet"), table)
+    entries = {
+        op: Entry(entry.value * 12 / (low * high) ** 0.5) for op, entry in table.entries.items()
+    }
+    header = {**table.metadata, "metric": "energy", "unit": "mJ"}
+    LatencyTable(entries, header).save(workspace.root / "tables/cpu-energy.csv")
+
+
+def parts_of_tables(workspace: Workspace) -> None:
+    """Tables that have nothing in common, and two that have an op in common, at other costs."""
+    table = LatencyTable.load("pixel1")
+    rows = list(table.entries.items())
+    shared, entry = rows[40]
+    again = [(shared, Entry(1.01 * entry.value))]
+    for name, part in (
+        ("cpu-192", rows[:40]),
+        ("cpu-224", rows[40:]),
+        ("note10-160", rows[:41]),
+        ("note10-224", again + rows[41:]),
+    ):
+        LatencyTable(dict(part), table.metadata).save(workspace.root / f"{name}.csv")
 
 
 def _networks(

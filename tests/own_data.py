@@ -19,12 +19,19 @@ class Shades(Dataset[Any]):
         seed: of their fixed part.
         points: the target is a point (2,) instead of a class.
         broken: index of an item that raises; None for none.
+        channels: of every image.
     """
 
     def __init__(
-        self, count: int, seed: int, points: bool = False, broken: int | None = None
+        self,
+        count: int,
+        seed: int,
+        points: bool = False,
+        broken: int | None = None,
+        channels: int = 3,
     ) -> None:
         self.count, self.seed, self.points, self.broken = count, seed, points, broken
+        self.channels = channels
 
     def __len__(self) -> int:
         return self.count
@@ -34,7 +41,7 @@ class Shades(Dataset[Any]):
             raise ValueError("this file is cut off")
         draw = torch.Generator().manual_seed(1000 * self.seed + index)
         shade = index % 3
-        image = torch.rand(3, 16, 16, generator=draw) + shade + 0.1 * torch.rand(1)
+        image = torch.rand(self.channels, 16, 16, generator=draw) + shade + 0.1 * torch.rand(1)
         return image, torch.tensor([shade / 2, 1.0]) if self.points else shade
 
 

@@ -31,6 +31,7 @@ from proxyless_hw.profilers.protocol.measurement import Measurement, TableSpeed
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.entry import Entry
 from proxyless_hw.tables.table import LatencyTable
 
 # Every command with --json but the demo and specialize (tests/pipeline/test_specialize.py), in an
@@ -49,11 +50,11 @@ COMMANDS = {
     "table calibrate": "slower.csv --from measured.json",
     "table probes": "--from pixel1 -n 3 --output probes.txt",
     "table transfer": "--from pixel1 --probes probes.csv --output transferred.csv",
-    "fit": "pixel1",
-    "predict": "proxyless-mobile --table pixel1 --breakdown",
-    "search": "--table pixel1 --target-ms 75 --limit 64 --batch-size 16 --epochs 1 "
-    "--warmup-epochs 1 --finalists 1 --output run",
-    "derive": "run --target-ms 80",
+    "fit": "first.csv",
+    "predict": "network-0.json --table pixel1 --breakdown --kind lookup",
+    "search": "--space tiny.yaml --table made-up.csv --target-ms 5 --limit 64 --batch-size 16 "
+    "--epochs 1 --warmup-epochs 1 --finalists 1 --output run",
+    "derive": "run --target-ms 6",
     "pareto": "run --points 3",
     "train": "run --epochs 1 --limit 64 --batch-size 16 --output trained",
     "evaluate": "trained",
@@ -120,6 +121,9 @@ def write_inputs() -> None:
     Path("tiny.yaml").write_text(TO_PROFILE)
     tiny = SearchSpace.from_yaml(TO_PROFILE)
     Architecture.from_choices(tiny, [0] * len(tiny.slots)).save(Path("tiny.json"))
+    costs = {op: Entry(1.0, 0.99, 1.01) for op in tiny.ops()}
+    one_ms = {"metric": "latency", "unit": "ms", "device": "made up", "num_classes": "10"}
+    LatencyTable(costs, one_ms).save(Path("made-up.csv"))
     pixel1 = LatencyTable.load("pixel1")
     rows = list(pixel1.entries.items())
     LatencyTable(dict(rows[:40]), pixel1.metadata).save(Path("first.csv"))

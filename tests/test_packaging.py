@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,13 +13,12 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from packaged import ROOT, build, install
 
 import proxyless_hw as ph
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parent.parent
-NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "shared", "*.egg-info", "__pycache__")
 # Makes the extras' packages as absent as in an environment that never had them.
 HIDE_EXTRAS = """
 import sys
@@ -37,25 +35,11 @@ INSTALL_TFLITE = "pip install 'proxyless-hw[tflite]'"
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def not_source(folder: str, names: list[str]) -> set[str]:
-    """What is no source: `runs` only at the top, since a package has that name too."""
-    ignored = set(NOT_SOURCE(folder, names))
-    return ignored | {"runs"} if Path(folder) == ROOT else ignored
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of sdist and wheel; the wheel is built from the sdist, so that it is whole too."""
     folder = tmp_path_factory.mktemp("dist")
-    source = folder / "source"
-    shutil.copytree(ROOT, source, ignore=not_source)
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    build(folder)
     return folder
 
 
@@ -64,11 +48,7 @@ def call(built: Path) -> Call:
     """Runs the command of the installed wheel, in an empty folder and without the extras."""
     site, hook = built / "site", built / "hook"
     (wheel,) = built.glob("*.whl")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
-         "--disable-pip-version-check", "--target", str(site), str(wheel)],
-        check=True,
-    )  # fmt: skip
+    install(wheel, site)
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(HIDE_EXTRAS)
     folder = built / "folder"

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options, path_option
-from proxyless_hw.terminal.progress import phase
 
 
 @click.command()
@@ -44,35 +43,22 @@ def command(
       proxyless-hw derive runs/demo --target-ms 6 --target-ms 9
       proxyless-hw derive runs/demo --table tables/pixel1.csv --target-ms 80
     """  # fmt: skip
-    from proxyless_hw.search.other_targets import derive_for, load_search_data, open_search
-    from proxyless_hw.search.prepare import asked_target
+    from proxyless_hw.search.finished import derive_run
 
     if not (targets or targets_ms):
         raise click.UsageError("name a target: --target-ms, or --target in the table's unit.")
     started = time.perf_counter()
-    with phase("reading the search and its data", quiet):
-        searched = open_search(run, table)
-        priced_by, unit = searched.problem.table, searched.problem.unit
-        in_ms = [asked_target(None, target, priced_by) for target in targets_ms]
-        wanted = [target for target in (*in_ms, *targets) if target is not None]
-        data = load_search_data(searched)
-    root = output or run / "derived"
-    networks = []
-    for target in wanted:
-        begun = time.perf_counter()
-        with phase(f"deriving for {target:g} {unit}", quiet):
-            derived = derive_for(searched, target, data)
-        folder = root / f"{searched.problem.constraints[0].name}-{target:g}{unit}"
-        derived.save(folder)
-        seconds = round(time.perf_counter() - begun, 2)
-        networks.append({**derived.to_json(), "seconds": seconds})
-        accuracy = "unknown" if derived.accuracy is None else f"{derived.accuracy:.1%}"
-        log(
-            f"target {target:g} {unit}: predicted {derived.predicted:.4g} {unit}, accuracy with "
-            f"the supernet's weights {accuracy}: {folder / 'architecture.json'}",
-            quiet,
-        )
+    found = derive_run(
+        run,
+        target_ms=targets_ms,
+        target=targets,
+        table=table,
+        output=output or run / "derived",
+        say=lambda message: log(message, quiet),
+        quiet=quiet,
+    )
     if as_json:
+        networks = [{**derived.to_json(), "seconds": derived.seconds} for derived in found]
         first = networks[0] if len(networks) == 1 else {}
         seconds = round(time.perf_counter() - started, 2)
         echo_json({**first, "networks": networks, "seconds": seconds})

@@ -15,14 +15,11 @@ from proxyless_hw.commands._options import (
     output_options,
     path_option,
 )
-from proxyless_hw.terminal.progress import phase
 
 if TYPE_CHECKING:
-    from proxyless_hw.export.export import ExportConfig
-    from proxyless_hw.export.images import ExportData
+    from proxyless_hw.export.export import ExportedFile
     from proxyless_hw.export.quantise import FilePrecision, QuantisedForm
     from proxyless_hw.export.verify import FileFormat
-    from proxyless_hw.pipeline.source import Source
 
 
 def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -124,41 +121,43 @@ def command(
       proxyless-hw export proxyless-mobile --format onnx --output mobile.onnx
       proxyless-hw export runs/demo --format onnx --opset 13 --output old.onnx
     """  # fmt: skip
-    from proxyless_hw.export.export import ExportConfig
-    from proxyless_hw.pipeline.source import load_source
+    from proxyless_hw.export.export import Target
+    from proxyless_hw.pipeline.run_export import export_run
 
     if everything:
         for name, given in (("--format", file_format), ("--precision", precision != "fp32")):
             if given:
                 raise click.UsageError(f"--all writes every format: leave out {name}.")
+        folder, targets = output, None
     else:
-        file_format = _format(file_format, output)
-    loaded = load_source(
+        form = _format(file_format, output)
+        folder = None
+        targets = [(form, precision) if output is None else Target(form, precision, output)]
+    found = export_run(
         source,
+        folder,
+        targets,
         weights=weights,
+        data=data,
+        data_root=data_root,
+        max_broken=max_broken,
         resolution=resolution,
         num_classes=num_classes,
         training_shape=training_shape,
-    )
-    if loaded.warning:
-        for line in loaded.warning.splitlines():
-            log(f"warning: {line}", quiet)
-    images = _images(loaded, data, data_root, max_broken, quiet)
-    config = ExportConfig(
-        resolution=loaded.network.arch.resolution,
-        channels=loaded.network.arch.in_channels,
         batch_size=batch_size,
-        include_softmax=include_softmax,
-        normalise_in_graph=normalise_in_graph,
-        verify=verify,
-        weights=loaded.weights,
         opset=opset,
         quantised_as=quantised_as,
+        softmax=include_softmax,
+        normalise_in_graph=normalise_in_graph,
+        check=verify,
+        measure=measure,
+        say=lambda message: log(message, quiet),
+        quiet=quiet,
     )
-    if file_format is None:
-        _export_all(loaded, config, images, output, measure, as_json, quiet)
+    if found.manifest is None:
+        _tell_one(found.files[0], as_json, quiet)
     else:
-        _export_one(loaded, config, images, file_format, precision, output, as_json, quiet)
+        _tell_all(found.manifest, found.folder, as_json, quiet)
 
 
 def _format(asked: FileFormat | None, output: Path | None) -> FileFormat:
@@ -173,80 +172,18 @@ def _format(asked: FileFormat | None, output: Path | None) -> FileFormat:
     raise click.UsageError("give --format onnx or --format tflite, or --all.")
 
 
-def _images(
-    source: Source,
-    name: str | None,
-    root: str | None,
-    max_broken: int | float | None,
-    quiet: bool,
-) -> ExportData:
-    from dataclasses import replace
-
-    from proxyless_hw.pipeline.deploy import default_data, load_images
-
-    if name is not None:
-        from proxyless_hw.data.base import DataConfig
-
-        return load_images(DataConfig(name=name, root=root, max_broken=max_broken), source.network)
-    if source.data is not None and max_broken is not None:
-        source = replace(source, data=replace(source.data, max_broken=max_broken))
-    data = default_data(source)
-    if source.data is None:
-        if not source.weights.startswith("random"):
-            # Ranges from noise would spoil real weights: int8 then asks for images.
-            data = replace(data, calibration=None)
-        log("no data: files are checked on seeded noise. Give --data NAME for images.", quiet)
-    return data
-
-
-def _export_one(
-    source: Source,
-    config: ExportConfig,
-    data: ExportData,
-    file_format: FileFormat,
-    precision: FilePrecision,
-    output: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    from proxyless_hw.export.export import Target, export_network
-    from proxyless_hw.pipeline.deploy import EXPORT_FOLDER
-
-    if output is None:
-        folder = Path() if source.folder is None else source.folder / EXPORT_FOLDER
-        output = folder / f"{source.name}-{precision}.{file_format}"
-    target = Target(file_format, precision, output)
-    with phase(f"writing and checking {output.name}", quiet):
-        (written,) = export_network(source.network, [target], config, data)
+def _tell_one(written: ExportedFile, as_json: bool, quiet: bool) -> None:
     if as_json:
-        echo_json({**written.to_dict(), "file": str(output), "seconds": round(written.seconds, 2)})
-    log(f"{output}: {written.size / 2**20:.2f} MiB", quiet)
+        document = {"file": str(written.path), "seconds": round(written.seconds, 2)}
+        echo_json({**written.to_dict(), **document})
+    log(f"{written.path}: {written.size / 2**20:.2f} MiB", quiet)
     if written.verification is not None:
         log(written.verification.summary(), quiet)
 
 
-def _export_all(
-    source: Source,
-    config: ExportConfig,
-    data: ExportData,
-    folder: Path | None,
-    measure: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    from proxyless_hw.pipeline.deploy import EXPORT_FOLDER, export_all, int8_over_fp32
+def _tell_all(manifest: dict[str, Any], folder: Path, as_json: bool, quiet: bool) -> None:
+    from proxyless_hw.pipeline.deploy import int8_over_fp32
 
-    if folder is None:
-        folder = (Path() if source.folder is None else source.folder) / EXPORT_FOLDER
-    with phase(f"exporting to {folder}", quiet):
-        manifest = export_all(
-            source,
-            folder,
-            config,
-            data,
-            measure=measure,
-            report=lambda message: log(message, quiet),
-        )
     ratio = int8_over_fp32(manifest)
     if as_json:
         echo_json({"folder": str(folder), **manifest, "int8_over_fp32": ratio})

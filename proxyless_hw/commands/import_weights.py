@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options, path_option
 from proxyless_hw.units import format_count
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-TIMM = "timm:"
 
 
 @click.command()
@@ -38,28 +32,13 @@ def command(file: str, arch: str | None, output: Path | None, as_json: bool, qui
       proxyless-hw import-weights mobilenet_v3_large.pth --output runs/v3
       proxyless-hw evaluate runs/mobile --data folder --data-root imagenet
     """
-    from proxyless_hw.formats.checkpoints import network_from_checkpoint
     from proxyless_hw.space.counting import count_parameters
-    from proxyless_hw.train.load import save_imported
+    from proxyless_hw.train.imported import import_weights
 
-    tensors, source = _read(file)
-    name, network = network_from_checkpoint(tensors, source, arch)
-    parameters = count_parameters(network.arch)
-    if output is not None:
-        save_imported(network, output, {"source": source, "arch": name})
+    found = import_weights(file, arch, output=output)
+    parameters = count_parameters(found.network.arch)
     if as_json:
         run = None if output is None else str(output)
-        echo_json({"arch": name, "parameters": parameters, "run": run})
+        echo_json({"arch": found.name, "parameters": parameters, "run": run})
     place = "" if output is None else f" Run folder: {output}"
-    log(f"{source} fits {name}: {format_count(parameters)} parameters.{place}", quiet)
-
-
-def _read(file: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a file, or of a network that timm has, and what to call them."""
-    from proxyless_hw.formats.published import read_published
-
-    if file.startswith(TIMM):
-        from proxyless_hw.formats.timm_weights import timm_tensors
-
-        return timm_tensors(file.removeprefix(TIMM)), file
-    return read_published(file), Path(file).name
+    log(f"{found.source} fits {found.name}: {format_count(parameters)} parameters.{place}", quiet)

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from proxyless_hw.commands._options import echo_json, output_options
-from proxyless_hw.terminal.progress import phase
 
 
 @click.command()
@@ -22,22 +21,19 @@ def command(run: Path, points: int, table: str | None, as_json: bool, quiet: boo
     Example:
       proxyless-hw pareto runs/demo
     """  # fmt: skip
-    from proxyless_hw.search.other_targets import open_search, pareto_front
+    from proxyless_hw.search.finished import pareto
 
-    with phase(f"deriving at {points} budgets", quiet):
-        searched = open_search(run, table)
-        found = pareto_front(searched, points)
-    costs = searched.problem.constraints[0].costs
+    front = pareto(run, points=points, table=table, quiet=quiet)
     if as_json:
-        echo_json({"points": [point.to_json(costs.unit) for point in found]})
+        echo_json({"points": [point.to_json(front.unit) for point in front]})
         return
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=f"{searched.problem.space.id} on {costs.name}")
-    for heading in (f"budget {costs.unit}", f"predicted {costs.unit}", "log p"):
+    shown = Table(title=f"{front.space} on {front.name}")
+    for heading in (f"budget {front.unit}", f"predicted {front.unit}", "log p"):
         shown.add_column(heading, justify="right")
-    for point in found:
+    for point in front:
         shown.add_row(
             f"{point.budget:.3f}",
             f"{point.cost:.3f}",

@@ -58,16 +58,12 @@ def command(
     """
     from proxyless_hw.formats.load import load_architecture
     from proxyless_hw.predictors.fit import fit_predictor
-    from proxyless_hw.predictors.forecast import forecast
+    from proxyless_hw.predictors.forecast import predict
     from proxyless_hw.predictors.sources import own_shape_note
-    from proxyless_hw.tables.table import LatencyTable
 
     if not compare and (len(networks) > 1 or len(tables) > 1):
         raise click.UsageError("several networks or tables are compared with --compare.")
-    predictors = [
-        fit_predictor(LatencyTable.load(name), kind, calibrate=not no_calibration)
-        for name in tables
-    ]
+    predictors = [fit_predictor(name, kind, calibrate=not no_calibration) for name in tables]
     archs = [load_architecture(name, resolution) for name in networks]
     for name, arch in zip(networks, archs, strict=True):
         for predictor in predictors:
@@ -83,7 +79,13 @@ def command(
         for reason in reasons:
             log(reason)
         sys.exit(1 if reasons else 0)
-    result = forecast(predictors[0], archs[0], coverage, resolution, num_classes)
+    result = predict(
+        archs[0],
+        predictors[0],
+        coverage=coverage,
+        resolution=resolution,
+        num_classes=num_classes,
+    )
     if as_json:
         echo_json({"network": networks[0], **result.to_json(breakdown)})
         return
@@ -102,7 +104,7 @@ def _compare(
 ) -> tuple[list[list[Forecast | None]], list[str]]:
     """A forecast a cell; None, and the reason, where a table cannot price a network."""
     from proxyless_hw.errors import MissingEntryError, PredictorError, TableError
-    from proxyless_hw.predictors.forecast import forecast
+    from proxyless_hw.predictors.forecast import predict
     from proxyless_hw.predictors.lookup import check_coverage
 
     check_coverage(coverage)
@@ -112,10 +114,17 @@ def _compare(
         row: list[Forecast | None] = []
         for predictor in predictors:
             try:
-                row.append(forecast(predictor, arch, coverage, resolution, num_classes))
+                found: Forecast | None = predict(
+                    arch,
+                    predictor,
+                    coverage=coverage,
+                    resolution=resolution,
+                    num_classes=num_classes,
+                )
             except (MissingEntryError, PredictorError, TableError) as cause:
-                row.append(None)
+                found = None
                 reasons.append(f"{name} on {predictor.table.name}: {cause}")
+            row.append(found)
         rows.append(row)
     return rows, reasons
 
@@ -201,6 +210,8 @@ def _print(network: str, arch: Architecture, result: Forecast, breakdown: bool) 
             )
         console.print(grid)
     console.print(f"{escape(network)}: {result.sentence()}", highlight=False, soft_wrap=True)
+    if result.footprint is not None:
+        console.print(result.footprint.sentence(), highlight=False, soft_wrap=True)
 
 
 def _place(arch: Architecture, layer: int) -> str:

@@ -116,6 +116,8 @@ def summary(result: SearchResult) -> str:
         f"target {result.target:.4g} {unit}, predicted {result.predicted:.4g} {unit}"
         f"{interval}, expectation at the end {expected}",
     ]
+    if result.footprint is not None:
+        lines.append(f"{result.footprint.sentence()} (weights; peak of the activations)")
     lines += [_resolution_line(row) for row in result.resolutions]
     if result.measured is not None and result.measured_interval is not None:
         low, high = result.measured_interval

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from proxyless_hw.commands._options import echo_json, log, output_options
-
-if TYPE_CHECKING:
-    from proxyless_hw.tables.table import LatencyTable
 
 
 @click.command()
@@ -58,12 +54,18 @@ def command(
       proxyless-hw table import bundle/ --output tables/phone.csv
     """
     from proxyless_hw.errors import TableError
+    from proxyless_hw.profilers.import_table import import_table
     from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 
     with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
         if output.exists() and not overwrite:
             raise TableError(f"{output} is there already. Give another --output, or --overwrite.")
-        table = _read(source, pairs(mapped, "--map"), pairs(stated, "--set"), unit)
+        table = import_table(
+            source,
+            columns=pairs(mapped, "--map"),
+            values=pairs(stated, "--set"),
+            unit=unit,
+        )
         table.save(output)
     if as_json:
         echo_json(
@@ -78,32 +80,6 @@ def command(
         )
     elif not quiet:
         log(f"{output}: {len(table)} ops, {table.metric} in {table.unit}.")
-
-
-def _read(
-    source: Path, mapped: dict[str, str], stated: dict[str, str], unit: str | None
-) -> LatencyTable:
-    from proxyless_hw.errors import TableError
-    from proxyless_hw.tables.csv_format import COLUMNS
-    from proxyless_hw.tables.importers import import_file
-    from proxyless_hw.tables.importers.detect import HEADER_KEYS
-    from proxyless_hw.tables.importers.rows import ColumnMap
-
-    constants = {key: value for key, value in stated.items() if key in COLUMNS}
-    header = {key: value for key, value in stated.items() if key not in COLUMNS}
-    if source.is_dir():
-        from proxyless_hw.profilers.android.bundle_logs import read_bundle
-
-        if mapped or constants or unit:
-            raise TableError("a bundle's logs need no --map, --unit or column to --set.")
-        for key in header:
-            if key not in HEADER_KEYS:
-                raise TableError(f"no header line '{key[:60]}' can be set.")
-        return read_bundle(source).with_metadata(**header)
-    columns = None
-    if mapped or constants or unit:
-        columns = ColumnMap(columns=mapped, constants=constants, unit=unit or "ms")
-    return import_file(source, columns, header)
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:

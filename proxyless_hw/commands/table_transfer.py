@@ -65,47 +65,20 @@ def command(
       proxyless-hw table transfer --from pixel1 --probes probes.csv --output tables/new.csv
       proxyless-hw table transfer --from pixel1 --networks timed.csv --output tables/new.csv
     """
+    from proxyless_hw.commands.table_import import pairs
     from proxyless_hw.errors import TableError
+    from proxyless_hw.predictors.transfer import transfer
     from proxyless_hw.storage.locks import exclusive_lock, lock_beside
 
     with exclusive_lock(lock_beside(output), TableError, f"table {output}"):
         if output.exists() and not force:
             raise TableError(f"{output} exists already. Choose another --output, or give --force.")
         with phase("transferring", quiet):
-            result = _transfer(sources, probes, networks, stated)
+            result = transfer(sources, probes, networks or (), pairs(stated, "--set"))
         result.table.save(output)
     if as_json:
         echo_json(_document(result, output))
     _tell(result, output, quiet)
-
-
-def _transfer(
-    sources: tuple[str, ...], probes: str | None, networks: Path | None, stated: tuple[str, ...]
-) -> Transferred:
-    from proxyless_hw.commands.table_import import pairs
-    from proxyless_hw.errors import PredictorError, did_you_mean
-    from proxyless_hw.predictors.network_probes import read_network_probes
-    from proxyless_hw.predictors.transfer import NEW_DEVICE_KEYS, transfer
-    from proxyless_hw.tables.table import LatencyTable
-
-    if probes is None and networks is None:
-        raise PredictorError(
-            "a transfer needs measurements of the new device: give --probes TABLE (ops), "
-            "--networks CSV (whole networks), or both."
-        )
-    setting = pairs(stated, "--set")
-    if setting and probes is not None:
-        raise PredictorError("--set is for --networks alone: the header of --probes says it.")
-    for key in setting:
-        if key not in NEW_DEVICE_KEYS:
-            raise PredictorError(
-                f"no header line '{key[:60]}' can be set: {', '.join(NEW_DEVICE_KEYS)} can."
-                f"{did_you_mean(key, NEW_DEVICE_KEYS)}"
-            )
-    tables = [LatencyTable.load(name) for name in sources]
-    measured = None if probes is None else LatencyTable.load(probes)
-    whole = [] if networks is None else read_network_probes(networks, tables[0])
-    return transfer(tables, measured, whole, setting)
 
 
 def _document(result: Transferred, output: Path) -> dict[str, object]:
@@ -143,6 +116,7 @@ def _tell(result: Transferred, output: Path, quiet: bool) -> None:
         "as the source": "as the source does",
         "launches": "on launches (it hardly matters how large an op is)",
         "work": "on work",
+        "unlike the source": "on other things than the source does",
     }[words]
     log(f"The device spends its time {bound} ({probability:.0%} sure).", quiet)
     counted = [f"{result.probes} of them measured"] if result.probes else []

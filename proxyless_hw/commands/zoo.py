@@ -149,12 +149,14 @@ def _written(arch: Architecture, form: str) -> str:
 
 def _document(arch: Architecture) -> dict[str, Any]:
     from proxyless_hw.space.counting import count_macs, count_parameters
+    from proxyless_hw.space.footprint import footprint
 
     return {
         "parameters": count_parameters(arch),
         "macs": count_macs(arch),
         "resolution": arch.resolution,
         "num_classes": arch.num_classes,
+        "footprints": [footprint(arch, "fp32").to_json(), footprint(arch, "int8").to_json()],
         "blocks": _rows(arch),
     }
 
@@ -203,6 +205,8 @@ def _rows(arch: Architecture) -> list[dict[str, Any]]:
 def _print_network(arch: Architecture, name: str) -> None:
     from rich.table import Table
 
+    from proxyless_hw.space.footprint import footprint
+
     document = _document(arch)
     console = _console()
     console.print(
@@ -211,6 +215,8 @@ def _print_network(arch: Architecture, name: str) -> None:
         f"{arch.num_classes} classes",
         highlight=False,
     )
+    sizes = (footprint(arch, "fp32"), footprint(arch, "int8"))
+    console.print("; ".join(size.sentence() for size in sizes), highlight=False)
     published = _published(name)
     if published is not None and published.source:
         figures = "; ".join(part for part in (_accuracy(published), _latency(published)) if part)

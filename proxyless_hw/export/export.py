@@ -20,6 +20,7 @@ from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_mo
 from proxyless_hw.export.onnx_file import OPSET, onnx_bytes
 from proxyless_hw.export.prepare import DeployedNetwork
 from proxyless_hw.export.quantise import (
+    NEEDS_CALIBRATION,
     FilePrecision,
     QuantisedForm,
     quantise_onnx,
@@ -166,9 +167,12 @@ def export_network(
         report: receives messages about the progress, one line at a time.
 
     Raises:
-        ExportError: a file cannot be made, written, or differs too much (`Verification.limit`).
+        ExportError: a file cannot be made, written, or differs too much (`Verification.limit`);
+            int8 is asked for without images, before anything is written.
         BackendUnavailableError: an optional dependency of a format is missing.
     """
+    if data.calibration is None and any(target.precision == "int8" for target in targets):
+        raise ExportError(NEEDS_CALIBRATION)
     exporter = _Exporter(network, config, data)
     written = []
     for target in targets:

@@ -59,7 +59,7 @@ def quantise_tflite(
     if precision == "fp32":
         return model
     if precision == "int8" and (calibration is None or len(calibration) == 0):
-        raise ExportError(_NEEDS_CALIBRATION)
+        raise ExportError(NEEDS_CALIBRATION)
     with _quiet_quantizer(), scratch_folder(ExportError) as folder:
         # The quantizer maps its input file into memory.
         path = folder / "float.tflite"
@@ -102,7 +102,7 @@ def quantise_onnx(
             return _half_weights(model)
         case "int8":
             if calibration is None or len(calibration) == 0:
-                raise ExportError(_NEEDS_CALIBRATION)
+                raise ExportError(NEEDS_CALIBRATION)
             return _static_int8(model, calibration, form)
         case "int8-dynamic":
             raise ExportError(
@@ -111,10 +111,10 @@ def quantise_onnx(
             )
 
 
-_NEEDS_CALIBRATION = (
+NEEDS_CALIBRATION = (
     "int8 needs images to set the ranges of its activations: received none. "
-    "Export a run, whose data set supplies them, or give --data NAME. Without images: --format "
-    "tflite --precision int8-dynamic, whose activations stay float."
+    "Export a run, whose data set supplies them, or give --data NAME (data=images from Python). "
+    "Without images: --format tflite --precision int8-dynamic, whose activations stay float."
 )
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
-from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.formats.matching import classes_of, matching_network
 from proxyless_hw.formats.published import as_its_library, fill_from_published
 from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.space.architecture import Architecture
 
 
 def network_from_checkpoint(
-    tensors: Mapping[str, Tensor], source: str, arch: str | None = None
+    tensors: Mapping[str, Tensor], source: str, arch: Architecture | str | Path | None = None
 ) -> tuple[str, Network]:
     """Builds the network that a checkpoint belongs to and fills it; every tensor is accounted for.
 
     Args:
         tensors: the checkpoint, under the names of the published code, torchvision or timm.
         source: the file, for messages.
-        arch: the network, as `load_architecture` takes it; found among the zoo's when None.
+        arch: the network, or what names it; found among the zoo's when None.
 
     Returns:
         The network's name and the network, with the checkpoint's number of classes and the
@@ -29,9 +31,10 @@ def network_from_checkpoint(
     Raises:
         ArchitectureError: no network of the zoo fits, or a tensor does not.
     """
-    name = arch or matching_network(tensors, source)
-    wanted = load_architecture(name)
-    wanted = wanted.with_shape(num_classes=classes_of(wanted, tensors))
-    network = build_network(as_its_library(wanted, tensors))
+    wanted = matching_network(tensors, source) if arch is None else arch
+    loaded = given_architecture(wanted)
+    name = loaded.space if isinstance(wanted, Architecture) else str(wanted)
+    loaded = loaded.with_shape(num_classes=classes_of(loaded, tensors))
+    network = build_network(as_its_library(loaded, tensors))
     fill_from_published(network, tensors, source)
     return name, network

@@ -10,7 +10,11 @@ from proxyless_hw.formats.encodings import from_encoding, is_encoding
 from proxyless_hw.formats.net_config import from_net_config
 from proxyless_hw.formats.timm_strings import from_timm_strings
 from proxyless_hw.formats.zoo import zoo_architecture
-from proxyless_hw.space.architecture import Architecture, architecture_file
+from proxyless_hw.space.architecture import (
+    Architecture,
+    architecture_file,
+    require_architecture,
+)
 from proxyless_hw.space.limits import MAX_RESOLUTION
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.documents import parse_json, read_text
@@ -38,6 +42,10 @@ def load_architecture(
         >>> ph.load_architecture("proxyless-mobile").resolution
         224
     """
+    if not isinstance(source, str | Path):
+        raise ArchitectureError(
+            f"a network is loaded by name or path: received {type(source).__name__}."
+        )
     if str(source).lower().endswith(".onnx"):
         from proxyless_hw.formats.onnx_import import architecture_from_onnx  # loads onnx
 
@@ -59,6 +67,18 @@ def load_architecture(
     if isinstance(document, dict) and "schema" not in document and "name" in document:
         return _beside_run_config(from_net_config(document, source=str(path)), path)
     return Architecture.from_document(document, str(path))
+
+
+def given_architecture(network: Architecture | str | Path) -> Architecture:
+    """An architecture, or what a name or a path names (see `load_architecture`).
+
+    Raises:
+        ArchitectureError: as `load_architecture`, or it is something else.
+    """
+    if isinstance(network, str | Path):
+        return load_architecture(network)
+    require_architecture(network)
+    return network
 
 
 RUN_CONFIG = "run.config"

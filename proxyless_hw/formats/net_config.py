@@ -31,7 +31,7 @@ from proxyless_hw.formats.net_config_layers import (
     mbconv_from,
 )
 from proxyless_hw.formats.net_config_tree import tree_from, tree_to
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.limits import MAX_POSITIONS, MAX_RESOLUTION
 from proxyless_hw.space.specs import LayerSpec, op_variant
 from proxyless_hw.storage.fields import Fields
@@ -72,7 +72,14 @@ def to_net_config(arch: Architecture) -> dict[str, Any]:
 
     Raises:
         ArchitectureError: the published form cannot hold it; the message names the layer.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> document = ph.to_net_config(ph.load_architecture("proxyless-mobile"))
+        >>> document["name"], len(document["blocks"])
+        ('ProxylessNASNets', 22)
     """
+    require_architecture(arch)
     kept = arch.provenance.get(PROVENANCE)
     kept = kept if isinstance(kept, dict) else {}
     if arch.wiring:

@@ -8,30 +8,27 @@ blocks; those are settings, written as ``# key: value`` lines in the text form. 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.formats.timm_blocks import parse_block
 from proxyless_hw.formats.timm_settings import (
     ACT_TOKENS,
-    ACTS,
-    MAX_DIGITS,
-    MAX_LINE,
     TimmSettings,
     settings_document,
     settings_of,
     timm_settings,
 )
-from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.limits import MAX_CHANNELS, MAX_POSITIONS, MAX_STRIDE
+from proxyless_hw.space.architecture import Architecture, require_architecture
+from proxyless_hw.space.limits import MAX_POSITIONS
 from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
 
 PROVENANCE: Final = "timm_strings"
 SKIP: Final = "skip"
-_TYPES: Final = ("ds", "ir", "cn")
-_OPTION: Final = re.compile(r"(?P<key>se|[a-z])(?P<value>\d+(?:\.\d+)?)")
+_WRITTEN: Final = ("ds", "ir", "cn", SKIP)
+"""Types that are written; others come back as they were read."""
 
 
 def from_timm_strings(
@@ -62,7 +59,8 @@ def from_timm_strings(
         raise ArchitectureError(f"{source} holds no block string.")
     arch = _Reader(source, around).read(texts)
     kept: dict[str, Any] = {"settings": settings_document(around)}
-    if _written(arch, around) != texts:
+    others = any(text.partition("_")[0] not in _WRITTEN for text in texts)
+    if others or _written(arch, around) != texts:
         kept["strings"] = texts
     return replace(arch, provenance={PROVENANCE: kept})
 
@@ -88,7 +86,13 @@ def to_timm_text(arch: Architecture) -> str:
 
     Raises:
         ArchitectureError: a block that timm's strings cannot express.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.to_timm_text(ph.load_architecture("mobilenet-v2")).splitlines()[-1]
+        'ir_r1_k3_s1_e6_c320'
     """
+    require_architecture(arch)
     lines = [f"# {key}: {value}" for key, value in settings_document(timm_settings(arch)).items()]
     lines += [f"# {SKIP}" if text == SKIP else text for text in to_timm_strings(arch)]
     return "\n".join(lines) + "\n"
@@ -113,9 +117,6 @@ class _Reader:
     def __init__(self, source: str, settings: TimmSettings) -> None:
         self.source = source
         self.settings = settings
-
-    def fail(self, text: str, rule: str) -> NoReturn:
-        raise ArchitectureError(f"{self.source}: block {text[:80]!r} {rule}.")
 
     def read(self, texts: Sequence[str]) -> Architecture:
         settings = self.settings
@@ -152,93 +153,8 @@ class _Reader:
     def layers(self, text: str, in_c: int) -> Iterator[LayerSpec]:
         if text == SKIP:
             yield LayerSpec(ZERO, in_c, in_c, skip=True)
-            return
-        kind, options, words = self.parse(text)
-        repeats, out_c = self.whole(text, options, "r", 1, 256), self.channels(text, options)
-        act = words.get("n", self.settings.act)
-        for index in range(repeats):
-            stride = self.whole(text, options, "s", 1, min(2, MAX_STRIDE)) if index == 0 else 1
-            kernel = self.whole(text, options, "k", 1, 31)
-            if kernel % 2 == 0:
-                self.fail(text, "must have an odd kernel")
-            joins = stride == 1 and in_c == out_c and "noskip" not in words
-            if kind == "cn":
-                yield LayerSpec("conv", in_c, out_c, kernel=kernel, stride=stride, act=act)
-            else:
-                expand = self.expand(text, kind, options, in_c)
-                yield LayerSpec(
-                    "mbconv",
-                    in_c,
-                    out_c,
-                    kernel=kernel,
-                    stride=stride,
-                    expand=expand,
-                    skip=joins,
-                    act=act,
-                    se=self.squeeze(text, options, in_c),
-                )
-            in_c = out_c
-
-    def parse(self, text: str) -> tuple[str, dict[str, str], dict[str, str]]:
-        if len(text) > MAX_LINE:
-            self.fail(text, f"is longer than {MAX_LINE} characters")
-        kind, *tokens = text.split("_")
-        if kind not in _TYPES:
-            self.fail(text, f"must be of type {', '.join(_TYPES)}.{did_you_mean(kind, _TYPES)}")
-        options: dict[str, str] = {}
-        words: dict[str, str] = {}
-        for token in tokens:
-            match = _OPTION.fullmatch(token)
-            if token == "noskip":
-                words[token] = token
-            elif token[:1] == "n" and token[1:] in ACTS:
-                words["n"] = ACTS[token[1:]]
-            elif match is None or match["key"] not in ("r", "k", "s", "e", "c", "se"):
-                self.fail(text, f"has an option that is not known here: '{token[:40]}'")
-            elif match["key"] in options:
-                self.fail(text, f"gives '{match['key']}' twice")
-            else:
-                options[match["key"]] = match["value"]
-        for key in ("r", "k", "s", "c"):
-            if key not in options:
-                self.fail(text, f"lacks '{key}'")
-        return kind, options, words
-
-    def whole(self, text: str, options: Mapping[str, str], key: str, low: int, high: int) -> int:
-        value = options[key]
-        if not value.isdigit() or len(value) > MAX_DIGITS or not low <= int(value) <= high:
-            self.fail(text, f"must have {key} from {low} to {high}")
-        return int(value)
-
-    def channels(self, text: str, options: Mapping[str, str]) -> int:
-        return self.whole(text, options, "c", 1, MAX_CHANNELS)
-
-    def expand(self, text: str, kind: str, options: Mapping[str, str], in_c: int) -> float:
-        ratio = float(options.get("e", "1"))
-        if kind == "ds":
-            if ratio != 1:
-                self.fail(text, "of type ds has no expansion")
-            return 1
-        if not 1 < ratio <= 64:
-            self.fail(text, "of type ir must expand by more than 1 and at most 64; write it as ds")
-        middle = make_divisible(in_c * ratio)
-        if middle == in_c:
-            self.fail(text, "expands to its own width, which cannot be told from no expansion")
-        exact = ratio if round(in_c * ratio) == middle else middle / in_c
-        return int(exact) if float(exact).is_integer() else exact
-
-    def squeeze(self, text: str, options: Mapping[str, str], in_c: int) -> int:
-        if "se" not in options:
-            return 0
-        ratio = float(options["se"])
-        if self.settings.se == "middle":
-            if ratio != 0.25:
-                self.fail(text, "must squeeze to a quarter of the middle (se0.25)")
-            return 1
-        squeezed = round(in_c * ratio)
-        if not 2 <= squeezed <= MAX_CHANNELS:
-            self.fail(text, "must squeeze to 2 channels or more")
-        return squeezed
+        else:
+            yield from parse_block(text, self.source, self.settings).layers(in_c)
 
 
 def _written(arch: Architecture, settings: TimmSettings) -> list[str]:
@@ -285,8 +201,8 @@ def _block_text(block: LayerSpec, settings: TimmSettings) -> tuple[str, str]:
         if block.act not in ACT_TOKENS:
             raise ArchitectureError(f"timm's strings have no activation '{block.act}'.")
         words.append(f"n{ACT_TOKENS[block.act]}")
-    if block.op == "mbconv" and joins and not block.skip:
-        words.append("noskip")
+    if joins and block.skip != (block.op == "mbconv"):
+        words.append("skip" if block.skip else "noskip")
     return kind, "_".join(words)
 
 

@@ -47,7 +47,13 @@ class Published:
 
 
 def zoo_names() -> list[str]:
-    """The names of all networks; MobileNetV2 exists at every width (``mobilenet-v2-1.4``)."""
+    """The names of all networks; MobileNetV2 exists at every width (``mobilenet-v2-1.4``).
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> "proxyless-mobile" in ph.zoo_names()
+        True
+    """
     return [*_entries(), "mobilenet-v2", "mobilenet-v2-1.4"]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from proxyless_hw.network.drop_path import linear_rates
 from proxyless_hw.network.ops import Residual, build_layer, init_weights
 from proxyless_hw.network.tree import run_wired
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.wiring import TreeBlock
 
 
@@ -81,7 +81,7 @@ def build_network(arch: Architecture, seed: int | None = None) -> Network:
         seed: seeds the weights; the global generator is used when None.
 
     Raises:
-        ArchitectureError: an op is unknown.
+        ArchitectureError: no architecture, or an op is unknown.
 
     Example:
         >>> import proxyless_hw as ph
@@ -89,6 +89,7 @@ def build_network(arch: Architecture, seed: int | None = None) -> Network:
         >>> network.arch.num_classes
         1000
     """
+    require_architecture(arch)
     network = Network(arch)
     init_weights(network, seed)
     for part in arch.wiring:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -63,7 +64,8 @@ def export(
         targets: pairs of format (``onnx``, ``tflite``) and precision (``fp32``, ``fp16``,
             ``int8``; TFLite also ``int8-dynamic``).
         data: test images for the comparison and training images for the ranges of int8; or
-            images (N, C, H, W), normalised as in training, for both. Normal noise when None.
+            images (N, C, H, W), normalised as in training, for both. When None, normal noise for
+            the comparison; int8 is then refused.
         example: an input (N, C, H, W) whose shape is exported; by default that of `data`, or the
             deployment shape of a network that this package built.
         name: stem of the files.
@@ -74,7 +76,8 @@ def export(
         quiet: shows no progress.
 
     Raises:
-        ExportError: the shape is not known or does not fit the data, or a file cannot be made,
+        ExportError: no torch module, the shape is not known or does not fit the data, or a file
+            cannot be made,
             written, or differs too much from the network.
         BackendUnavailableError: an optional dependency of a format is missing.
 
@@ -87,6 +90,12 @@ def export(
         >>> file.path.name, file.precision
         ('network-fp32.onnx', 'fp32')
     """
+    if not isinstance(network, nn.Module):
+        raise ExportError(
+            f"a network is a torch module: received {type(network).__name__}. A run or a name: "
+            "ph.export_run(SOURCE); an architecture: ph.build_network(ARCH)."
+        )
+    _check_arrays(data=None if isinstance(data, DataSplits) else data, example=example)
     shape = _image_shape(network, data, example)
     channels, side, _ = shape
     config = ExportConfig(
@@ -99,12 +108,17 @@ def export(
         weights="given from Python",
     )
     pairs = [targets] if isinstance(targets, str) else targets  # a word is refused as a whole
-    files = [_target(pair, Path(folder), name) for pair in pairs]
+    files = [target_of(pair, Path(folder), name) for pair in pairs]
     with phase("exporting", quiet) as say:
         return export_network(network, files, config, _export_data(data, shape), say)
 
 
-def _target(pair: tuple[FileFormat, FilePrecision], folder: Path, name: str) -> Target:
+def target_of(pair: tuple[FileFormat, FilePrecision], folder: Path, name: str) -> Target:
+    """The file that a pair of format and precision names.
+
+    Raises:
+        ExportError: there is no such pair.
+    """
     known = [(f, p) for f, precisions in PRECISIONS.items() for p in precisions]
     if not isinstance(pair, tuple | list) or tuple(pair) not in known:
         given = " ".join(map(str, pair)) if isinstance(pair, tuple | list) else str(pair)
@@ -115,6 +129,20 @@ def _target(pair: tuple[FileFormat, FilePrecision], folder: Path, name: str) -> 
         )
     form, precision = pair
     return Target(form, precision, folder / f"{name}-{precision}.{form}")
+
+
+def _check_arrays(**given: object) -> None:
+    """Checks that images are tensors or arrays.
+
+    Raises:
+        ExportError: something else was given, such as a tuple of one tensor.
+    """
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor | np.ndarray):
+            raise ExportError(
+                f"{name} is one tensor or array (N, C, H, W), as a network has one input: received "
+                f"{type(value).__name__}. Give {name}=torch.zeros(1, 3, 224, 224)."
+            )
 
 
 def _image_shape(
@@ -159,7 +187,8 @@ def _export_data(
 ) -> ExportData:
     channels, side, _ = shape
     if data is None:
-        return random_data(side, channels=channels)
+        # Ranges from noise would spoil the weights: int8 then asks for images.
+        return replace(random_data(side, channels=channels), calibration=None)
     if isinstance(data, DataSplits):
         return images_of(data)
     images = data.detach().cpu().numpy() if isinstance(data, Tensor) else data

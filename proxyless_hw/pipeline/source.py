@@ -44,6 +44,7 @@ def load_source(
     resolution: int | None = None,
     num_classes: int | None = None,
     training_shape: bool = False,
+    with_data: bool = True,
 ) -> Source:
     """Loads what `export` is given.
 
@@ -53,6 +54,7 @@ def load_source(
         resolution: exported resolution; the deployment resolution when None.
         num_classes: classes of a bare architecture; its own when None.
         training_shape: take the shape it was trained at instead of the deployment shape.
+        with_data: read the run's data settings, which a run that was given an object lacks.
 
     Raises:
         ExportError: options that contradict each other.
@@ -63,7 +65,7 @@ def load_source(
         if weights is not None or num_classes is not None:
             option = "--weights" if weights is not None else "--num-classes"
             raise ExportError(f"{option} is for bare architectures: {source} is a run with both.")
-        found = _load_run(folder)
+        found = _load_run(folder, with_data)
     else:
         found = _load_architecture(source, weights, num_classes, training_shape)
     size = resolution
@@ -95,9 +97,9 @@ def at_resolution(network: Network, resolution: int) -> Network:
     return other.eval()
 
 
-def _load_run(folder: Path) -> Source:
+def _load_run(folder: Path, with_data: bool) -> Source:
     if (folder / "network.pt").is_file():
-        return _load_search(folder)
+        return _load_search(folder, with_data)
     from proxyless_hw.train.load import load, load_data_config
 
     return Source(
@@ -105,11 +107,11 @@ def _load_run(folder: Path) -> Source:
         name=folder.resolve().name,
         weights="trained",
         folder=folder,
-        data=load_data_config(folder),
+        data=load_data_config(folder) if with_data else None,
     )
 
 
-def _load_search(folder: Path) -> Source:
+def _load_search(folder: Path, with_data: bool) -> Source:
     from proxyless_hw.runs.run_network import load_derived_network
     from proxyless_hw.search.config import config_from
     from proxyless_hw.search.context import data_config
@@ -135,7 +137,7 @@ def _load_search(folder: Path) -> Source:
         name=folder.resolve().name,
         weights="supernet, BatchNorm recalibrated",
         folder=folder,
-        data=data_config(config_from(settings, source=str(path))),
+        data=data_config(config_from(settings, source=str(path))) if with_data else None,
         warning=warning,
     )
 

@@ -33,12 +33,12 @@ from proxyless_hw.profilers.profile import ProfileConfig, profile
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.runs.folder import RunFolder
+from proxyless_hw.search.calibrate import CALIBRATION_SHARE, calibrate_first
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.observer import SearchObserver, TerminalObserver
 from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.search.run_folder import SearchFolder
-from proxyless_hw.search.verify import CALIBRATION_SHARE, calibrate_first
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.progress import phase

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.predictors.contamination import Case, explain
+from proxyless_hw.predictors.contamination import explain
 from proxyless_hw.predictors.device_map import hypotheses
 from proxyless_hw.predictors.mixture import Mixture
 from proxyless_hw.predictors.posterior import Measurements
@@ -39,7 +39,8 @@ class LogCosts:
         scatter: standard deviation of single ops around it.
         held_out: predicted minus measured log value of each measurement, from the others, (m,).
         held_out_by_source: the same from each source alone, (sources, m).
-        source_weights: how far each source explains the measurements, adding up to 1, (sources,).
+        source_weights: how far each source explains the measurements, relative to the others,
+            adding up to 1, (sources,).
         disturbed: probability of each measurement that it does not belong to the others, (m,).
         bound_by: probability of what the device is bound by.
     """
@@ -68,6 +69,7 @@ def estimate_log_costs(
     """
     cases = explain(hypotheses(ops, sources), measured)
     weights = np.array([case.weight for case in cases])
+    of_source = np.array([case.hypothesis.source for case in cases], dtype=object)
     means = np.array([case.posterior.log_cost for case in cases])
     scatters = np.array([case.hypothesis.scatter for case in cases])
     deviations = np.empty_like(means)
@@ -83,10 +85,12 @@ def estimate_log_costs(
         weights, np.array([error for error, _ in errors]), np.array([width for _, width in errors])
     )
     disturbed: FloatArray = weights @ np.array([case.disturbed for case in cases], dtype=np.float64)
-    low, high = mixture.widened(_widening(held_out, disturbed)).interval(COVERAGE)
+    single = measured.counts.sum(1) == 1
+    low, high = mixture.widened(_widening(held_out, disturbed, single)).interval(COVERAGE)
     mean = mixture.mean
     between = (means - mean).T @ (weights[:, None] * (means - mean))
-    by_source = [_of_source(cases, number, held_out) for number in range(len(sources))]
+    by_source = np.array([weights * (of_source == number) for number in range(len(sources))])
+    explained = by_source.sum(1)
     words = dict.fromkeys(case.hypothesis.bound_by for case in cases)
     return LogCosts(
         mean=mean,
@@ -95,8 +99,8 @@ def estimate_log_costs(
         covariance=within + between,
         scatter=float(np.sqrt(weights @ scatters**2)),
         held_out=held_out.mean,
-        held_out_by_source=np.array([each for _, each in by_source]),
-        source_weights=np.array([weight for weight, _ in by_source]),
+        held_out_by_source=by_source @ held_out.means / explained[:, None],
+        source_weights=explained / explained.sum(),
         disturbed=disturbed,
         bound_by={
             word: float(sum(case.weight for case in cases if case.hypothesis.bound_by == word))
@@ -105,21 +109,21 @@ def estimate_log_costs(
     )
 
 
-def _of_source(cases: Sequence[Case], number: int, held_out: Mixture) -> tuple[float, FloatArray]:
-    """(weight of a source, its held-out errors, (m,))."""
-    own = np.array([case.weight * (case.hypothesis.source == number) for case in cases])
-    weight = float(own.sum())
-    errors: FloatArray = own @ held_out.means / weight
-    return weight, errors
-
-
-def _widening(held_out: Mixture, disturbed: FloatArray) -> float:
+def _widening(held_out: Mixture, disturbed: FloatArray, single: NDArray[np.bool_]) -> float:
     """How much wider than the model says intervals must be, by the held-out measurements.
 
-    Drawn towards 1 as far as there are few; disturbed ones do not count.
+    Drawn towards 1 as far as there are few; disturbed ones do not count. A network that is
+    predicted more closely than the model says does not narrow intervals: what single ops deviate
+    averages out in a sum.
+
+    Args:
+        held_out: measurements predicted from the others.
+        disturbed: probability of each that it does not belong to the others, (m,).
+        single: which measurements are of one op, (m,).
     """
     surprises = np.abs(held_out.mean) / held_out.deviation
     squares = np.minimum(surprises, LARGEST_SURPRISE) ** 2
+    squares = np.where(single, squares, np.maximum(squares, 1.0))
     sound = 1 - disturbed
     freedom = PRIOR_FREEDOM + float(sound.sum())
     return float(np.sqrt((PRIOR_FREEDOM + float(sound @ squares)) / freedom))

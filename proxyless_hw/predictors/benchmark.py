@@ -16,6 +16,7 @@ from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import TimingConfig
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.files import scratch_folder
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.notices import notice
 from proxyless_hw.terminal.progress import phase
@@ -32,7 +33,7 @@ def benchmark(
     runtime: str | None = None,
     budget_s: float = 10.0,
     goal: float = 0.01,
-    table: LatencyTable | str | None = None,
+    table: LatencyTable | str | Path | None = None,
     input_shape: Sequence[int] | None = None,
     options: Mapping[str, object] | DataclassInstance | None = None,
     threads: int = 1,
@@ -82,7 +83,7 @@ def benchmark(
     how = Measuring(settings=settings, device=device, timing=timing)
     if table is not None:
         _refuse_beside_a_table(settings, device)
-        loaded = LatencyTable.load(table) if isinstance(table, str) else table
+        loaded = table_of(table)
         how = replace(measuring_for(loaded, budget_s=budget_s, goal=goal), timing=timing)
         if how.anchors is None:
             notice(NO_ANCHORS)
@@ -139,6 +140,13 @@ def _workload(
     if isinstance(target, Architecture):
         yield Workload(name=target.space, arch=target, batch_norm=target.batch_norm)
         return
+    from torch import nn
+
+    if not isinstance(target, nn.Module):
+        raise ProfilingError(
+            "a target is a model file, an architecture, what names one, or a torch module: "
+            f"received {type(target).__name__}. Several: benchmark_all([...])."
+        )
     built = getattr(target, "arch", None)
     if input_shape is None and isinstance(built, Architecture):
         input_shape = (settings.batch_size, built.in_channels, built.resolution, built.resolution)

@@ -50,6 +50,9 @@ HOPELESS: Final = 6.0
 LEAST_WEIGHT: Final = 1e-3
 """Cases below this weight are left out."""
 
+LEAST_LOG_WEIGHT: Final = -600.0
+"""Relative to the largest: a source that explains nothing still has a weight that is not 0."""
+
 NETWORK_LEVEL: Final = 0.1
 """Standard deviation of whole networks, all alike, against the sum of their ops, in log units."""
 
@@ -92,7 +95,7 @@ def explain(hypotheses: Sequence[Hypothesis], measured: Measurements) -> list[Ca
                 current = _Explanation.of(hypotheses, measured, disturbed, cause, current)
                 found.append(current)
     logs = np.array([each.log_weights for each in found])
-    weights = np.exp(logs - logs.max())
+    weights = np.exp(np.maximum(logs - logs.max(), LEAST_LOG_WEIGHT))
     weights /= weights.sum()
     weights[~_worth_keeping(hypotheses, weights)] = 0
     weights /= weights.sum()
@@ -108,7 +111,7 @@ def explain(hypotheses: Sequence[Hypothesis], measured: Measurements) -> list[Ca
 def _worth_keeping(hypotheses: Sequence[Hypothesis], weights: FloatArray) -> BoolArray:
     """Which of (explanations, hypotheses) count; of every source the best one does."""
     keep = weights >= LEAST_WEIGHT
-    sources = np.array([each.source for each in hypotheses])
+    sources = np.array([-1 if each.source is None else each.source for each in hypotheses])
     for source in np.unique(sources):
         own = np.where(sources == source, weights, -1.0)
         keep[np.unravel_index(int(own.argmax()), own.shape)] = True

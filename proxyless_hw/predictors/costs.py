@@ -14,13 +14,17 @@ from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.calibration import IDENTITY, Calibration
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import op_macs, op_parameters
+from proxyless_hw.space.footprint import Precision, op_flash_bytes
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
 
 FloatArray = NDArray[np.float64]
 
-COUNTED: Final = {"macs": op_macs, "parameters": op_parameters}
-"""Costs that need no table."""
+COUNTED: Final = {"macs": "M", "parameters": "M", "flash": "MB"}
+"""Costs that need no table, and their units: millions."""
+
+PEAK: Final = "memory"
+"""What a network needs at its most, which is no sum over its ops."""
 
 GROUP: Final = 4
 """Slots that `score` looks up at once: max_candidates ** 4 sums stay within a CPU's cache."""
@@ -34,8 +38,9 @@ class CostTable:
     """Cost of every choice of a space, separable over slots; calibration is contained.
 
     Attributes:
-        name: where it comes from, for messages: a table's name, ``macs``, ``parameters``.
-        unit: ``ms``, ``mJ``, ``M``.
+        name: where it comes from, for messages: a table's name, or ``macs``, ``parameters``,
+            ``flash``.
+        unit: ``ms``, ``mJ``, ``M``, ``MB``.
         fixed: cost of what every network has.
         slots: cost of each candidate, (slots, max_candidates); 0 where none exists, whatever was
             given there.
@@ -168,16 +173,37 @@ def space_costs(
 
 
 def counted_costs(
-    name: str, space: SearchSpace, resolution: int | None = None, num_classes: int | None = None
+    name: str,
+    space: SearchSpace,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+    precision: Precision = "fp32",
 ) -> CostTable:
-    """The cost of every choice in millions of ``macs`` or ``parameters``.
+    """The cost of every choice in millions of ``macs`` or ``parameters``, or in MB of ``flash``.
 
     Args:
         name: a key of `COUNTED`.
         space: the space.
         resolution, num_classes: deployment shape; the space's own when None.
+        precision: number format of the weights, for ``flash``.
+
+    Raises:
+        PredictorError: the cost is no sum over a network's ops, or not known.
     """
-    count = COUNTED[name]
+    if name == PEAK:
+        raise PredictorError(
+            "the memory of a network is the peak of one of its ops, and no sum: it has no "
+            "expectation. Take the candidates out that need more than the limit: "
+            "within_memory(space, limit)."
+        )
+    if name not in COUNTED:
+        raise PredictorError(f"counted are {', '.join(COUNTED)}: received '{name[:80]}'.")
+    counts: dict[str, Callable[[OpSpec], int]] = {
+        "macs": op_macs,
+        "parameters": op_parameters,
+        "flash": lambda op: op_flash_bytes(op, precision),
+    }
+    count = counts[name]
     return space_costs(
         space,
         lambda ops: np.array([count(op) / 1e6 for op in ops]),
@@ -185,7 +211,7 @@ def counted_costs(
         resolution,
         num_classes,
         name=name,
-        unit="M",
+        unit=COUNTED[name],
     )
 
 

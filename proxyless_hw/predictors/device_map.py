@@ -2,16 +2,17 @@
 
 A new device has the known one's rates up to factors, or it spends most of its time on launches (a
 GPU that runs small kernels), or most of it on work, whatever the known one does. What rates do not
-explain of the known device returns in part; ops alike (name, kernel, stride, size) deviate alike.
-Each hypothesis says one of the three, how far ops may deviate, and how much single ops scatter. How
-well it then explains the probes is its weight.
+explain of the known device then returns in part. Or the two have nothing in common, and the new one
+has rates as any device may. Ops alike (name, kernel, stride, size) deviate alike. Each hypothesis
+says one of the four, how far ops may deviate, and how much single ops scatter. How well it then
+explains the probes is its weight.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,15 @@ from numpy.typing import NDArray
 
 from proxyless_hw.predictors.features import family, shape_features
 from proxyless_hw.predictors.posterior import Prior
-from proxyless_hw.predictors.rates import IS_LAUNCH, Freedom, Rates, cost_amounts, fit_rates
+from proxyless_hw.predictors.rates import (
+    AMONG_DEVICES,
+    IS_LAUNCH,
+    Freedom,
+    Rates,
+    cost_amounts,
+    fit_rates,
+    typical_log_rates,
+)
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.table import LatencyTable
 
@@ -39,6 +48,9 @@ BOUND_BY: Final[tuple[tuple[str, float, float | None, float], ...]] = (
 """What the new device may be bound by: (words, prior probability, expected log of its time for
 launches over its time for work (None: as the source), standard deviation of that)."""
 
+UNRELATED: Final = 0.2
+"""Prior probability that the source tells nothing of the new device."""
+
 SPREADS: Final = (
     *((0.5, 0.03, 0.2), (1.0, 0.03, 0.25), (2.0, 0.03, 0.15)),
     *((1.0, 0.1, 0.2), (2.0, 0.1, 0.15), (4.0, 0.1, 0.05)),
@@ -54,6 +66,9 @@ UNKNOWN_MISFIT: Final = 0.1
 """Standard deviation of the misfit of an op that the source lacks."""
 
 LARGE_KERNEL: Final = 7
+
+IMAGE_CHANNELS: Final = 4
+"""A convolution of no more input channels reads an image."""
 
 _SMOOTH_COLUMNS: Final = (0, 1, 2)
 """Area and channels of `shape_features`: the smooth terms vary in these."""
@@ -75,6 +90,8 @@ class Deviation:
         own: each op for itself.
         large_kernel: all 7x7 (and larger) blocks; not scaled with the rest, because some runtimes
             have no fast routine for them, whatever else they do.
+        first_layer: convolutions that read an image; not scaled either. No other op is like them,
+            and all networks of a space have the same one.
     """
 
     op: float = 0.15
@@ -85,6 +102,7 @@ class Deviation:
     kernel_smooth: float = 0.08
     own: float = 0.03
     large_kernel: float = 1.0
+    first_layer: float = 0.8
 
     def covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
         """Between ops, (n, n)."""
@@ -99,11 +117,17 @@ class Deviation:
         result += (self.smooth**2 + self.kernel_smooth**2 * kernels) * near
         return result
 
-    def of_large_kernels(self, ops: Sequence[OpSpec]) -> FloatArray:
-        """The part that is not scaled, (n, n)."""
+    def unscaled_covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
+        """Between ops, the part that is not scaled, (n, n)."""
         large = np.array([float(op.kernel >= LARGE_KERNEL) for op in ops])
+        first = np.array([float(_reads_an_image(op)) for op in ops])
         result: FloatArray = self.large_kernel**2 * np.outer(large, large)
+        result += self.first_layer**2 * np.outer(first, first)
         return result
+
+
+def _reads_an_image(op: OpSpec) -> bool:
+    return op.op != "mbconv" and op.kernel > 1 and op.in_c <= IMAGE_CHANNELS
 
 
 def _same(labels: Sequence[object]) -> FloatArray:
@@ -118,14 +142,14 @@ class Hypothesis:
     """One expectation of the new device.
 
     Attributes:
-        source: number of the table it starts from.
+        source: number of the table it starts from; None where it starts from none.
         bound_by: what the device is bound by, in words (`BOUND_BY`).
         log_weight: log prior probability.
         prior: what it lets expect.
         scatter: standard deviation of single ops.
     """
 
-    source: int
+    source: int | None
     bound_by: str
     log_weight: float
     prior: Prior
@@ -140,30 +164,37 @@ def hypotheses(ops: Sequence[OpSpec], sources: Sequence[LatencyTable]) -> list[H
         sources: known tables; those that lack some of `ops` tell their rates from what they have.
     """
     amounts = cost_amounts(ops)
-    deviation, large = Deviation().covariance(ops), Deviation().of_large_kernels(ops)
+    deviation, unscaled = Deviation().covariance(ops), Deviation().unscaled_covariance(ops)
     found = []
     for number, source in enumerate(sources):
         rates, misfit, known = _read(source, ops)
         spread = UNKNOWN_MISFIT**2 * np.diag((~known).astype(np.float64))
         spread += MISFIT_KEPT_DEVIATION**2 * np.outer(misfit, misfit)
-        residuals = {
-            factor: factor**2 * deviation + large + spread
-            for factor in {each[0] for each in SPREADS}
-        }
         for words, probability, log_rates, covariance in _expected_rates(rates, amounts):
-            found += [
-                Hypothesis(
-                    source=number,
-                    bound_by=words,
-                    log_weight=math.log(probability * likely / len(sources)),
-                    prior=Prior(
-                        amounts, log_rates, covariance, MISFIT_KEPT * misfit, residuals[factor]
-                    ),
-                    scatter=scatter,
-                )
-                for factor, scatter, likely in SPREADS
-            ]
+            prior = Prior(amounts, log_rates, covariance, MISFIT_KEPT * misfit, unscaled + spread)
+            weight = (1 - UNRELATED) * probability / len(sources)
+            found += _spread(number, words, weight, prior, deviation)
+        if number == 0:  # its level is a place to start from; devices do not tell it
+            log_rates, covariance = _any_rates(rates)
+            prior = Prior(amounts, log_rates, covariance, 0 * misfit, unscaled)
+            found += _spread(None, "unlike the source", UNRELATED, prior, deviation)
     return found
+
+
+def _spread(
+    source: int | None, words: str, weight: float, prior: Prior, deviation: FloatArray
+) -> list[Hypothesis]:
+    """One expectation, with ops that deviate from it more or less."""
+    return [
+        Hypothesis(
+            source=source,
+            bound_by=words,
+            log_weight=math.log(weight * likely),
+            prior=replace(prior, residual=prior.residual + factor**2 * deviation),
+            scatter=scatter,
+        )
+        for factor, scatter, likely in SPREADS
+    ]
 
 
 def _read(
@@ -192,6 +223,12 @@ def _expected_rates(
         covariance = free + deviation**2 * np.outer(apart, apart)
         found.append((words, probability, rates.log + shift * apart, covariance))
     return found
+
+
+def _any_rates(rates: Rates) -> tuple[FloatArray, FloatArray]:
+    """(log rates of a device that nothing is known of, at the source's level, their covariance)."""
+    typical = typical_log_rates()
+    return typical + float((rates.log - typical).mean()), AMONG_DEVICES.covariance()
 
 
 def log_values(values: Sequence[float]) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.costs import CostTable, counted_costs
+from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.given import space_of
+from proxyless_hw.tables.table import LatencyTable
 
 
 class PricesSpaces(Protocol):
@@ -48,8 +52,9 @@ class ExpectedLatency(nn.Module):
     """``expected(alpha) -> scalar``, differentiable in alpha: the torch view of a cost table.
 
     Args:
-        space: the search space.
-        predictor: prices its ops; any predictor, measured, regressed or calibrated.
+        space: the search space, or its name or path.
+        predictor: prices its ops; any predictor, measured, regressed or calibrated. Or a table, or
+            its name or path, of which a predictor is made (`fit_predictor`).
         resolution, num_classes: deployment shape; the space's own when None.
 
     Attributes:
@@ -61,7 +66,7 @@ class ExpectedLatency(nn.Module):
         >>> import torch
         >>> import proxyless_hw as ph
         >>> space = ph.SearchSpace.load("imagenet")
-        >>> expected = ph.ExpectedLatency(space, ph.fit_predictor(ph.LatencyTable.load("pixel1")))
+        >>> expected = ph.ExpectedLatency(space, ph.fit_predictor("pixel1"))
         >>> alpha = torch.zeros(len(space.slots), space.max_candidates, requires_grad=True)
         >>> expected(alpha).backward()
         >>> alpha.grad.shape
@@ -73,13 +78,15 @@ class ExpectedLatency(nn.Module):
 
     def __init__(
         self,
-        space: SearchSpace,
-        predictor: PricesSpaces,
+        space: SearchSpace | str | Path,
+        predictor: PricesSpaces | LatencyTable | str | Path,
         resolution: int | None = None,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        self._set(predictor.space_costs(space, resolution, num_classes))
+        if isinstance(predictor, LatencyTable | str | Path):
+            predictor = fit_predictor(predictor)
+        self._set(predictor.space_costs(space_of(space), resolution, num_classes))
 
     @classmethod
     def from_costs(cls, costs: CostTable) -> ExpectedLatency:
@@ -91,10 +98,13 @@ class ExpectedLatency(nn.Module):
 
     @classmethod
     def of_macs(
-        cls, space: SearchSpace, resolution: int | None = None, num_classes: int | None = None
+        cls,
+        space: SearchSpace | str | Path,
+        resolution: int | None = None,
+        num_classes: int | None = None,
     ) -> ExpectedLatency:
         """Expected multiply-accumulates, in millions; needs no table."""
-        return cls.from_costs(counted_costs("macs", space, resolution, num_classes))
+        return cls.from_costs(counted_costs("macs", space_of(space), resolution, num_classes))
 
     def _set(self, costs: CostTable) -> None:
         self.costs = costs

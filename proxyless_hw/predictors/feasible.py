@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from proxyless_hw.predictors.fit import Kind, fit_predictor
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.check import pricing_shape
+from proxyless_hw.tables.given import space_of, table_of
 from proxyless_hw.tables.table import LatencyTable
 
 
 def feasible_range(
-    space: SearchSpace | str,
-    table: LatencyTable | str,
+    space: SearchSpace | str | Path,
+    table: LatencyTable | str | Path,
     *,
     kind: Kind = "lookup",
     resolution: int | None = None,
@@ -40,8 +43,7 @@ def feasible_range(
         >>> round(low), round(high)
         (30, 191)
     """
-    space = SearchSpace.load(space) if isinstance(space, str) else space
-    table = LatencyTable.load(table) if isinstance(table, str) else table
+    space, table = space_of(space), table_of(table)
     table.require_additive()
     sizes, classes = pricing_shape(table, space, (resolution,) if resolution else (), num_classes)
     side = space.resolution if resolution is None and space.resolution in sizes else sizes[0]

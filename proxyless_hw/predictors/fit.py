@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError, did_you_mean
-from proxyless_hw.formats.load import load_architecture
+from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.predictors.calibration import Calibration, load_calibration
 from proxyless_hw.predictors.costs import CostTable, count_blocks, space_costs
 from proxyless_hw.predictors.lookup import (
@@ -27,6 +27,7 @@ from proxyless_hw.predictors.provenance import transferred_ops
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import LatencyTable
 
 if TYPE_CHECKING:
@@ -126,14 +127,18 @@ class Predictor:
         """
         return self.prices(ops).value
 
-    def predict(self, arch: Architecture) -> float:
+    def predict(self, arch: Architecture | str | Path) -> float:
         """The network's calibrated total at its deployment shape, in the table's unit.
 
+        Args:
+            arch: a network, or what names one: a name of the zoo, a file.
+
         Raises:
+            ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the costs of a network's ops do not add up (memory).
             MissingEntryError, PredictorError: as `prices`.
         """
-        total, blocks = self._sum(arch)
+        total, blocks = self._sum(given_architecture(arch))
         return self.calibration.apply(total, blocks) if self.calibration else total
 
     @property
@@ -142,27 +147,30 @@ class Predictor:
         return self.table.unit
 
     def predict_ms(self, arch: Architecture | str | Path) -> float:
-        """The latency of a network, or of what names one, at its deployment shape.
+        """The network's latency at its deployment shape; see `predict`.
 
         Raises:
-            ArchitectureError: nothing has that name, or the file breaks a rule.
             TableError: the table measures something else.
-            MissingEntryError, PredictorError: as `prices`.
+            ArchitectureError, MissingEntryError, PredictorError: as `predict`.
         """
         self.table.require_metric("latency")
-        return self.predict(load_architecture(arch) if isinstance(arch, (str, Path)) else arch)
+        return self.predict(arch)
 
-    def interval_ms(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
+    def interval_ms(
+        self, arch: Architecture | str | Path, coverage: float = 0.9
+    ) -> tuple[float, float]:
         """Interval of the network's latency; see `interval`.
 
         Raises:
             TableError: the table measures something else.
-            PredictorError, MissingEntryError: as `interval`.
+            ArchitectureError, PredictorError, MissingEntryError: as `interval`.
         """
         self.table.require_metric("latency")
         return self.interval(arch, coverage)
 
-    def interval(self, arch: Architecture, coverage: float = 0.9) -> tuple[float, float]:
+    def interval(
+        self, arch: Architecture | str | Path, coverage: float = 0.9
+    ) -> tuple[float, float]:
         """Interval of the network's total, in the table's unit.
 
         Calibrated: a prediction interval for the measured network, from the calibration networks.
@@ -173,9 +181,10 @@ class Predictor:
 
         Raises:
             PredictorError: the coverage is not in (0, 1), or nothing tells how far the ops are off.
-            MissingEntryError: as `prices`.
+            ArchitectureError, MissingEntryError: as `predict`.
         """
         check_coverage(coverage)
+        arch = given_architecture(arch)
         total, blocks = self._sum(arch)
         if self.calibration is None:
             half = self._half_width(arch.ops(), coverage, table_too=True)
@@ -187,13 +196,15 @@ class Predictor:
         half = float(np.hypot((high - low) / 2, regressed))
         return max(0.0, value - half), value + half
 
-    def explain(self, arch: Architecture) -> list[ExplainedOp]:
+    def explain(self, arch: Architecture | str | Path) -> list[ExplainedOp]:
         """Every op of a network with its price and where it comes from.
 
         Raises:
+            ArchitectureError: as `predict`.
             MissingEntryError, PredictorError: as `prices`.
         """
-        listed = [(index, op) for index, (_, op) in enumerate(arch.layer_ops()) if op is not None]
+        layers = enumerate(given_architecture(arch).layer_ops())
+        listed = [(index, op) for index, (_, op) in layers if op is not None]
         prices = self.prices([op for _, op in listed])
         return [
             ExplainedOp(
@@ -264,12 +275,12 @@ def _source(prices: OpPrices, place: int) -> Source:
 
 
 def fit_predictor(
-    table: LatencyTable, kind: Kind = "auto", *, calibrate: bool = True, seed: int = 0
+    table: LatencyTable | str | Path, kind: Kind = "auto", *, calibrate: bool = True, seed: int = 0
 ) -> Predictor:
     """Makes a predictor from a table.
 
     Args:
-        table: of any metric.
+        table: of any metric; or its name or path.
         kind: ``auto``, ``lookup`` or ``regression`` (see `Predictor`).
         calibrate: use the calibration beside the table's file, where there is one.
         seed: of the regression.
@@ -277,18 +288,22 @@ def fit_predictor(
     Raises:
         PredictorError: no such kind; the calibration beside the table is another table's; or
             (``regression``) the table cannot carry a regression.
+        TableError: nothing has that name, or it is no table.
 
     Example:
         >>> import proxyless_hw as ph
-        >>> predictor = ph.fit_predictor(ph.LatencyTable.load("pixel1"))
-        >>> f"{predictor.predict_ms('proxyless-mobile'):.1f} ms"
-        '83.6 ms'
+        >>> predictor = ph.fit_predictor("pixel1")
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> network = ph.Architecture.from_choices(space, [0] * len(space.slots))
+        >>> f"{predictor.predict_ms(network):.1f} ms"
+        '76.0 ms'
     """
     if kind not in get_args(Kind):
         raise PredictorError(
             f"a predictor is one of {', '.join(get_args(Kind))}: received {str(kind)[:40]!r}."
             f"{did_you_mean(str(kind), get_args(Kind))}"
         )
+    table = table_of(table)
     calibration = None
     if calibrate and table.metric == "latency" and Path(table.name).is_file():
         calibration = load_calibration(Path(table.name), table)

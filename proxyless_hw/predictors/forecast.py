@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxyless_hw.errors import PredictorError
-from proxyless_hw.predictors.fit import ExplainedOp, Predictor, Source
+from proxyless_hw.formats.load import given_architecture, load_architecture
+from proxyless_hw.predictors.fit import ExplainedOp, Kind, Predictor, Source, fit_predictor
 from proxyless_hw.predictors.lookup import check_coverage
 from proxyless_hw.predictors.sources import at_deployment_shape
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Footprint, Precision, footprint
+from proxyless_hw.space.specs import op_variant
 from proxyless_hw.storage.documents import JsonObject
+from proxyless_hw.tables.check import table_precision
+from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_value, in_unit
 
 
@@ -30,6 +36,8 @@ class Forecast:
         ops: every op with its price, in order.
         resolution, num_classes: the shape it was priced at.
         not_priced: nodes of an ONNX file that no op stands for.
+        footprint: flash and memory in the table's precision; None where it states none,
+            or where the network holds what is not counted from its shape.
     """
 
     table: str
@@ -44,6 +52,7 @@ class Forecast:
     resolution: int
     num_classes: int
     not_priced: tuple[str, ...] = ()
+    footprint: Footprint | None = None
 
     @property
     def latency_ms(self) -> float | None:
@@ -99,6 +108,7 @@ class Forecast:
             "resolution": self.resolution,
             "num_classes": self.num_classes,
             "not_priced": list(self.not_priced),
+            "footprint": None if self.footprint is None else self.footprint.to_json(),
         }
         if breakdown:
             document["breakdown"] = [
@@ -143,6 +153,46 @@ class Forecast:
         return "; ".join(parts)
 
 
+def predict(
+    network: Architecture | str | Path,
+    table: LatencyTable | str | Path | Predictor,
+    *,
+    kind: Kind = "auto",
+    calibrate: bool = True,
+    coverage: float = 0.9,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+) -> Forecast:
+    """What a network costs by a table, with its interval and its ops: ``proxyless-hw predict``.
+
+    Args:
+        network: an architecture, or what names one (`load_architecture`).
+        table: of any metric; an object, a name or a path; or a predictor of one (`fit_predictor`).
+        kind, calibrate: as for `fit_predictor`; not used with a predictor.
+        coverage: of the interval, as a fraction.
+        resolution, num_classes: the shape it is priced at; the network's and the table's own when
+            None.
+
+    Raises:
+        ArchitectureError, TableError: nothing has that name, or the file breaks a rule.
+        MissingEntryError, PredictorError: as `forecast`.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> space = ph.SearchSpace.load("imagenet")
+        >>> network = ph.Architecture.from_choices(space, [0] * len(space.slots))
+        >>> found = ph.predict(network, "pixel1")
+        >>> f"{found.value:.1f} {found.unit}", found.regressed_ops
+        ('76.0 ms', [])
+    """
+    predictor = table
+    if not isinstance(predictor, Predictor):
+        predictor = fit_predictor(predictor, kind, calibrate=calibrate)
+    if isinstance(network, str | Path):
+        network = load_architecture(network, resolution)
+    return forecast(predictor, given_architecture(network), coverage, resolution, num_classes)
+
+
 def forecast(
     predictor: Predictor,
     arch: Architecture,
@@ -168,6 +218,7 @@ def forecast(
         # The prediction stands without one; the reason is reported with it.
         interval, no_interval = None, str(cause)
     listed = arch.provenance.get("not_priced")
+    not_priced = tuple(map(str, listed)) if isinstance(listed, (list, tuple)) else ()
     return Forecast(
         table=table.name,
         metric=table.metric,
@@ -180,5 +231,13 @@ def forecast(
         ops=tuple(predictor.explain(deployed)),
         resolution=deployed.resolution,
         num_classes=deployed.num_classes,
-        not_priced=tuple(map(str, listed)) if isinstance(listed, (list, tuple)) else (),
+        not_priced=not_priced,
+        footprint=None if not_priced else _footprint(deployed, table_precision(table)),
     )
+
+
+def _footprint(arch: Architecture, precision: Precision | None) -> Footprint | None:
+    """Flash and memory where they follow from the shapes: no op of one's own has to be built."""
+    if precision is None or any(op_variant(op.op).is_custom for op in arch.ops()):
+        return None
+    return footprint(arch, precision)

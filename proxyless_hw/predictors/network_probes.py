@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proxyless_hw.errors import PredictorError
+from proxyless_hw.errors import MissingEntryError, PredictorError
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.predictors.posterior import Measurements
 from proxyless_hw.predictors.sources import at_deployment_shape
@@ -74,10 +74,11 @@ def read_network_probes(path: Path, source: LatencyTable) -> list[NetworkProbe]:
             ops = tuple(at_deployment_shape(arch, source).ops())
             missing = source.missing(ops)
             if missing:
-                raise PredictorError(
+                raise MissingEntryError(
                     f"{where}: '{name[:80]}' has {len(missing)} ops that '{source.name}' lacks, as "
                     f"{missing[0]}. Leave this network out, or take networks of the space that the "
-                    "table is of."
+                    "table is of.",
+                    missing,
                 )
             found[name] = NetworkProbe(name, ops, value)
     except csv.Error as cause:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from proxyless_hw.predictors.device_map import Hypothesis, hypotheses, log_value
 from proxyless_hw.predictors.posterior import Measurements
 from proxyless_hw.predictors.transfer import MIN_PROBES, check_probes, check_sources
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]
@@ -31,14 +33,14 @@ TYPICAL_SCATTER: Final = 0.08
 """Standard deviation of single ops, in log units, before anything is measured."""
 
 
-def choose_probes(source: LatencyTable, n: int = 15) -> list[OpSpec]:
+def choose_probes(source: LatencyTable | str | Path, n: int = 15) -> list[OpSpec]:
     """Chooses ops one by one, each the one that leaves the least variance over ops and networks.
 
     The variance is that of the transfer's own hypotheses (`device_map`), over devices drawn from
     them: the choice can be made before the device is at hand.
 
     Args:
-        source: the table to transfer from later.
+        source: the table to transfer from later; or its name or path.
         n: how many ops.
 
     Returns:
@@ -46,7 +48,14 @@ def choose_probes(source: LatencyTable, n: int = 15) -> list[OpSpec]:
 
     Raises:
         PredictorError: fewer than 3 probes, or more than the table has ops.
+        TableError: no such table.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> len(ph.choose_probes("note10", 5))
+        5
     """
+    source = table_of(source)
     if n < MIN_PROBES:
         raise PredictorError(f"a transfer needs at least {MIN_PROBES} probes: received {n}.")
     if n > len(source):
@@ -56,17 +65,27 @@ def choose_probes(source: LatencyTable, n: int = 15) -> list[OpSpec]:
     return _before_measuring(source, n)
 
 
-def next_probe(source: LatencyTable, probes: LatencyTable) -> OpSpec:
+def next_probe(source: LatencyTable | str | Path, probes: LatencyTable | str | Path) -> OpSpec:
     """The one op to measure next, given what the probes measured so far say of the device.
 
     Args:
-        source: the table to transfer from.
-        probes: ops measured on the new device; with none, the first of `choose_probes` is next.
+        source: the table to transfer from; or its name or path.
+        probes: ops measured on the new device, likewise; with none in it, the first of
+            `choose_probes` is next.
 
     Raises:
         PredictorError: a probe that the source lacks, different metrics, a table that is itself
             transferred, or all of the source's ops have been measured.
+        TableError: no such table.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> table = ph.LatencyTable.load("note10")
+        >>> none = ph.LatencyTable({}, {"metric": "latency", "unit": "ms"})
+        >>> ph.next_probe(table, none) == ph.choose_probes(table)[0]
+        True
     """
+    source, probes = table_of(source), table_of(probes)
     check_sources([source])
     check_probes(source, probes)
     ops = list(source.entries)

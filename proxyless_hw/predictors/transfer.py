@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw._version import __version__
-from proxyless_hw.errors import PredictorError
+from proxyless_hw.errors import PredictorError, did_you_mean
 from proxyless_hw.predictors.adaptation import LogCosts, estimate_log_costs
-from proxyless_hw.predictors.network_probes import NetworkProbe, measurements
+from proxyless_hw.predictors.network_probes import (
+    NetworkProbe,
+    measurements,
+    read_network_probes,
+)
 from proxyless_hw.predictors.posterior import Measurements
 from proxyless_hw.predictors.provenance import TRANSFERRED, is_transferred
 from proxyless_hw.predictors.scores import spearman
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import SETTING_KEYS, Entry, LatencyTable
 
 FloatArray = NDArray[np.float64]
@@ -61,7 +67,7 @@ class Transferred:
         rank_correlation: by source name, Spearman between the probes and what the source, adapted
             to all other probes, says of each.
         bound_by: what most of the device's time goes to, with its probability: ``as the source``,
-            ``launches`` or ``work``.
+            ``launches``, ``work``, or ``unlike the source``, which tells nothing of the device.
         held_out_mape: each probe predicted from the others by leave-one-out; mean absolute
             relative error over the probes that are not suspicious.
         probes: how many ops were measured.
@@ -85,53 +91,91 @@ class Transferred:
 
 
 def transfer(
-    sources: Sequence[LatencyTable],
-    probes: LatencyTable | None = None,
-    networks: Sequence[NetworkProbe] = (),
+    sources: Sequence[LatencyTable | str | Path] | LatencyTable | str | Path,
+    probes: LatencyTable | str | Path | None = None,
+    networks: Sequence[NetworkProbe] | str | Path = (),
     setting: Mapping[str, str] | None = None,
 ) -> Transferred:
-    """Predicts a device's table.
+    """Predicts a device's table: ``proxyless-hw table transfer``.
 
     Args:
-        sources: known tables of one metric. The first holds every probe, and the result has its
-            ops. Each counts as far as it explains the probes.
+        sources: known tables of one metric, or their names or paths; or one. The first holds every
+            probe, and the result has its ops. Each counts as far as it explains the probes.
         probes: a few ops measured on the new device, as a table; its setting becomes the result's.
-        networks: whole networks measured on the new device, beside the probes or in their place.
+        networks: whole networks measured on the new device, beside the probes or in their place; or
+            the path of a CSV with the columns ``network,value``.
         setting: header lines of the new device (`NEW_DEVICE_KEYS`), where there are no `probes`.
 
     Raises:
         PredictorError: no source, too few probes, all probes equal, a probe that the first source
-            lacks, different metrics, or an input that is itself transferred.
+            lacks, different metrics, an input that is itself transferred, or a header line that
+            cannot be set.
+        TableError: no such table.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> table = ph.LatencyTable.load("note10")
+        >>> measured = {op: table.entries[op] for op in ph.choose_probes(table, 10)}
+        >>> found = ph.transfer("note10", ph.LatencyTable(measured, table.metadata, "probes"))
+        >>> len(found.table) == len(table), found.probes
+        (True, 10)
     """
-    check_sources(sources)
-    first = sources[0]
+    if probes is None and not networks:
+        raise PredictorError(
+            "a transfer needs measurements of the new device: give --probes TABLE (ops), "
+            "--networks CSV (whole networks), or both."
+        )
+    _check_setting(setting or {}, probes is not None)
+    named = [sources] if isinstance(sources, LatencyTable | str | Path) else sources
+    known = [table_of(source) for source in named]
+    check_sources(known)
+    first = known[0]
+    measured_ops = None if probes is None else table_of(probes)
+    if isinstance(networks, str | Path):
+        networks = read_network_probes(Path(networks), first)
     name = "networks"
-    if probes is not None:
-        check_probes(first, probes)
-        name = probes.name
+    if measured_ops is not None:
+        check_probes(first, measured_ops)
+        name = measured_ops.name
     ops = list(first.entries)
-    measured = measurements(ops, probes, networks)
+    measured = measurements(ops, measured_ops, networks)
     _check_enough(first, measured, name)
-    estimate = estimate_log_costs(ops, sources, measured)
-    names = [source.name for source in sources]
-    suspects = _suspects(probes, networks, measured, estimate)
+    estimate = estimate_log_costs(ops, known, measured)
+    names = [source.name for source in known]
+    suspects = _suspects(measured_ops, networks, measured, estimate)
     by_source = [
         spearman(measured.log_value + errors, measured.log_value)
         for errors in estimate.held_out_by_source
     ]
     used = names[int(estimate.source_weights.argmax())]
     return Transferred(
-        table=_table(sources, used, probes, networks, setting or {}, estimate, suspects),
+        table=_table(known, used, measured_ops, networks, setting or {}, estimate, suspects),
         source=used,
         source_weights=dict(zip(names, estimate.source_weights.tolist(), strict=True)),
         rank_correlation=dict(zip(names, by_source, strict=True)),
         bound_by=estimate.bound_by,
         held_out_mape=_mape(estimate),
-        probes=0 if probes is None else len(probes),
+        probes=0 if measured_ops is None else len(measured_ops),
         networks=len(networks),
         suspects=suspects,
-        half_width=_half_width(first, probes, estimate),
+        half_width=_half_width(first, measured_ops, estimate),
     )
+
+
+def _check_setting(setting: Mapping[str, str], has_probes: bool) -> None:
+    """Checks header lines of the new device.
+
+    Raises:
+        PredictorError: the probes say them, or one cannot be set.
+    """
+    if setting and has_probes:
+        raise PredictorError("--set is for --networks alone: the header of --probes says it.")
+    for key in setting:
+        if key not in NEW_DEVICE_KEYS:
+            raise PredictorError(
+                f"no header line '{key[:60]}' can be set: {', '.join(NEW_DEVICE_KEYS)} can."
+                f"{did_you_mean(key, NEW_DEVICE_KEYS)}"
+            )
 
 
 def _mape(estimate: LogCosts) -> float:

@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 from proxyless_hw.predictors.calibration import CalibrationNetwork
 from proxyless_hw.predictors.costs import count_blocks
 from proxyless_hw.predictors.fit import Predictor, fit_predictor
-from proxyless_hw.predictors.measured import at_table_speed, measure_for
+from proxyless_hw.predictors.measured import at_table_speed
 from proxyless_hw.predictors.scores import spearman
-from proxyless_hw.predictors.validation_networks import (
-    SPREAD_NETWORKS,
-    DrawnNetwork,
-    draw_networks,
-)
-from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
-from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.predictors.validation_networks import DrawnNetwork
+from proxyless_hw.profilers.protocol.measurement import Measurement
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.tables.table import LatencyTable
 
@@ -160,42 +155,6 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(kendalltau(first, second).statistic)
-
-
-def validate(
-    table: LatencyTable,
-    space: SearchSpace,
-    how: Measuring,
-    *,
-    networks: int = 20,
-    spread: int = SPREAD_NETWORKS,
-    seed: int = 0,
-    resolution: int | None = None,
-) -> Validation:
-    """Measures networks of a space and sets them against the table's predictions.
-
-    Measurements count at the table's speed, where the table has anchors.
-
-    Args:
-        table: must hold every op of the space.
-        space: where the networks come from.
-        how: from `measuring_for`.
-        networks: uniform random networks.
-        spread: networks spread evenly over the feasible range.
-        seed: of the networks.
-        resolution: deployment resolution; the table's own when None.
-
-    Raises:
-        PredictorError: there is nothing to validate.
-        MissingEntryError: the table lacks ops of the space.
-        ProfilingError, BackendUnavailableError: measuring failed.
-    """
-    table.require_metric("latency")
-    drawn = draw_networks(table, space, networks, spread, seed, resolution)
-    measured = measure_for(
-        table, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
-    )
-    return score(table, drawn, measured)
 
 
 def score(

@@ -18,6 +18,7 @@ from proxyless_hw.profilers.models.file_shapes import read_model
 from proxyless_hw.profilers.models.input_axes import batch_axis
 from proxyless_hw.profilers.protocol.timing import Progress
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import LatencyTable
 
 VERIFY_BUDGET_S: Final = 60.0
@@ -61,8 +62,13 @@ def verify(
     """
     if not 0 < target_ms < float("inf"):
         raise PredictorError(f"a target is positive and finite, in ms: received {target_ms}.")
-    loaded = table if isinstance(table, LatencyTable) else LatencyTable.load(table)
+    loaded = table_of(table)
     loaded.require_metric("latency")
+    if not isinstance(file, str | Path):
+        raise ProfilingError(
+            f"verify takes a file or a name: received {type(file).__name__}. Export a module "
+            "first: ph.export(network, FOLDER)."
+        )
     path = Path(file)
     if path.suffix.lower() in SUFFIXES and not path.is_file():
         raise ProfilingError(f"no model file {path}.")

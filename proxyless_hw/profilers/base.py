@@ -21,12 +21,12 @@ import numpy as np
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Precision as Precision
 from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Precision = Literal["fp32", "fp16", "int8"]
 Metric = Literal["latency", "energy", "memory"]
 
 PROFILER_GROUP = "proxyless_hw.profilers"

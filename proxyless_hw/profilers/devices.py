@@ -48,11 +48,16 @@ class Runtime:
 def find_devices(
     *, powercap: Path = POWERCAP, cpuinfo: Path = Path("/proc/cpuinfo")
 ) -> dict[str, Any]:
-    """Everything that can be profiled here, as plain values for JSON.
+    """What can be profiled here, as plain values for JSON: ``proxyless-hw devices``.
 
     Args:
         powercap: the kernel's energy counters.
         cpuinfo: the kernel's description of the processors.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> "cpu" in {runtime["device"] for runtime in ph.find_devices()["runtimes"]}
+        True
     """
     gpus, gpu_note = _gpus()
     phones, phone_note = _phones()

@@ -18,6 +18,7 @@ from proxyless_hw.profilers.profile import ProfileConfig
 from proxyless_hw.profilers.profile import profile as run_profile
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.given import space_of
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.progress import phase
 
@@ -42,7 +43,11 @@ def profile(
     cpus: Sequence[int] | None = None,
     resolutions: Sequence[int] = (),
     num_classes: int | None = None,
+    missing_from: str | Path | None = None,
+    only: str | Path | None = None,
     sessions: int | None = None,
+    repeat: int = 1,
+    correct_drift: bool = True,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
     quiet: bool = False,
@@ -64,7 +69,11 @@ def profile(
         cpus: processors to pin to.
         resolutions: input resolutions in pixels; the space's own when empty.
         num_classes: classes of the classifier; the space's own when None.
+        missing_from: name or path of a table whose gaps are filled: its rows are kept.
+        only: a file of op keys, one a line; other ops are not measured.
         sessions: times the runners are built; chosen when None.
+        repeat: whole measurements; from 2 on the header says how they agree.
+        correct_drift: correct each visit for the speed of the machine around it.
         seed: seeds the order of visits.
         progress: called after each round; without it progress is shown on stderr.
         quiet: shows no progress.
@@ -82,6 +91,8 @@ def profile(
         >>> table = ph.profile(space, device="cpu", budget_s=60)  # doctest: +SKIP
         >>> table.save("tables/cpu.csv")  # doctest: +SKIP
     """
+    if not isinstance(space, str | Path):
+        space = space_of(space)
     config = ProfileConfig(
         output=Path("table.csv" if output is None else output),
         device=device,
@@ -97,9 +108,12 @@ def profile(
         space=space,
         resolutions=tuple(dict.fromkeys(resolutions)),
         num_classes=num_classes,
-        timing=TimingConfig(goal=goal, budget_s=budget_s, seed=seed),
+        timing=TimingConfig(goal=goal, budget_s=budget_s, correct_drift=correct_drift, seed=seed),
         resume=resume,
+        missing_from=None if missing_from is None else str(missing_from),
+        only=None if only is None else Path(only),
         sessions=sessions,
+        repeat=repeat,
         started=time.perf_counter(),
     )
     if output is None and resume:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from proxyless_hw.report.page import Card, amount, percent
 from proxyless_hw.report.run_data import RunData, trained_here
 from proxyless_hw.space.counting import count_macs, count_parameters
-from proxyless_hw.units import format_count, format_duration
+from proxyless_hw.units import format_bytes, format_count, format_duration
 
 
 def cards(run: RunData) -> Iterator[Card]:
@@ -39,6 +39,13 @@ def cards(run: RunData) -> Iterator[Card]:
         note = f"at {run.arch.resolution} px, per image"
         value = format_count(count_macs(run.arch))
         yield Card(name="MACs", value=value, note=note)
+    sizes = None if found is None else found.footprint
+    if sizes is not None:
+        note = f"weights, {sizes.precision}"
+        yield Card(name="flash", value=format_bytes(sizes.flash), note=note)
+    if sizes is not None and sizes.memory is not None:
+        note = f"peak of the activations, {sizes.precision}"
+        yield Card(name="memory", value=format_bytes(sizes.memory), note=note)
     trained = trained_here(run)
     if trained is not None and trained.task is not None:
         note = f"{trained.task.metric}, weights of its own"

@@ -28,7 +28,7 @@ def write_report(
     *,
     figures: str | Path | None = None,
 ) -> Path:
-    """Writes a report on one run, or a comparison of several.
+    """Writes a report on one run, or a comparison of several: ``proxyless-hw report``.
 
     Args:
         run_dirs: run folders.
@@ -40,6 +40,10 @@ def write_report(
 
     Raises:
         ReportError: a run is malformed (its file is named), or the place cannot be written.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.write_report("runs/x")  # doctest: +SKIP
     """
     folders = [run_dirs] if isinstance(run_dirs, str | Path) else list(run_dirs)
     if not folders:

@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxyless_hw.errors import ReportError, SpaceError, TableError
+from proxyless_hw.errors import InfeasibleTargetError, ReportError, SpaceError, TableError
 from proxyless_hw.predictors.verdict import Verdict
 from proxyless_hw.report.epochs import Epoch, read_epochs
 from proxyless_hw.report.exports import ExportedRow, read_exports
 from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.runs.task_result import TaskResult
+from proxyless_hw.search.limits import MemoryLimit
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.result_rows import ParetoPoint, RankedNetwork, ResolutionResult
 from proxyless_hw.search.verification import Interval
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.architecture_reader import architecture_from
+from proxyless_hw.space.footprint import within_memory
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.documents import JsonObject, parse_json, read_text
 from proxyless_hw.tables.table import LatencyTable
@@ -36,6 +38,8 @@ class RunConfig:
         table_header: header of the latency table.
         units: unit by constraint.
         objects: arguments that were objects, given from Python in place of names.
+        memory: the limit of memory; None without one.
+        resolution, num_classes: deployment shape; None where it does not say.
     """
 
     kind: str = "search"
@@ -46,6 +50,9 @@ class RunConfig:
     table_header: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[str, ...] = ()
+    memory: MemoryLimit | None = None
+    resolution: int | None = None
+    num_classes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,7 @@ class RunData:
         training: result.json of a training.
         table: the latency table, when it can still be read.
         table_problem: why it cannot.
-        space: the search space, when it can still be read.
+        space: the search space, when it can still be read, without what a limit of memory took out.
         exports: the exported files; None when nothing was exported.
     """
 
@@ -212,7 +219,7 @@ def read_run(folder: str | Path) -> RunData:
         training=training,
         table=table,
         table_problem=problem,
-        space=_space(config.settings),
+        space=_space(config),
         exports=read_exports(path),
     )
 
@@ -253,6 +260,7 @@ def _config(path: Path) -> RunConfig:
         raise ReportError(f"{path}: settings must be an object.")
     read = ResultFields(document, str(path), ReportError)
     header, objects = read.object("table_header"), read.object("objects")
+    memory = read.object("memory_limit")
     return RunConfig(
         kind=read.words("kind") or "search",
         settings=settings,
@@ -267,6 +275,9 @@ def _config(path: Path) -> RunConfig:
             for row in (read.objects("constraints") if "settings" in document else ())
         },
         objects=() if objects is None else tuple(map(str, objects.values)),
+        memory=None if memory is None else MemoryLimit.from_json(memory),
+        resolution=read.count("resolution"),
+        num_classes=read.count("num_classes"),
     )
 
 
@@ -282,12 +293,18 @@ def _table(settings: Mapping[str, object]) -> tuple[LatencyTable | None, str | N
         return None, str(error)
 
 
-def _space(settings: Mapping[str, object]) -> SearchSpace | None:
-    name = settings.get("space")
+def _space(config: RunConfig) -> SearchSpace | None:
+    name = config.settings.get("space")
     if not isinstance(name, str):
         return None
+    memory, shape = config.memory, (config.resolution, config.num_classes)
     try:
-        return SearchSpace.load(name)
-    except SpaceError:
+        space = SearchSpace.load(name)
+        return (
+            space
+            if memory is None
+            else within_memory(space, memory.limit, memory.precision, *shape)
+        )
+    except (SpaceError, InfeasibleTargetError):
         # The candidates' names are a help, not content: without them they are numbered.
         return None

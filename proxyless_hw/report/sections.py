@@ -166,9 +166,24 @@ def _costs(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section
         agreement="On the dashed line both are equal.",
         breakdown="From the table, in network order." + _uncorrected(run),
     )
+    limits = () if run.search is None else run.search.constraints
     if not figures:
         return None
-    return Section(id=f"{prefix}-latency", title=run.metric.capitalize(), figures=figures)
+    table = Table(
+        title="Limits",
+        head=("", "at most", "the network found"),
+        rows=[
+            (row.name, amount(row.target, row.unit), amount(row.predicted, row.unit))
+            for row in limits
+        ],
+        numeric=frozenset((1, 2)),
+    )
+    return Section(
+        id=f"{prefix}-latency",
+        title=run.metric.capitalize(),
+        figures=figures,
+        tables=[table] if len(limits) > 1 else [],
+    )
 
 
 def _front(run: RunData, canvases: Mapping[str, Canvas], prefix: str) -> Section | None:

@@ -178,14 +178,13 @@ class RunLoop(ABC, Generic[S]):
         """
         try:
             yield
-        except (DataError, TaskError) as cause:
+        except (DataError, TaskError):
             self._checkpoint(state)
             # Of several processes the first one writes, and it does not know of this error.
             alone = self.place.world.size == 1
             saved = "Every step up to here is saved." if alone else self.place.folder.last_good()
-            raise type(cause)(
-                f"{cause} {saved} Correct it, then go on: {self.place.folder.resume_command()}"
-            ) from cause
+            with going_on(self.place.folder, saved):
+                raise
 
     def stop_if_asked(self, state: S) -> None:
         """Saves and ends the run if a signal arrived in any process.
@@ -241,6 +240,25 @@ class RunLoop(ABC, Generic[S]):
         for images, targets in islice(found, self.batches_in(split) - first):
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
             yield images, targets.to(device)
+
+
+@contextlib.contextmanager
+def going_on(folder: RunFolder, saved: str = "Every step is saved.") -> Iterator[None]:
+    """Within it an error of the data or of the user's loss or metric says how the run goes on.
+
+    Args:
+        folder: of the run.
+        saved: says what is kept.
+
+    Raises:
+        DataError, TaskError: what was raised, with the way on.
+    """
+    try:
+        yield
+    except (DataError, TaskError) as cause:
+        raise type(cause)(
+            f"{cause} {saved} Correct it, then go on: {folder.resume_command()}"
+        ) from cause
 
 
 def full_batches(

@@ -151,8 +151,21 @@ def check_same_objects(folder: RunFolder, given: Mapping[str, JsonObject]) -> No
     Raises:
         ProxylessHwError: as the folder's `error`: one is missing, new or another.
     """
-    kept = folder.objects()
     check_all_given(folder, given)
+    check_facts(folder, given)
+
+
+def check_facts(folder: RunFolder, given: Mapping[str, JsonObject]) -> None:
+    """Checks that objects are those that a run began with; some may be missing.
+
+    Args:
+        folder: of the run.
+        given: facts of the objects, by the name of their argument.
+
+    Raises:
+        ProxylessHwError: as the folder's `error`: one is new or another.
+    """
+    kept = folder.objects()
     for name, facts_now in given.items():
         if name not in kept:
             raise folder.error(

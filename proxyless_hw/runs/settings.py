@@ -217,7 +217,8 @@ class RunSettings(Settings):
         if self.data == GIVEN:
             raise self.error(
                 "the data of this run were given as an object, from Python, and no file holds "
-                "them. Give them again: data=..., or name a data set."
+                "them. Give them again, from Python: data=... (ph.evaluate, ph.export, "
+                "ph.derive_run), or name a data set."
             )
         return {
             "name": self.data,

@@ -15,6 +15,7 @@ Objective = Literal["constraint", "mul-log", "add-linear", "none"]
 GradientMode = Literal["full", "two-path"]
 Reward = Literal["constraint", "mnas", "absolute"]
 PredictorKind = Literal["lookup", "regression", "auto"]
+LimitPrecision = Literal["table", "fp32", "fp16", "int8"]
 
 __all__ = ["PRESETS", "Autocast", "SearchConfig", "config_from", "read_config", "with_output"]
 
@@ -72,8 +73,12 @@ class SearchConfig(RunSettings):
     )
     constraints: tuple[str, ...] = setting(
         (),
-        "A further limit: another table (pixel1=80), macs=320M or parameters=4M.",
+        "A further limit: another table (pixel1=80), macs=320M, parameters=4M, flash=1MB (weights) "
+        "or memory=320KiB (peak of the activations).",
         option=False,
+    )
+    constraint_precision: LimitPrecision = setting(
+        "table", "Number format in which limits of flash and memory count; the table's by default."
     )
     predictor: PredictorKind = setting(
         "lookup", "How the table prices ops: exactly, exactly where it can, or by regression alone."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -84,7 +84,7 @@ class Context:
         return autocast_of(self.config.autocast, self.device)
 
     def config_document(self, objects: Mapping[str, JsonObject]) -> JsonObject:
-        """The object that config.json holds: settings, table, both shapes and constraints.
+        """The object that config.json holds: settings, table, both shapes and limits.
 
         Args:
             objects: facts of the objects that the search was given.
@@ -116,6 +116,8 @@ class Context:
                 }
                 for constraint in self.constraints
             ],
+            "precision": problem.precision,
+            **({} if problem.memory is None else {"memory_limit": asdict(problem.memory)}),
             **({"objects": dict(objects)} if objects else {}),
             **({"weights": self.weights.facts} if self.weights and self.weights.facts else {}),
         }

@@ -15,7 +15,7 @@ from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
-from proxyless_hw.runs.loop import RunPlace
+from proxyless_hw.runs.loop import RunPlace, going_on
 from proxyless_hw.runs.objects import (
     check_all_given,
     check_channels,
@@ -80,7 +80,7 @@ def run_search(
     to resume, give them again. The run folder keeps facts of them and refuses others.
 
     Args:
-        config: all settings. `SearchConfig(resume=True)` goes on with an interrupted search.
+        config: all settings (see `SearchConfig`); ``resume=True`` goes on with a search.
         observer_factory: makes the observer from the constraints; None reports nothing.
         space: the search space, in place of ``config.space``.
         table: the latency table, in place of ``config.table``.
@@ -125,7 +125,7 @@ def run_search(
         reward=reward,
         weights=weights,
     )
-    given.check_kinds()
+    given.check_kinds(config)
     facts = given.facts() if launched_rank() == 0 else {}
     if config.resume and config.output is not None:
         # Before anything else is said of a table or a space that is not the run's own.
@@ -152,26 +152,23 @@ def run_search(
             from proxyless_hw.search.measurable import check_metric_is_measurable
 
             check_metric_is_measurable(problem.table)
-            problem = _calibrated(config, problem, table, make)
+            if _calibrated(config, problem, make):
+                problem = prepare_problem(config, space, table)
         with make(problem.constraints) as observer, recorded(config, observer) as observers:
             return _search(config, problem, given, start, facts, folder, observers, check_held)
 
 
-def _calibrated(
-    config: SearchConfig, problem: Problem, table: LatencyTable | None, make: ObserverFactory
-) -> Problem:
-    """The problem with the table calibrated for whole networks, where that is not done yet.
+def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> bool:
+    """Whether the table was calibrated for whole networks just now: the problem is then another.
 
     Several processes prepared the same problem each, so none of them calibrates.
     """
-    from proxyless_hw.search.verify import calibrate_first
+    from proxyless_hw.search.calibrate import calibrate_first
 
     if launched_world_size() > 1:
-        return problem
+        return False
     with make(problem.constraints) as observer:
-        if not calibrate_first(config, observer, problem.space):
-            return problem
-        return prepare_problem(config, problem.space, table)
+        return calibrate_first(config, observer, problem.space)
 
 
 def _folder(config: SearchConfig, problem: Problem) -> SearchFolder:
@@ -282,7 +279,7 @@ def _derive(
     started = time.perf_counter()
     costs = [constraint.costs for constraint in constraints]
     targets = [constraint.target for constraint in constraints]
-    with observer.phase("deriving and ranking the finalists"):
+    with observer.phase("deriving and ranking the finalists"), going_on(folder):
         found = derive_finalists(
             state.supernet, costs, targets, config.finalists, context.constrained
         )
@@ -294,7 +291,7 @@ def _derive(
         from proxyless_hw.search.verify import verify_search
 
         finalists, verification = verify_search(state, finalists, context, observer)
-    with observer.phase("testing the network, deriving further budgets"):
+    with observer.phase("testing the network, deriving further budgets"), going_on(folder):
         result = _result(state, finalists, verification, context, folder)
     result = replace(result, seconds=round(state.seconds + time.perf_counter() - started, 2))
     network = {key: value.cpu() for key, value in finalists[0].network.state_dict().items()}
@@ -331,7 +328,8 @@ def _result(
         measured_interval=None if verification is None else verification.interval,
         accuracy=tested.top1,
         supernet_accuracy=best.score.top1,
-        constraints=constraint_costs(problem.constraints, best.derived),
+        constraints=constraint_costs(problem, best),
+        footprint=problem.footprint(best.arch),
         finalists=tuple(item.row for item in finalists),
         margins=slot_margins(state.supernet),
         pareto=pareto_points(state.supernet, problem.constraints[0].costs),

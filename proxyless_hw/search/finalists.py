@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
 from proxyless_hw.network.network import Network
-from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.predictors.costs import PEAK, CostTable
 from proxyless_hw.runs.evaluation import Score, evaluate
 from proxyless_hw.runs.task import CLASSIFICATION, Task
 from proxyless_hw.search.derive import Derived, most_probable, most_probable_within, pareto
 from proxyless_hw.search.extract import derived_network
 from proxyless_hw.search.gates import log_probabilities
-from proxyless_hw.search.objective import Constraint
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.result_rows import ConstraintCost, ParetoPoint, RankedNetwork
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture, TrainingShape
+from proxyless_hw.space.footprint import memory_bytes
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -118,16 +118,23 @@ def pareto_points(
     )
 
 
-def constraint_costs(
-    constraints: Sequence[Constraint], derived: Derived
-) -> tuple[ConstraintCost, ...]:
-    """What a derived network costs under every constraint."""
-    return tuple(
+def constraint_costs(problem: Problem, found: Finalist) -> tuple[ConstraintCost, ...]:
+    """What a derived network costs under every limit, that of memory last."""
+    costs = [
         ConstraintCost(
             name=constraint.name,
             unit=constraint.costs.unit,
             target=constraint.target,
             predicted=cost,
         )
-        for constraint, cost in zip(constraints, derived.costs, strict=True)
-    )
+        for constraint, cost in zip(problem.constraints, found.derived.costs, strict=True)
+    ]
+    if problem.memory is not None:
+        needs = memory_bytes(found.arch, problem.memory.precision)
+        assert needs is not None, "a space with a limit of memory holds chains of built-in ops"
+        costs.append(
+            ConstraintCost(
+                name=PEAK, unit="MB", target=problem.memory.limit / 1e6, predicted=needs / 1e6
+            )
+        )
+    return tuple(costs)

@@ -92,12 +92,17 @@ class SearchObjects:
         refuse_unused(config, self.task_or_default, ["label_smoothing"])
         return self._with_functions(config, default)
 
-    def check_kinds(self) -> None:
-        """Checks that every object is of its kind.
+    def check_kinds(self, config: SearchConfig | None = None) -> None:
+        """Checks that settings and objects are of their kind.
 
         Raises:
             SearchError: one is not; the message says where names go.
         """
+        if config is not None and not isinstance(config, SearchConfig):
+            raise SearchError(
+                f"settings are a SearchConfig: received {type(config).__name__}. Write "
+                "run_search(SearchConfig(epochs=..., ...), ...)."
+            )
         kinds = {
             "space": SearchSpace,
             "table": LatencyTable,

@@ -65,9 +65,11 @@ class Constraint:
 class Multipliers:
     """The Lagrange multipliers of the `constraint` objective and their schedule.
 
-    lambda += eta g after each update of alpha, clipped to either sign. While the ramp lasts, the
-    target moves geometrically from the first expectation to T: a far target would otherwise wind
-    lambda up long before alpha can follow (a departure from a plain multiplier method).
+    lambda += eta g after each update of alpha. The first constraint is an equality: its lambda has
+    either sign. Further ones are upper bounds: their lambda is not negative, and one that is kept
+    has no effect (the augmented Lagrangian of an inequality). While the ramp lasts, the target
+    moves geometrically from the first expectation to T: a far target would otherwise wind lambda
+    up long before alpha can follow (a departure from a plain multiplier method).
 
     Attributes:
         values: lambda, one per constraint.
@@ -123,8 +125,12 @@ class Penalty:
         if state.first is None or done >= 1:
             return [constraint.target for constraint in self.constraints]
         return [
-            math.exp((1 - done) * math.log(first) + done * math.log(constraint.target))
-            for first, constraint in zip(state.first, self.constraints, strict=True)
+            constraint.target  # of a bound that is kept already
+            if number > 0 and first <= constraint.target
+            else math.exp((1 - done) * math.log(first) + done * math.log(constraint.target))
+            for number, (first, constraint) in enumerate(
+                zip(state.first, self.constraints, strict=True)
+            )
         ]
 
     def gaps(self, costs: Sequence[float], state: Multipliers) -> list[float]:
@@ -154,18 +160,30 @@ class Penalty:
                 loss * scale * config.mul_log_b / (math.log(value) * value)
                 for value in expectations
             ]
-        gaps = self.gaps(expectations, state)
-        return 1.0, [
-            (multiplier + config.rho * gap) / value
-            for multiplier, gap, value in zip(state.values, gaps, expectations, strict=True)
+        pulls = self._pulls(expectations, state)
+        return 1.0, [pull / value for pull, value in zip(pulls, expectations, strict=True)]
+
+    def _pulls(self, costs: Sequence[float], state: Multipliers) -> list[float]:
+        """Slope of the penalty by each g: lambda + rho g, of a further constraint at least 0."""
+        return [
+            max(-math.inf if number == 0 else 0.0, multiplier + self.config.rho * gap)
+            for number, (multiplier, gap) in enumerate(
+                zip(state.values, self.gaps(costs, state), strict=True)
+            )
         ]
 
     def reward_penalty(self, costs: Sequence[float], state: Multipliers) -> float:
-        """lambda g + (rho / 2) g^2, summed over constraints, for one sampled network."""
-        return sum(
-            multiplier * gap + self.config.rho / 2 * gap**2
-            for multiplier, gap in zip(state.values, self.gaps(costs, state), strict=True)
-        )
+        """lambda g + (rho / 2) g^2, summed over constraints, for one sampled network.
+
+        Of a further constraint it is constant where it has no slope.
+        """
+        rho, total = self.config.rho, 0.0
+        pulls = self._pulls(costs, state)
+        for multiplier, gap, pull in zip(state.values, self.gaps(costs, state), pulls, strict=True):
+            # Where the slope is 0: at the gap at which it becomes so.
+            at = gap if pull or not rho else -multiplier / rho
+            total += multiplier * at + rho / 2 * at**2
+        return total
 
     def advance(self, expectations: Sequence[float], state: Multipliers) -> None:
         """Moves the multipliers after an update of alpha."""
@@ -175,8 +193,8 @@ class Penalty:
         if self.config.objective == "constraint" and self.own is None:
             gaps = self.gaps(expectations, state)
             state.values = [
-                max(-limit, min(limit, value + self.eta * gap))
-                for value, gap in zip(state.values, gaps, strict=True)
+                max(-limit if number == 0 else 0.0, min(limit, value + self.eta * gap))
+                for number, (value, gap) in enumerate(zip(state.values, gaps, strict=True))
             ]
         state.updates += 1
 

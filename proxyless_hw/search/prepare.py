@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,26 @@ from proxyless_hw.predictors.fit import Predictor, fit_predictor
 from proxyless_hw.predictors.judgement import require_usable, why_too_poor
 from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.search.config import SearchConfig
-from proxyless_hw.search.derive import default_target, feasible_target, most_probable_within
+from proxyless_hw.search.derive import (
+    WINDOW,
+    default_target,
+    feasible_target,
+    geometric_mean_target,
+    most_probable_within,
+)
+from proxyless_hw.search.limits import (
+    MemoryLimit,
+    limit_to_memory,
+    require_precision,
+    split_limits,
+)
 from proxyless_hw.search.objective import Constraint
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Footprint, Precision, footprint
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.check import table_precision
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.terminal.notices import notice
-from proxyless_hw.units import parse_count
 
 
 @dataclass(frozen=True)
@@ -29,12 +43,14 @@ class Problem:
     """The search problem: what to choose from, for which device, within which limits.
 
     Attributes:
-        space: the search space.
+        space: the search space, without what a limit of memory takes out.
         table: the first constraint's table.
         predictor: its predictor.
         constraints: the first is the table's cost at `target`.
         resolution: deployment resolution in pixels.
         num_classes: deployment classes.
+        precision: number format in which flash and memory count; None where it is not known.
+        memory: the limit of memory; None without one.
     """
 
     space: SearchSpace
@@ -43,6 +59,8 @@ class Problem:
     constraints: tuple[Constraint, ...]
     resolution: int
     num_classes: int
+    precision: Precision | None = None
+    memory: MemoryLimit | None = None
 
     @property
     def target(self) -> float:
@@ -53,6 +71,10 @@ class Problem:
     def unit(self) -> str:
         """Unit of the table: ms, mJ."""
         return self.table.unit
+
+    def footprint(self, arch: Architecture) -> Footprint | None:
+        """Flash and memory of a network; None where the precision is not known."""
+        return None if self.precision is None else footprint(arch, self.precision)
 
 
 def prepare_problem(
@@ -67,7 +89,7 @@ def prepare_problem(
 
     Raises:
         SearchError: a target outside the feasible range (the message gives it), or in another
-            unit than the table.
+            unit than the table; a limit of memory that no network keeps.
         MissingEntryError: the table lacks ops of the space; all are named.
         TableError: a network's cost is no sum of the table's values (memory).
         SpaceError, TableError, PredictorError: a file is malformed.
@@ -91,6 +113,12 @@ def prepare_problem(
     asked = asked_target(config.target, config.target_ms, table)
     resolution = deployment_resolution(table, space, config.resolution)
     num_classes = config.num_classes or table.num_classes or space.num_classes
+    asked_precision = config.constraint_precision
+    precision = table_precision(table) if asked_precision == "table" else asked_precision
+    memory_limit, sums = split_limits(config.constraints)
+    memory = None
+    if memory_limit is not None:
+        space, memory = limit_to_memory(space, memory_limit, precision, resolution, num_classes)
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
     # The result has an interval: a table that gives none is refused now, not after training.
@@ -98,16 +126,49 @@ def prepare_problem(
         space, [0] * len(space.slots), resolution=resolution, num_classes=num_classes
     )
     predictor.interval(first)
-    target = feasible_target(costs, asked or default_target(costs))
+    target = feasible_target(costs, _target(asked, costs))
     constraints = [Constraint(ExpectedLatency.from_costs(costs), target)]
-    for text in config.constraints:
-        extra = _extra_constraint(text, config, space, resolution, num_classes)
+    for name, number in sums:
+        if name in COUNTED:
+            kind = require_precision(precision, name) if name == "flash" else precision or "fp32"
+            extra = counted_costs(name, space, resolution, num_classes, kind)
+            number /= 1e6
+        else:
+            extra = _other_table_costs(name, config, space)
         if extra.name in {constraint.name for constraint in constraints}:
             raise SearchError(f"two constraints are named '{extra.name}'. Give each table once.")
-        constraints.append(extra)
+        if number >= extra.range[1]:
+            notice(
+                f"every network of the space keeps {name}={number:g} {extra.unit}: the largest "
+                f"costs {extra.range[1]:.4g}. The search goes on without that limit."
+            )
+            continue
+        limit = feasible_target(extra, number)
+        constraints.append(Constraint(ExpectedLatency.from_costs(extra), limit))
     if config.objective != "none":
         _check_window(constraints)
-    return Problem(space, table, predictor, tuple(constraints), resolution, num_classes)
+    return Problem(
+        space, table, predictor, tuple(constraints), resolution, num_classes, precision, memory
+    )
+
+
+def _target(asked: float | None, costs: CostTable) -> float:
+    """The target of the main cost.
+
+    The geometric mean of the range is the default target, also where a script has worked it out.
+    Nobody chose that figure, so where no network costs so much, the search takes the nearest cost
+    below, and says so.
+    """
+    middle = geometric_mean_target(costs)
+    if asked is not None and not math.isclose(asked, middle, rel_tol=1e-9):
+        return asked
+    target = default_target(costs)
+    if asked is not None and target < WINDOW * asked:
+        notice(
+            f"no network costs between {WINDOW} T and T for T = {asked:.6g} {costs.unit}, the "
+            f"middle of the range: the search takes the nearest cost below, {target:.6g}."
+        )
+    return target
 
 
 def asked_target(
@@ -173,28 +234,13 @@ def _check_window(constraints: Sequence[Constraint]) -> None:
     most_probable_within(anything, costs, [constraint.target for constraint in constraints])
 
 
-def _extra_constraint(
-    text: str, config: SearchConfig, space: SearchSpace, resolution: int, num_classes: int
-) -> Constraint:
-    name, equals, value = text.partition("=")
-    try:
-        number = parse_count(value)
-    except ValueError:
-        number = 0.0
-    if not equals or not number > 0 or not np.isfinite(number):
-        raise SearchError(
-            "a constraint reads name=value, such as pixel1=80 or macs=320M: "
-            f"received '{text[:80]}'."
-        )
-    if name in COUNTED:
-        costs, number = counted_costs(name, space, resolution, num_classes), number / 1e6
-    else:
-        table = LatencyTable.load(name)
-        predictor = fit_predictor(table, kind=config.predictor)
-        at = deployment_resolution(table, space, config.resolution)
-        classes = config.num_classes or table.num_classes or space.num_classes
-        costs = table_costs(predictor, table, space, at, classes)
-    return Constraint(ExpectedLatency.from_costs(costs), feasible_target(costs, number))
+def _other_table_costs(name: str, config: SearchConfig, space: SearchSpace) -> CostTable:
+    """The costs by another table, at a shape that it holds."""
+    table = LatencyTable.load(name)
+    predictor = fit_predictor(table, kind=config.predictor)
+    at = deployment_resolution(table, space, config.resolution)
+    classes = config.num_classes or table.num_classes or space.num_classes
+    return table_costs(predictor, table, space, at, classes)
 
 
 def describe_constraints(constraints: Sequence[Constraint]) -> str:
@@ -211,10 +257,11 @@ def describe_constraints(constraints: Sequence[Constraint]) -> str:
 
 def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
     """What is searched, on what, for what, with both shapes; and for how many epochs."""
+    memory = "" if problem.memory is None else f", {problem.memory.sentence()}"
     return (
         f"searching '{problem.space.id}' on {data.name} at {data.resolution} px, "
         f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "
-        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}\n"
+        f"{problem.num_classes} classes: {describe_constraints(problem.constraints)}{memory}\n"
         f"{epochs_line(config)}"
     )
 

@@ -37,7 +37,10 @@ def search_resolutions(
     resolutions: Sequence[int] = (),
     observer_factory: ObserverFactory | None = None,
 ) -> SearchResult:
-    """Searches at every resolution and keeps the best network.
+    """Searches at every resolution and keeps the best network: ``search --all-resolutions``.
+
+    Space, table and data are named in the settings: data that are given as an object have one
+    resolution.
 
     Args:
         config: settings of each search; `resolution` is replaced.
@@ -52,6 +55,12 @@ def search_resolutions(
     Raises:
         SearchError: the target can be reached at none of them, or as `run_search`.
         MissingEntryError: the table lacks ops at one of them.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> config = ph.SearchConfig(table="tables/cpu.csv", target_ms=8)
+        >>> result = ph.search_resolutions(config, [160, 192, 224])  # doctest: +SKIP
+        >>> result.architecture.resolution  # doctest: +SKIP
     """
     if launched_world_size() != 1:
         raise SearchError(

@@ -16,10 +16,12 @@ from proxyless_hw.search.result_rows import (
     ParetoPoint,
     RankedNetwork,
     ResolutionResult,
+    read_footprint,
 )
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.verification import Interval, SearchVerification
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.footprint import Footprint
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import in_unit
 
@@ -45,7 +47,8 @@ class SearchResult:
         measured: measured cost at the table's speed; None where nothing was measured.
         measured_interval: its 95% interval.
         supernet_accuracy: the same on the held-out images.
-        constraints: cost under every constraint.
+        constraints: cost under every limit; the first is the table's.
+        footprint: flash and memory; None where the table states no precision.
         finalists: the derived networks in the order of their held-out accuracy, or metric.
         margins: per slot the probability of the best candidate minus that of the second.
         pareto: the most probable networks at budgets over the feasible range.
@@ -69,6 +72,7 @@ class SearchResult:
     measured_interval: Interval | None = None
     supernet_accuracy: float | None = None
     constraints: tuple[ConstraintCost, ...] = ()
+    footprint: Footprint | None = None
     finalists: tuple[RankedNetwork, ...] = ()
     margins: tuple[float, ...] = ()
     pareto: tuple[ParetoPoint, ...] = ()
@@ -149,6 +153,7 @@ class SearchResult:
             "accuracy": self.accuracy,
             "supernet_accuracy": self.supernet_accuracy,
             "constraints": [constraint.to_json() for constraint in self.constraints],
+            "footprint": None if self.footprint is None else self.footprint.to_json(),
             "finalists": [finalist.to_json(self.unit) for finalist in self.finalists],
             "margins": list(self.margins),
             "pareto": [point.to_json(self.unit) for point in self.pareto],
@@ -181,6 +186,7 @@ class SearchResult:
         """
         read = ResultFields(document, str(folder / "result.json"), error)
         verify, file, task = (read.object(key) for key in ("verify", "file", "task"))
+        sizes = read.object("footprint")
         return cls(
             folder=folder,
             architecture=architecture,
@@ -192,6 +198,7 @@ class SearchResult:
             measured_interval=read.interval("measured_interval"),
             supernet_accuracy=read.optional("supernet_accuracy"),
             constraints=tuple(map(ConstraintCost.from_json, read.objects("constraints"))),
+            footprint=None if sizes is None else read_footprint(sizes),
             finalists=tuple(map(RankedNetwork.from_json, read.objects("finalists"))),
             margins=read.numbers("margins"),
             pareto=tuple(map(ParetoPoint.from_json, read.objects("pareto"))),

@@ -1,21 +1,23 @@
-"""The rows of result.json of a search: constraints, finalists, the Pareto front, resolutions."""
+"""The rows of result.json of a search: limits, footprint, finalists, Pareto front, resolutions."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import get_args
 
 from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.search.derive import Derived
+from proxyless_hw.space.footprint import Footprint, Precision
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import in_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstraintCost:
-    """What the found network costs under one constraint, by its table.
+    """What the found network costs under one limit: by its table, or counted.
 
     Attributes:
-        name: the constraint.
+        name: a table, ``macs``, ``parameters``, ``flash`` or ``memory``.
         unit: unit of both costs.
         target: the limit.
         predicted: the network's cost.
@@ -43,6 +45,31 @@ class ConstraintCost:
             target=read.required("target"),
             predicted=read.required("predicted"),
         )
+
+
+def read_footprint(read: ResultFields) -> Footprint:
+    """Reads what `Footprint.to_json` gave.
+
+    Raises:
+        ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+    """
+    flash = read.count("flash_bytes")
+    if flash is None:
+        raise read.error(f"{read.where} lacks flash_bytes.")
+    return Footprint(precision=read_precision(read), flash=flash, memory=read.count("memory_bytes"))
+
+
+def read_precision(read: ResultFields) -> Precision:
+    """The field ``precision``.
+
+    Raises:
+        ProxylessHwError: (as the error of `read`) it is missing or none that is known.
+    """
+    stated = read.text("precision")
+    precision: Precision | None = next((x for x in get_args(Precision) if x == stated), None)
+    if precision is None:
+        read.fail("precision", f"must be one of {', '.join(get_args(Precision))}", stated)
+    return precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

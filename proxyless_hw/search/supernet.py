@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -24,6 +25,7 @@ from proxyless_hw.search.gates import (
 )
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import Position
+from proxyless_hw.tables.given import space_of
 
 GradientMode = Literal["full", "two-path"]
 
@@ -94,8 +96,11 @@ class SuperNet(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, space: SearchSpace, num_classes: int = 10, seed: int | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace | str | Path, num_classes: int = 10, seed: int | None = None
+    ) -> None:
         super().__init__()
+        space = space_of(space)
         self.space = space
         self.num_classes = num_classes
         batch_norm = space.batch_norm

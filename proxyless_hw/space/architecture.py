@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
 
-from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.errors import ArchitectureError, SpaceError
 from proxyless_hw.space.layer_rules import check_layers
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import (
@@ -104,8 +104,13 @@ class Architecture:
         """Writes out the network that `choices` (one candidate index per slot) stand for.
 
         Raises:
-            SpaceError: wrong number of choices, or an index outside its slot.
+            SpaceError: no space, wrong number of choices, or an index outside its slot.
         """
+        if not isinstance(space, SearchSpace):
+            raise SpaceError(
+                f"a space is a SearchSpace: received {type(space).__name__}. Load it: "
+                "SearchSpace.load(NAME)."
+            )
         classes = space.num_classes if num_classes is None else num_classes
         return cls(
             space=space.id,
@@ -318,3 +323,17 @@ def architecture_file(source: str | Path) -> Path:
             f"Finish it: proxyless-hw search ... --output {source} --resume"
         )
     return path / "architecture.json"
+
+
+def require_architecture(given: object) -> None:
+    """Refuses what is no architecture.
+
+    Raises:
+        ArchitectureError: it is something else, such as a name or a module.
+    """
+    if not isinstance(given, Architecture):
+        raise ArchitectureError(
+            f"a network is described by an Architecture: received {type(given).__name__}. Load one "
+            "by name or path: load_architecture(NAME); a module that build_network made has "
+            "network.arch."
+        )

@@ -20,10 +20,12 @@ class BuiltCounts:
 
     Attributes:
         parameters: trainable parameters.
+        biases: those among them that have one dimension: biases, and scales of a BatchNorm.
         macs: multiply-accumulates of its convolutions and matrix products.
     """
 
     parameters: int
+    biases: int
     macs: int
 
 
@@ -80,5 +82,9 @@ def _counted(op: OpSpec, own: OwnOp) -> BuiltCounts:
             f"op {op} maps {tuple(image.shape)} to {wanted}: its module gave {given}. Pad by half "
             "the kernel, and divide height and width by the stride."
         )
-    parameters = sum(part.numel() for part in module.parameters() if part.requires_grad)
-    return BuiltCounts(parameters, counter.get_total_flops() // 2)
+    trained = [part for part in module.parameters() if part.requires_grad]
+    return BuiltCounts(
+        parameters=sum(part.numel() for part in trained),
+        biases=sum(part.numel() for part in trained if part.dim() == 1),
+        macs=counter.get_total_flops() // 2,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
 
@@ -68,12 +68,26 @@ def op_bytes(op: OpSpec) -> int:
 
 
 def count_parameters(arch: Architecture) -> int:
-    """Trainable parameters of a network."""
+    """Trainable parameters of a network.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.count_parameters(ph.load_architecture("proxyless-mobile"))
+        4080512
+    """
+    require_architecture(arch)
     return sum(op_parameters(op) for op in arch.ops())
 
 
 def count_macs(arch: Architecture, resolution: int | None = None) -> int:
-    """Multiply-accumulates of a network on one image at a resolution (default: its own)."""
+    """Multiply-accumulates of a network on one image at a resolution (default: its own).
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.count_macs(ph.load_architecture("proxyless-mobile"))
+        320427584
+    """
+    require_architecture(arch)
     return sum(op_macs(op) for op in arch.ops(resolution))
 
 

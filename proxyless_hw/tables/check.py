@@ -1,11 +1,15 @@
-"""Whether a table can price a search space."""
+"""Whether a table can price a search space, and at which shape and precision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
 
+from proxyless_hw.space.footprint import Precision
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.tables.given import space_of, table_of
 from proxyless_hw.tables.table import LatencyTable
 
 
@@ -31,14 +35,37 @@ def pricing_shape(
 
 
 def missing_ops(
-    table: LatencyTable, space: SearchSpace, resolutions: Sequence[int], num_classes: int
+    table: LatencyTable | str | Path,
+    space: SearchSpace | str | Path = "imagenet",
+    resolutions: Sequence[int] = (),
+    num_classes: int | None = None,
 ) -> list[OpSpec]:
-    """The distinct ops of a space, over all given resolutions, that a table lacks.
+    """The distinct ops of a space that a table lacks: ``proxyless-hw table check``.
+
+    Args:
+        table: the table, or its name or path.
+        space: the space, or its name or path.
+        resolutions: input resolutions in pixels; the table's own when empty.
+        num_classes: the table's own when None.
 
     Raises:
-        SpaceError: a resolution is outside what a space takes.
+        SpaceError: a resolution is outside what a space takes, or no such space.
+        TableError: no such table.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.missing_ops("pixel1", "imagenet")
+        []
+        >>> print(ph.missing_ops("pixel1", "imagenet", resolutions=[192])[0])
+        conv 192x192x3->96x96x32 k3 s2
     """
-    needed = [
-        op for resolution in resolutions for op in space.ops(resolution, num_classes=num_classes)
-    ]
+    table, space = table_of(table), space_of(space)
+    sizes, classes = pricing_shape(table, space, resolutions, num_classes)
+    needed = [op for side in sizes for op in space.ops(side, num_classes=classes)]
     return table.missing(needed)
+
+
+def table_precision(table: LatencyTable) -> Precision | None:
+    """The number format of a table's networks; None where its header states none that is known."""
+    stated = table.metadata.get("precision")
+    return next((known for known in get_args(Precision) if known == stated), None)

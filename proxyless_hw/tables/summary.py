@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from proxyless_hw.tables.given import table_of
 from proxyless_hw.tables.table import LatencyTable
 
 
@@ -34,8 +36,18 @@ class TableSummary:
     total: float
 
 
-def summarise(table: LatencyTable) -> TableSummary:
-    """Computes the summary of a table from its rows."""
+def summarise(table: LatencyTable | str | Path) -> TableSummary:
+    """Size and precision of a table, or of what a name or a path names: ``table show``.
+
+    Raises:
+        TableError: no such table.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> ph.summarise("pixel1").rows
+        72
+    """
+    table = table_of(table)
     entries = list(table.entries.values())
     widths = [entry.half_width for entry in entries if entry.half_width is not None]
     rounds = [entry.rounds for entry in entries if entry.rounds is not None]

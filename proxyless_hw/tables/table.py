@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import MissingEntryError, TableError, did_you_mean
+from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.files import write_text_atomically
@@ -282,15 +283,15 @@ class LatencyTable:
         self.require(listed)
         return float(sum(self.entries[op].value for op in listed))
 
-    def latency_ms(self, arch: Architecture) -> float:
-        """Exact sum over the ops of a network at its deployment shape.
+    def latency_ms(self, arch: Architecture | str | Path) -> float:
+        """Exact sum over the ops of a network, or of what names one, at its deployment shape.
 
         Raises:
             MissingEntryError: names every missing op.
             TableError: the table's metric is not latency.
         """
         self.require_metric("latency")
-        return self.total(arch.ops())
+        return self.total(given_architecture(arch).ops())
 
     def require_metric(self, metric: str) -> None:
         """Checks what the table measures.
@@ -319,11 +320,9 @@ class LatencyTable:
 
     def with_metadata(self, **changes: object) -> LatencyTable:
         """A copy with header keys set (None removes one)."""
-        merged = {**self.metadata, **{key: str(value) for key, value in changes.items()}}
-        for key, value in changes.items():
-            if value is None:
-                del merged[key]
-        return LatencyTable(self.entries, merged, self.name)
+        merged = {**self.metadata, **changes}
+        kept = {key: str(value) for key, value in merged.items() if value is not None}
+        return LatencyTable(self.entries, kept, self.name)
 
 
 def missing_message(missing: list[OpSpec], name: str) -> str:

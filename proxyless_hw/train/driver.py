@@ -19,7 +19,7 @@ from proxyless_hw.runs.evaluation import Score, evaluate
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
 from proxyless_hw.runs.lifecycle import held, joined
-from proxyless_hw.runs.loop import RunPlace
+from proxyless_hw.runs.loop import RunPlace, going_on
 from proxyless_hw.runs.objects import GIVEN, check_all_given, check_channels, check_same_metric
 from proxyless_hw.runs.task import CLASSIFICATION, Task
 from proxyless_hw.runs.torch_device import choose_device
@@ -52,7 +52,7 @@ def run_training(
     to resume, give them again. The run folder keeps facts of them and refuses others.
 
     Args:
-        config: all settings. `TrainConfig(resume=True)` resumes an interrupted training.
+        config: all settings (see `TrainConfig`); ``resume=True`` goes on with a training.
         observer_factory: makes the observer of the progress.
         architecture: what to train, in place of ``config.arch``.
         weights: a network, or its tensors by name, to start from, in place of ``config.weights``. A
@@ -82,6 +82,7 @@ def run_training(
         >>> trained.metric  # doctest: +SKIP
     """
     given = TrainObjects(architecture=architecture, weights=weights, data=data, task=task)
+    given.check_kinds(config)
     if config.resume and config.output is not None:
         check_all_given(TrainFolder(Path(config.output)), given.names())
     config = given.settle(config)
@@ -160,7 +161,7 @@ def _train(
     world.barrier()
     if not world.is_main:
         return None
-    with observer.phase("testing the network"):
+    with observer.phase("testing the network"), going_on(folder):
         result = _result(arch, config, data, given.task_or_default, state, folder, device)
     check_held()
     folder.write_json(folder.result, result.to_json())

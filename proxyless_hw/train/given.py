@@ -57,7 +57,6 @@ class TrainObjects:
             TrainingError: something is given twice and differs, does not go together, or nothing
                 says what to train.
         """
-        self._check_kinds()
         if self.architecture is not None:
             same = None
             if config.arch not in (None, GIVEN):
@@ -75,7 +74,17 @@ class TrainObjects:
         refuse_unused(config, self.task_or_default, ["label_smoothing", *MIXED])
         return config
 
-    def _check_kinds(self) -> None:
+    def check_kinds(self, config: TrainConfig) -> None:
+        """Checks that settings and objects are of their kind.
+
+        Raises:
+            TrainingError: one is not; the message says where names go.
+        """
+        if not isinstance(config, TrainConfig):
+            raise TrainingError(
+                f"settings are a TrainConfig: received {type(config).__name__}. Write "
+                "run_training(TrainConfig(epochs=..., ...), ...)."
+            )
         kinds: dict[str, tuple[type, ...]] = {
             "architecture": (Architecture,),
             "weights": (nn.Module, Mapping),

@@ -98,3 +98,10 @@ def test_benchmark_names_what_it_lacks(tmp_path: Path) -> None:
 def test_targets_that_are_no_pairs_are_refused(targets: object, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="a target is a pair of format and precision"):
         ph.export(nn.Conv2d(3, 4, 1), tmp_path, targets=targets, example=torch.zeros(1, 3, 8, 8))
+
+
+def test_int8_without_images_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    targets = [("onnx", "fp32"), ("onnx", "int8")]
+    with pytest.raises(ExportError, match=r"data=images from Python.*int8-dynamic"):
+        ph.export(small_network(), tmp_path, targets, quiet=True)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from proxyless_hw.errors import DataError, SearchError, TrainingError
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.costs import CostTable
+from proxyless_hw.predictors.feasible import feasible_range
 from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.search import driver as search_driver
 from proxyless_hw.search.config import SearchConfig
@@ -28,6 +30,9 @@ from proxyless_hw.search.prepare import prepare_problem
 from proxyless_hw.search.state import new_state
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.tables.entry import Entry
+from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.terminal.notices import Notice
 from proxyless_hw.train import given as train_given
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.driver import run_training
@@ -363,3 +368,21 @@ def test_every_number_of_a_result_is_finite(tmp_path: Path) -> None:
     run_search(search_config(tmp_path))
     text = (tmp_path / "run" / "result.json").read_text(encoding="utf-8")
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in result.json"))
+
+
+def test_the_middle_of_the_range_is_the_default_target_also_where_it_is_given(
+    tmp_path: Path,
+) -> None:
+    config = search_config(tmp_path)
+    space, made = SearchSpace.load(config.space), LatencyTable.load(config.table)
+    costs = {op: 100.0 if op.kernel == 5 else 1.0 for op in made.entries}
+    entries = {op: Entry(cost, 0.99 * cost, 1.01 * cost) for op, cost in costs.items()}
+    table = LatencyTable(entries, made.metadata)
+    low, high = feasible_range(space, table)
+    with pytest.warns(Notice, match="the search takes the nearest cost below"):
+        problem = prepare_problem(replace(config, target_ms=(low * high) ** 0.5), space, table)
+    (constraint,) = problem.constraints
+    assert constraint.target < 0.99 * (low * high) ** 0.5
+    assert constraint.target == default_target(constraint.costs)
+    with pytest.raises(SearchError, match="no network costs between"):
+        prepare_problem(replace(config, target_ms=1.01 * (low * high) ** 0.5), space, table)

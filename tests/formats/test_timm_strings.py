@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.timm_settings import TimmSettings
 from proxyless_hw.formats.timm_strings import from_timm_strings, to_timm_strings, to_timm_text
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
+from proxyless_hw.network.network import build_network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import LayerSpec
 
@@ -73,11 +76,128 @@ def test_what_a_string_means():
     assert arch.head[0] == LayerSpec("conv", 40, 1280, act="relu6")
 
 
+def conv(in_c: int, out_c: int, kernel: int = 1, stride: int = 1, act: str = "none") -> LayerSpec:
+    return LayerSpec("conv", in_c, out_c, kernel=kernel, stride=stride, act=act)
+
+
+def depthwise(channels: int, kernel: int, stride: int = 1) -> LayerSpec:
+    return replace(conv(channels, channels, kernel, stride), op=f"conv_g{channels}")
+
+
+# Of 32 channels, which the stem gives.
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        # Its inverted bottleneck: no depthwise convolution at the start.
+        (
+            "uir_r2_a0_k3_s1_e2_c32",
+            [LayerSpec("mbconv", 32, 32, kernel=3, expand=2, skip=True, act="relu6")] * 2,
+        ),
+        (
+            "uir_r1_k5_s1_e4_c32_noskip_nre",
+            [LayerSpec("mbconv", 32, 32, kernel=5, expand=4, act="relu")],
+        ),
+        # MobileNetV4's first blocks: with a depthwise convolution at the start, and a stride.
+        (
+            "uir_r1_a5_k3_s2_e3_c96",
+            [
+                depthwise(32, 5),
+                LayerSpec("mbconv", 32, 96, kernel=3, stride=2, expand=3, act="relu6"),
+            ],
+        ),
+        (
+            "uir_r1_a3_k0_s2_e4_c64",
+            [depthwise(32, 3, stride=2), conv(32, 128, act="relu6"), conv(128, 64)],
+        ),
+        (
+            "uir_r1_a0_k0_s1_e2_c64_p3",
+            [conv(32, 64, act="relu6"), conv(64, 64), depthwise(64, 3)],
+        ),
+        ("er_r1_k3_s2_e4_c48", [conv(32, 128, 3, 2, "relu6"), conv(128, 48)]),
+        ("er_r1_k3_s1_e2_c32_noskip", [conv(32, 64, 3, 1, "relu6"), conv(64, 32)]),
+        ("dsa_r1_k3_s1_c32", [replace(depthwise(32, 3), act="relu6"), conv(32, 32, act="relu6")]),
+        (
+            "cn_r2_k3_s2_e1_c32_skip",
+            [conv(32, 32, 3, 2, "relu6"), replace(conv(32, 32, 3, 1, "relu6"), skip=True)],
+        ),
+        ("cn_r1_k3_s1_c32_noskip", [conv(32, 32, 3, 1, "relu6")]),
+        (
+            "ir_r1_k3_s1_e4_c32_skip_a1_p1_d0",
+            [LayerSpec("mbconv", 32, 32, kernel=3, expand=4, skip=True, act="relu6")],
+        ),
+    ],
+)
+def test_a_block_is_read_as_what_it_consists_of(text: str, layers: list[LayerSpec]) -> None:
+    arch = from_timm_strings([text, "ds_r1_k3_s2_c64"])
+    assert list(arch.blocks[:-1]) == layers
+    # Strings that are not written come back as they were read.
+    assert to_timm_strings(from_timm_strings(to_timm_text(arch))) == to_timm_strings(arch)
+    if text[:2] in ("ui", "er", "ds"):
+        assert to_timm_strings(arch)[0] == text
+
+
+@pytest.mark.parametrize(
+    "strings",
+    [
+        [
+            "cn_r1_k3_s2_c32",
+            "er_r1_k3_s2_e4_c48",
+            "uir_r1_a3_k5_s2_e4_c80",
+            "uir_r2_a0_k3_s1_e2_c80",
+        ],
+        ["uir_r1_a5_k0_s2_e3_c40_p3", "cn_r2_k3_s1_c40_skip_nhs", "ir_r2_k5_s1_e3_c40_se0.25"],
+        # The first blocks of MobileNetV4-Conv-Small.
+        [
+            *("cn_r1_k3_s2_e1_c32", "cn_r1_k1_s1_e1_c32"),
+            *("uir_r1_a5_k5_s2_e3_c96", "uir_r4_a0_k3_s1_e2_c96"),
+        ],
+        ["dsa_r2_k3_s2_c48", "uir_r1_a3_k3_s2_e6_c64_se0.25", "uir_r1_a0_k0_s1_e2_c64_noskip"],
+    ],
+)
+def test_the_outputs_are_those_of_timms_own_blocks(strings: list[str]) -> None:
+    pytest.importorskip("timm")
+    from timm.models._efficientnet_blocks import SqueezeExcite
+    from timm.models._efficientnet_builder import EfficientNetBuilder, decode_arch_def
+
+    builder = EfficientNetBuilder(
+        act_layer=nn.ReLU6, norm_layer=nn.BatchNorm2d, se_layer=SqueezeExcite
+    )
+    theirs = nn.Sequential(*builder(32, decode_arch_def([[text] for text in strings]))).eval()
+    for part in theirs.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.bias)
+    ours = build_network(from_timm_strings([*strings, "ds_r1_k3_s1_c64"]), seed=0).eval()
+    blocks = nn.Sequential(*list(ours.blocks)[:-1])
+    values, wanted = blocks.state_dict(), list(theirs.state_dict().values())
+    blocks.load_state_dict(dict(zip(values, wanted, strict=True)))
+    image = torch.randn(2, 32, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(blocks(image), theirs(image), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("strings", "text"),
     [
         ([], "holds no block string"),
-        (["er_r1_k3_s1_e4_c24"], "must be of type ds, ir, cn"),
+        (["mqa_r1_k3_h4_s1_d64_c24"], "must be of type ds, ir, cn, er, uir, dsa"),
+        (["uri_r1_k3_s1_e4_c24"], "Did you mean 'uir'"),
+        (["uir_r1_a3_k3_s1_e4_c32"], "has a shortcut around .* Known with a shortcut are ds, ir"),
+        (["uir_r1_a0_k0_s1_e4_c32"], "has a shortcut around"),
+        (["uir_r2_a3_k3_s2_e4_c64"], "has a shortcut around"),
+        (["er_r1_k3_s1_e4_c32"], "has a shortcut around"),
+        # EfficientNetV2-S: its first repeat has none, the others have.
+        (["cn_r2_k3_s1_e1_c32_skip", "er_r4_k3_s2_e4_c48"], "'er_r4.*has a shortcut around"),
+        (["er_r1_k3_s2_e4_c24_se0.25"], "squeeze-excite between its convolutions"),
+        (["er_r1_k3_s2_e4_fc24_c24"], "not known here: 'fc24'"),
+        (["uir_r1_a0_k0_s2_e4_c64"], "no depthwise convolution to take it"),
+        (["uir_r1_a0_k3_s2_e1_c64"], "of type uir must expand by more than 1 and at most 64\\.$"),
+        (["uir_r1_a4_k3_s2_e4_c64"], "odd kernels"),
+        (["ir_r1_a3_k3_s2_e4_c64"], "pointwise convolutions around its kernel"),
+        (["ir_r1_k3_s1_e4_c64_d1"], "turns space into depth"),
+        (["cn_r1_k3_s1_c64_d2"], "timm does not read in cn blocks"),
+        (["cn_r1_k3_s1_c32_skip_noskip"], "skip and noskip"),
         (["ir_r1_k3_s2_e6"], "lacks 'c'"),
         (["ir_r1_k3_s2_e6_c24_c32"], "gives 'c' twice"),
         (["ir_r1_k4_s2_e6_c24"], "odd kernel"),

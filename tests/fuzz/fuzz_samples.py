@@ -53,6 +53,8 @@ TIMM: Final = """\
 # se: input
 ds_r1_k3_s1_c16
 ir_r2_k5_s2_e3_c24_se0.25_nre
+uir_r1_a3_k0_s2_e2_c32_p3
+cn_r2_k3_s1_c32_skip
 # skip
 ir_r1_k3_s1_e6_c24_noskip
 cn_r1_k1_s1_c96

@@ -93,7 +93,7 @@ def test_images_are_left_out_only_where_the_least_epochs_do_not_fit() -> None:
     said = heard()
     chosen = length.fitted(SearchConfig(batch_size=16), 40.0, said.append)
     assert chosen.limit == 5000  # five epochs in 100 s: 20 s each, half of 40 s
-    assert "5000 of the 10000" in said[0]
+    assert "5000 of 10000 training images" in said[0]
     assert (chosen.warmup_epochs, chosen.epochs) == (2, 3)
     assert length.fitted(SearchConfig(), 20.0, heard().append).limit is None
     hopeless = length.fitted(SearchConfig(batch_size=16), 1e9, heard().append)

@@ -31,7 +31,8 @@ def folder(tmp_path: Path) -> Path:
     record = StageRecord.open(tmp_path)
     for stage in STAGES:
         record.begin(stage.name, MADE_OF[stage.name])
-        record.finish(stage.name, 2.0)
+        record.spend(stage.name, 2.0)
+        record.finish(stage.name)
     (tmp_path / "table.csv").write_text("rows")
     (tmp_path / "table.csv.journal.jsonl").write_text("rounds")
     for name in ("search", "train/exports"):

@@ -12,7 +12,13 @@ import pytest
 import torch
 
 from proxyless_hw.cli import main
-from proxyless_hw.errors import MissingEntryError, PredictorError, TableError
+from proxyless_hw.errors import (
+    ArchitectureError,
+    MissingEntryError,
+    PredictorError,
+    TableError,
+)
+from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.network.network import build_network
 from proxyless_hw.predictors.expected import ExpectedLatency
 from proxyless_hw.predictors.fit import fit_predictor
@@ -277,3 +283,13 @@ def test_fit_prints_held_out_scores(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["scores"]["folds"] > 3
     assert 0 < document["scores"]["mape"] < 0.2
     assert document["calibration"] is None
+
+
+def test_a_name_is_taken_wherever_a_network_is() -> None:
+    predictor = fit_predictor(LatencyTable.load("pixel1"))
+    network = load_architecture("proxyless-mobile")
+    assert predictor.predict_ms("proxyless-mobile") == predictor.predict_ms(network)
+    assert predictor.interval_ms("proxyless-mobile") == predictor.interval_ms(network)
+    assert predictor.explain("proxyless-mobile") == predictor.explain(network)
+    with pytest.raises(ArchitectureError, match="proxyless-mobil'"):
+        predictor.interval_ms("proxyless-mobil")

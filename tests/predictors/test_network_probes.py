@@ -107,7 +107,9 @@ def test_probes_and_networks_are_sums_of_ops() -> None:
 
 def test_too_few_networks_or_equal_ones_are_refused() -> None:
     networks = [probe(arch) for arch in architectures(2, 0)]
-    with pytest.raises(PredictorError, match="at least 3 probes: 'networks' has 2"):
+    with pytest.raises(
+        PredictorError, match="at least 3 probes, ops or whole networks: received 2"
+    ):
         transfer([SOURCE], networks=networks)
     alike = [NetworkProbe(str(i), networks[0].ops, 4.0) for i in range(3)]
     with pytest.raises(PredictorError, match="all of 'networks' costs 4 ms"):
@@ -150,7 +152,7 @@ def test_a_bad_file_of_networks_is_refused(tmp_path: Path, text: str, message: s
 
 def test_a_network_whose_ops_the_source_lacks_is_refused(tmp_path: Path) -> None:
     few = table_of(OPS[:20], name="few")
-    with pytest.raises(MissingEntryError, match="in 'few'"):
+    with pytest.raises(MissingEntryError, match="has 10 ops that 'few' lacks"):
         read_network_probes(written(tmp_path, 1), few)
 
 

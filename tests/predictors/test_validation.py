@@ -12,8 +12,8 @@ from scipy import stats
 
 from proxyless_hw.drawing.plots import check_plot_path
 from proxyless_hw.errors import MissingEntryError, PredictorError
-from proxyless_hw.predictors import validation as module
-from proxyless_hw.predictors.validation import accuracy, kendall_tau, validate
+from proxyless_hw.predictors import validate as module
+from proxyless_hw.predictors.validation import Validation, accuracy, kendall_tau
 from proxyless_hw.predictors.validation_networks import named_choices
 from proxyless_hw.predictors.validation_plot import plot_validation
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
@@ -36,6 +36,16 @@ def made_up_table() -> LatencyTable:
 
 
 HOW = Measuring()
+
+
+@pytest.fixture(autouse=True)
+def made_up_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measuring_for", lambda table, **_: HOW)
+
+
+def validate(table: LatencyTable, *, networks: int, spread: int = 30) -> Validation:
+    found = module.validate(table, SPACE, networks=networks, spread=spread, quiet=True)
+    return found.validation
 
 
 def device(table: LatencyTable, factor: float, speed: float | None = None) -> Any:
@@ -104,7 +114,7 @@ def test_ranks_of_a_constant_are_zero() -> None:
 def test_a_steady_bias_is_seen_and_does_not_disturb_the_ranks(
     five_percent_slower: LatencyTable,
 ) -> None:
-    found = validate(five_percent_slower, SPACE, HOW, networks=8, spread=6)
+    found = validate(five_percent_slower, networks=8, spread=6)
     document = found.to_json()
     assert document["networks"] == 8
     assert document["bias"] == pytest.approx(1 / 1.05 - 1)
@@ -120,7 +130,7 @@ def test_a_steady_bias_is_seen_and_does_not_disturb_the_ranks(
 
 
 def test_spread_networks_cover_the_range_evenly(five_percent_slower: LatencyTable) -> None:
-    found = validate(five_percent_slower, SPACE, HOW, networks=20, spread=20)
+    found = validate(five_percent_slower, networks=20, spread=20)
     spread = np.sort([network.predicted_ms for network in found.of_kind("spread")])
     uniform = [network.predicted_ms for network in found.of_kind("uniform")]
     named = [network.predicted_ms for network in found.of_kind("named")]
@@ -148,7 +158,7 @@ def test_a_calibration_beside_the_table_is_reported_next_to_the_raw_figures(
     path = tmp_path / "t.csv"
     five_percent_slower.save(path)
     table = LatencyTable.load(path)
-    found = validate(table, SPACE, HOW, networks=8, spread=6)
+    found = validate(table, networks=8, spread=6)
     networks = found.calibration_networks()
     save_calibration(
         path,
@@ -159,7 +169,7 @@ def test_a_calibration_beside_the_table_is_reported_next_to_the_raw_figures(
             [network.name for network in networks],
         ),
     )
-    again = validate(table, SPACE, HOW, networks=8, spread=6).to_json()
+    again = validate(table, networks=8, spread=6).to_json()
     assert again["mape"] == pytest.approx(1 - 1 / 1.05)
     assert again["calibrated"]["mape"] < 1e-6
     assert again["spread"]["calibrated"]["mape"] < 1e-6
@@ -168,7 +178,7 @@ def test_a_calibration_beside_the_table_is_reported_next_to_the_raw_figures(
 def test_a_machine_that_is_slower_today_is_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     table = made_up_table()
     monkeypatch.setattr(module, "measure_for", device(table, 1.0, speed=0.5))
-    found = validate(table, SPACE, HOW, networks=4, spread=3)
+    found = validate(table, networks=4, spread=3)
     assert found.to_json()["bias"] == pytest.approx(0.0, abs=1e-9)
     for network in found.networks:
         assert network.measured_ms == pytest.approx(network.predicted_ms)
@@ -181,20 +191,20 @@ def test_a_table_with_gaps_names_them(five_percent_slower: LatencyTable) -> None
     gone = next(op for op in entries if op.kernel == 7)
     del entries[gone]
     with pytest.raises(MissingEntryError) as caught:
-        validate(LatencyTable(entries, HEADER), SPACE, HOW, networks=1)
+        validate(LatencyTable(entries, HEADER), networks=1)
     assert caught.value.missing == (gone,)
 
 
 def test_nothing_to_validate_is_said(five_percent_slower: LatencyTable) -> None:
     with pytest.raises(PredictorError, match="both 0"):
-        validate(five_percent_slower, SPACE, HOW, networks=0, spread=0)
+        validate(five_percent_slower, networks=0, spread=0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_the_plot_is_written(
     five_percent_slower: LatencyTable, tmp_path: Path, suffix: str
 ) -> None:
-    found = validate(five_percent_slower, SPACE, HOW, networks=3, spread=3)
+    found = validate(five_percent_slower, networks=3, spread=3)
     path = tmp_path / f"plot{suffix}"
     plot_validation(found, "title", path)
     assert path.stat().st_size > 5000

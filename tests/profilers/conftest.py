@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,21 +18,30 @@ from proxyless_hw.profilers.models.tflite_cache import tflite_models
 from proxyless_hw.space.search_space import SearchSpace
 
 
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of one run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_cache(_shared: Path) -> Iterator[None]:
     """Converted models of tests stay out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(_shared / "profilers-cache"))
         yield
 
 
 @pytest.fixture(scope="session")
-def converted(_own_cache: None) -> None:
-    """Every op that these tests convert, converted in one go, since converters start slowly."""
+def converted(_own_cache: None, _shared: Path) -> None:
+    """Every op that these tests convert, converted in one go and by one process of the tests."""
     space = SearchSpace.from_yaml(TINY_SPACE)
     ops = dict.fromkeys((*SMALL_OPS, *CONTRACT_OPS, *space.ops(), REFERENCE_OP))
     workloads = [Workload(op.key, op=op, batch_norm=space.batch_norm) for op in ops]
-    tflite_models([*workloads, IDENTITY], ProfilerSettings())
+    with Path(_shared / "converting.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tflite_models([*workloads, IDENTITY], ProfilerSettings())
 
 
 @pytest.fixture(scope="session")

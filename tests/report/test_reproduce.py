@@ -38,6 +38,7 @@ CONFIGS = {"search": SearchConfig, "train": partial(TrainConfig, arch="proxyless
 OTHERWISE: dict[str, Any] = {
     "space": "cifar-mbconv",
     "constraints": ("macs=300M", "pixel1=80"),
+    "constraint_precision": "int8",
     "predictor": "auto",
     "algorithm": "reinforce",
     "gradient_mode": "two-path",

@@ -118,6 +118,30 @@ def test_the_multiplier_is_clipped_to_either_sign() -> None:
     assert state.values == [-3.0]
 
 
+def test_a_further_constraint_is_an_upper_bound() -> None:
+    """Its penalty is that of an inequality: (max(0, lambda + rho g)^2 - lambda^2) / (2 rho)."""
+    config = SearchConfig(ramp=0.0, eta=0.5, rho=2.0)
+    penalty = Penalty(config, [constraint(), constraint()], 10)
+    for cost in (2.0, 5.0, 5.9, 6.5, 9.0):
+        for multiplier in (0.0, 0.1, 1.0):
+            state = Multipliers([0.0, multiplier], first=[6.0, 6.0])
+            g = math.log(cost / 6.0)
+            expected = (max(0.0, multiplier + 2 * g) ** 2 - multiplier**2) / 4
+            assert penalty.reward_penalty([6.0, cost], state) == pytest.approx(expected)
+            _, (_, slope) = penalty.weights(1.0, [6.0, cost], state)
+            assert slope == pytest.approx(max(0.0, multiplier + 2 * g) / cost)
+            penalty.advance([6.0, cost], state)
+            assert state.values[1] == pytest.approx(max(0.0, multiplier + 0.5 * g))
+
+
+def test_the_target_of_a_bound_that_is_kept_does_not_move() -> None:
+    penalty = Penalty(SearchConfig(ramp=0.5), [constraint(), constraint()], 20)
+    state = Multipliers([0.0, 0.0])
+    penalty.advance([3.0, 3.0], state)
+    first, further = penalty.current_targets(state)
+    assert first < further == 6.0
+
+
 def test_the_ramp_moves_the_target_from_the_first_expectation_to_the_given_one() -> None:
     config = SearchConfig(ramp=0.5)
     penalty, state = Penalty(config, [constraint()], 20), Multipliers([0.0])

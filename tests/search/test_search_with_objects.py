@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from own_data import closeness, distance, focal, shades, worst_class_recall
+from own_data import Shades, closeness, distance, focal, shades, worst_class_recall
 from torch.nn import functional
 
 from proxyless_hw.data.load import load_data
@@ -189,9 +189,20 @@ def test_a_dataset_that_raises_in_the_middle_loses_nothing(
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
 
+def test_a_test_image_that_raises_loses_nothing(tiny_files: Files, tmp_path: Path) -> None:
+    broken = shades(test=Shades(32, 3, broken=20))
+    with pytest.raises(DataError, match=r"item 20 of the test.*Every step is saved.*resume"):
+        search(tiny_files, config(tmp_path / "b"), data=broken, task=FOCAL)
+    resumed = search(tiny_files, config(tmp_path / "b", resume=True), data=shades(), task=FOCAL)
+    assert (
+        resumed.task == search(tiny_files, config(tmp_path / "a"), data=shades(), task=FOCAL).task
+    )
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
 def test_a_metric_that_returns_nan_can_be_replaced(tiny_files: Files, tmp_path: Path) -> None:
     broken = Task(loss=focal, metric=lambda outputs, labels: math.nan)
-    with pytest.raises(TaskError, match="must return a finite number"):
+    with pytest.raises(TaskError, match=r"must return a finite number.*is saved.*then go on"):
         search(tiny_files, config(tmp_path / "b"), data=shades(), task=broken)
     steps = tensors(tmp_path / "b")
     again = search(tiny_files, config(tmp_path / "b", resume=True), data=shades(), task=FOCAL)

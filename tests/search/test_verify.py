@@ -16,7 +16,7 @@ from tiny_yaml import MANY_YAML
 
 from proxyless_hw.predictors.calibration import CalibrationNetwork, calibration_path
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
-from proxyless_hw.search import verify
+from proxyless_hw.search import calibrate, verify
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.derive import Derived
 from proxyless_hw.search.driver import run_search
@@ -110,7 +110,7 @@ def verified(
         device = Device(LatencyTable.load(folder / "tiny.csv"), factor, speed)
         monkeypatch.setattr(verify, "measure_for", device.measure)
         monkeypatch.setattr(verify, "measuring_for", lambda *_, **__: Measuring())
-        monkeypatch.setattr(verify, "calibrate_first", lambda *_: False)
+        monkeypatch.setattr(calibrate, "calibrate_first", lambda *_: False)
         kept = settings["settings"]
         chosen = config(folder, resume=True, verify=True, **changes)
         return run_search(replace(chosen, table=kept["table"], space=kept["space"])), device
@@ -318,18 +318,18 @@ def test_a_table_is_calibrated_once_before_a_search_that_is_verified(
             for n in range(4, 20)
         ]
 
-    monkeypatch.setattr(verify, "measuring_for", measuring)
-    monkeypatch.setattr(verify, "measure_calibration_networks", networks)
+    monkeypatch.setattr(calibrate, "measuring_for", measuring)
+    monkeypatch.setattr(calibrate, "measure_calibration_networks", networks)
     notes = Notes()
     chosen = config(folder, verify=True, verify_budget=50.0)
-    assert verify.calibrate_first(chosen, notes) is True
+    assert calibrate.calibrate_first(chosen, notes) is True
     sidecar = calibration_path(folder / "tiny.csv")
     written = sidecar.read_bytes()
     assert budgets == [20.0]
     assert calls[0]["networks"] == 16
     assert calls[0]["fresh"]
     assert "up to 20 s" in notes.said[0]
-    assert verify.calibrate_first(chosen, notes) is False
+    assert calibrate.calibrate_first(chosen, notes) is False
     assert sidecar.read_bytes() == written
     assert len(calls) == 1
 
@@ -344,13 +344,13 @@ def test_a_calibration_that_makes_a_network_cost_nothing_is_not_kept(
         CalibrationNetwork(name=str(n), predicted_ms=100.0 + n, blocks=3, measured_ms=0.1 + 2.0 * n)
         for n in range(4, 20)
     ]
-    monkeypatch.setattr(verify, "measuring_for", lambda *_, **__: Measuring())
-    monkeypatch.setattr(verify, "measure_calibration_networks", lambda *_, **__: networks)
+    monkeypatch.setattr(calibrate, "measuring_for", lambda *_, **__: Measuring())
+    monkeypatch.setattr(calibrate, "measure_calibration_networks", lambda *_, **__: networks)
     notes = Notes()
-    assert verify.calibrate_first(config(folder, verify=True), notes) is False
+    assert calibrate.calibrate_first(config(folder, verify=True), notes) is False
     assert not calibration_path(folder / "tiny.csv").exists()
     assert "no calibration is kept" in notes.said[-1]
 
 
 def test_a_shipped_table_is_not_calibrated(trained: Path) -> None:
-    assert verify.calibrate_first(SearchConfig(table="pixel1"), Notes()) is False
+    assert calibrate.calibrate_first(SearchConfig(table="pixel1"), Notes()) is False

@@ -20,7 +20,7 @@ from proxyless_hw.profilers.host.environment import host_device
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring, TableSpeed
 from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.report.report import write_report
-from proxyless_hw.search import driver, verify
+from proxyless_hw.search import calibrate, driver, verify
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
 from proxyless_hw.search.measurable import check_device_is_here, check_metric_is_measurable
@@ -159,7 +159,7 @@ class Notes(SearchObserver):
 
 def test_a_table_of_energy_is_not_calibrated_and_says_so(tmp_path: Path) -> None:
     notes = Notes()
-    assert verify.calibrate_first(config(tmp_path), notes) is False
+    assert calibrate.calibrate_first(config(tmp_path), notes) is False
     assert notes.said == ["tables of energy are not calibrated: its sums are taken as they are"]
 
 

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 import torch
-from own_data import closeness, distance, focal, shades, worst_class_recall
+from own_data import Shades, closeness, distance, focal, shades, worst_class_recall
 from tiny import SPACE
 from torch.nn import functional
 
@@ -185,6 +185,15 @@ def test_a_dataset_that_raises_in_the_middle_loses_nothing(tmp_path):
         train(config(tmp_path / "b"), data=shades(points=True, broken=70))
     train(config(tmp_path / "b", resume=True))
     train(config(tmp_path / "a"))
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_test_image_that_raises_loses_nothing(tmp_path):
+    broken = shades(points=True, test=Shades(32, 3, points=True, broken=20))
+    with pytest.raises(DataError, match=r"item 20 of the test.*Every step is saved.*resume"):
+        train(config(tmp_path / "b"), data=broken)
+    resumed = train(config(tmp_path / "b", resume=True))
+    assert resumed.metric == train(config(tmp_path / "a")).metric
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
 

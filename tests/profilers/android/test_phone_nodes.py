@@ -8,11 +8,10 @@ import pytest
 from android_phone import Phone
 
 from proxyless_hw.commands._benchmark_output import _node_lines
-from proxyless_hw.commands.benchmark import _nodes
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.android.phone_nodes import phone_node_times
 from proxyless_hw.profilers.base import Workload
-from proxyless_hw.profilers.per_op import check_per_op
+from proxyless_hw.profilers.per_op import check_per_op, node_times
 
 PROFILE = Path(__file__).parents[2].joinpath("cases/logs/op_profile_xnnpack.txt").read_text("utf-8")
 INITIAL = PROFILE.replace("CUMSUM", "ModifyGraphWithDelegate")
@@ -55,7 +54,7 @@ def test_benchmark_lists_the_ops_of_a_phone(phone: Phone, models: list[Workload]
     phone.configure(op_profile=PROFILE, initial_profile=INITIAL)
     settings = phone.profiler().settings
     check_per_op(models[0].file, settings, "mobile")
-    document = _nodes(models[0], settings, "mobile")
+    document = {"nodes": [node.to_json() for node in node_times(models[0], settings, "mobile")]}
     assert [node["op_type"] for node in document["nodes"]][3] == "CUMSUM"
     assert document["nodes"][3]["mean_ms"] > 0
     shown = _node_lines(document["nodes"])

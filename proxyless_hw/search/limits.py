@@ -1,0 +1,127 @@
+"""Limits of a search beside its first target: sums, and the peak of the activations.
+
+A sum (another table, MACs, parameters, flash) has an expectation and becomes a constraint. A peak
+has none: candidates that need more memory than the limit are taken out of the space instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from proxyless_hw.errors import SearchError
+from proxyless_hw.predictors.costs import COUNTED, PEAK
+from proxyless_hw.runs.result_fields import ResultFields
+from proxyless_hw.search.result_rows import read_precision
+from proxyless_hw.space.footprint import Precision, within_memory
+from proxyless_hw.space.search_space import SearchSpace
+from proxyless_hw.units import format_bytes, parse_bytes, parse_count
+
+TABLELESS: Final = frozenset((*COUNTED, PEAK))
+"""Limits that need no table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLimit:
+    """The largest peak of the activations that is allowed.
+
+    Attributes:
+        limit: in bytes.
+        precision: number format of the activations.
+        removed: how many candidates of the space need more.
+    """
+
+    limit: float
+    precision: Precision
+    removed: int
+
+    @classmethod
+    def from_json(cls, read: ResultFields) -> MemoryLimit:
+        """Reads its fields, as config.json holds them.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+        """
+        return cls(
+            limit=read.required("limit"),
+            precision=read_precision(read),
+            removed=read.count("removed") or 0,
+        )
+
+    def sentence(self) -> str:
+        """In words: ``memory at most 320.00 kB in int8 (12 candidates need more)``."""
+        removed = f"{self.removed or 'no'} candidate{'' if self.removed == 1 else 's'}"
+        verb = "needs" if self.removed == 1 else "need"
+        text = f"memory at most {format_bytes(self.limit)} in {self.precision}"
+        return f"{text} ({removed} {verb} more)"
+
+
+def read_limit(text: str) -> tuple[str, float]:
+    """Name and value of a limit: bytes of flash and memory, else a number in the limit's unit.
+
+    Raises:
+        SearchError: the text is not such a limit.
+    """
+    name, equals, value = text.partition("=")
+    parse = parse_bytes if name in ("flash", PEAK) else parse_count
+    try:
+        number = parse(value)
+    except ValueError:
+        number = 0.0
+    if not equals or not number > 0 or not math.isfinite(number):
+        raise SearchError(
+            "a constraint reads name=value, such as pixel1=80, macs=320M, flash=1MB or "
+            f"memory=320KiB: received '{text[:80]}'."
+        )
+    return name, number
+
+
+def split_limits(texts: Sequence[str]) -> tuple[float | None, list[tuple[str, float]]]:
+    """The limit of memory in bytes, None without one, and the limits that are sums.
+
+    Raises:
+        SearchError: a text is not a limit, or a name stands twice.
+    """
+    limits = [read_limit(text) for text in texts]
+    names = [name for name, _ in limits]
+    for name in names:
+        if names.count(name) > 1:
+            raise SearchError(f"two constraints are named '{name}'. Give each once.")
+    memory = dict(limits).get(PEAK)
+    return memory, [(name, number) for name, number in limits if name != PEAK]
+
+
+def limit_to_memory(
+    space: SearchSpace,
+    limit: float,
+    precision: Precision | None,
+    resolution: int,
+    num_classes: int,
+) -> tuple[SearchSpace, MemoryLimit]:
+    """The space without what needs more memory, and the limit.
+
+    Raises:
+        SearchError: the precision is not known, or no network stays within the limit.
+        SpaceError: the space is a tree, or holds an op of one's own.
+    """
+    kind = require_precision(precision, PEAK)
+    left = within_memory(space, limit, kind, resolution, num_classes)
+    kept = sum(len(position.candidates) for position in left.positions)
+    removed = sum(len(position.candidates) for position in space.positions) - kept
+    return left, MemoryLimit(limit=limit, precision=kind, removed=removed)
+
+
+def require_precision(precision: Precision | None, name: str) -> Precision:
+    """The precision in which a limit counts.
+
+    Raises:
+        SearchError: it is not known.
+    """
+    if precision is None:
+        raise SearchError(
+            f"a limit of {name} counts bytes, and the table's header states no precision of fp32, "
+            "fp16 or int8. Give it: --constraint-precision int8"
+        )
+    return precision

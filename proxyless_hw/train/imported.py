@@ -1,0 +1,81 @@
+"""A checkpoint of other code as a network of this package: what ``import-weights`` calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from proxyless_hw.formats.checkpoints import network_from_checkpoint
+from proxyless_hw.formats.published import read_published
+from proxyless_hw.network.network import Network
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.train.load import save_imported
+
+TIMM: Final = "timm:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedWeights:
+    """A network with the weights of a checkpoint.
+
+    Attributes:
+        network: in eval mode, with the checkpoint's classes.
+        name: of the architecture that the checkpoint is of.
+        source: what the weights come from.
+        folder: the run folder that was written; None where none was.
+    """
+
+    network: Network
+    name: str
+    source: str
+    folder: Path | None
+
+
+def import_weights(
+    file: str | Path,
+    arch: Architecture | str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+) -> ImportedWeights:
+    """Loads a checkpoint of other code: ``proxyless-hw import-weights``.
+
+    Every tensor is accounted for. Nothing in the file is executed.
+
+    Args:
+        file: weights under the names of the ProxylessNAS or Once-for-All code, of torchvision
+            (MobileNetV2, MobileNetV3, MNASNet) or of timm, as a torch or a safetensors file; or
+            ``timm:NAME`` for pretrained weights of timm, where it is installed.
+        arch: the network, or what names it; found by its tensors when None.
+        output: takes a run folder that `load` and `run_training` read; nothing is written when
+            None.
+
+    Raises:
+        ArchitectureError: no network of that name, or a tensor is missing, left over, or of
+            another shape.
+        TrainingError: the folder already holds a run, or cannot be written.
+        BackendUnavailableError: timm is not installed.
+
+    Example:
+        >>> import proxyless_hw as ph
+        >>> found = ph.import_weights("proxyless_mobile.pth")  # doctest: +SKIP
+        >>> found.name, found.network  # doctest: +SKIP
+    """
+    tensors, source = _read(file)
+    name, network = network_from_checkpoint(tensors, source, arch)
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        save_imported(network, folder, {"source": source, "arch": name})
+    return ImportedWeights(network=network.eval(), name=name, source=source, folder=folder)
+
+
+def _read(file: str | Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a file, or of a network that timm has, and what to call them."""
+    text = str(file)
+    if text.startswith(TIMM):
+        from proxyless_hw.formats.timm_weights import timm_tensors
+
+        return timm_tensors(text.removeprefix(TIMM)), text
+    return read_published(file), Path(file).name
