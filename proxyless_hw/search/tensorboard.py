@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from proxyless_hw.errors import BackendUnavailableError
+from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.observer import SearchMetrics, SearchObserver
 from proxyless_hw.terminal.progress import Say
 
@@ -76,3 +77,16 @@ class TensorBoardObserver(SearchObserver):
     def close(self) -> None:
         """Ends the event file."""
         self.writer.close()
+
+
+@contextmanager
+def recorded(config: SearchConfig, observer: SearchObserver) -> Iterator[SearchObserver]:
+    """The observer, with TensorBoard events beside it where they are asked for."""
+    if not config.tensorboard:
+        yield observer
+        return
+    events = TensorBoardObserver(observer, Path(config.output or "."))
+    try:
+        yield events
+    finally:
+        events.close()
