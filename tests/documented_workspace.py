@@ -116,7 +116,7 @@ def prepare(root: Path) -> Workspace:
     _idx_files(root / "fashion")
     workspace.tool("profile --device cpu --goal 0.5 --sessions 1 --output tables/cpu.csv")
     workspace.tool(f"search --table tables/cpu.csv {SEARCHED} --output runs/demo --force")
-    for name in ("cpu", "pixel1", "search"):
+    for name in ("cpu", "pixel1", "search", "trained"):
         shutil.copytree(root / "runs/demo", root / "runs" / name)
     for name in ("model", "other", "net"):
         workspace.tool(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+LONGEST_NAME: Final = 60
+"""Characters of an op's name that are shown."""
 
 
 def show(results: list[dict[str, Any]]) -> None:
@@ -60,7 +63,20 @@ def line(result: dict[str, Any]) -> str:
         text += f"; file {result['file_mb']:.1f} MB, peak memory {result['peak_memory_mb']:.1f} MB"
     if not result["converged"]:
         text += "; the interval is wider than the goal: close other programs, or give --budget"
-    for node in result.get("nodes", []):
-        text += f"\n  {node['median_ms']:8.4f} ms {node['share']:6.1%}  {node['op_type']:20} "
-        text += node["name"] + (f" (in {node['inside']})" if node["inside"] else "")
-    return text
+    return text + "".join(f"\n{row}" for row in _node_lines(result.get("nodes", [])))
+
+
+def _node_lines(nodes: list[dict[str, Any]]) -> list[str]:
+    """A line per op: time, share, type, name."""
+    width = max((len(node["op_type"]) for node in nodes), default=0)
+    rows = []
+    for node in nodes:
+        ms = node["median_ms"] if "median_ms" in node else node["mean_ms"]
+        name = node["name"]
+        if len(name) > LONGEST_NAME:  # converters join the names of all modules; the end tells most
+            name = f"...{name[-LONGEST_NAME:]}"
+        inside = f" (in {node['inside']})" if node["inside"] else ""
+        rows.append(
+            f"  {ms:8.4f} ms {node['share']:6.1%}  {node['op_type']:{width}} {name}{inside}"
+        )
+    return rows

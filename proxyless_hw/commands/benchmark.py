@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="TABLE",
     help="Also give values at this table's speed: its anchors are measured beside the targets.",
 )
-@click.option("--per-op", is_flag=True, help="Also time every node (ONNX files).")
+@click.option("--per-op", is_flag=True, help="Also time every op, where the runtime tells it.")
 @timing_options("a target", "Total time for measuring: 10 s per target by default.")
 @runtimes_options
 @output_options

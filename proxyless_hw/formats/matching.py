@@ -36,7 +36,8 @@ def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
         nearest, most = (name, share) if share > most else (nearest, most)
     raise ArchitectureError(
         f"{source} is not the checkpoint of a network of the zoo; nearest is {nearest} with "
-        f"{most:.0%} of the tensors. Give its net.config: --arch FILE."
+        f"{most:.0%} of the tensors. Give its net.config: proxyless-hw import-weights {source} "
+        "--arch FILE --output RUN, and use RUN."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +26,11 @@ from proxyless_hw.profilers.models.file_shapes import (
 )
 from proxyless_hw.profilers.models.fixed_sizes import with_fixed_sizes
 from proxyless_hw.profilers.networks import measure_workloads
+from proxyless_hw.profilers.node_time import NodeTime
 from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.per_op import check_per_op, node_times
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
-from proxyless_hw.profilers.runtimes.node_times import NodeTime, check_per_op, node_times
 from proxyless_hw.profilers.shown import shown
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.documents import JsonObject
@@ -53,7 +54,7 @@ class Benchmarked:
         shape: batch size, input shape, resolution and classes that ran.
         file_mb, peak_memory_mb: size of the model file and peak memory of a call in MB; None where
             they cannot be had on this host.
-        nodes: the nodes of the file; None unless they were asked for.
+        nodes: the time of every op; None unless they were asked for.
     """
 
     measurement: Measurement
@@ -73,7 +74,7 @@ class Benchmarked:
         if self.file_mb is not None:
             result.update(file_mb=self.file_mb, peak_memory_mb=self.peak_memory_mb)
         if self.nodes is not None:
-            result["nodes"] = [asdict(node) for node in self.nodes]
+            result["nodes"] = [node.to_json() for node in self.nodes]
         return result | self.shape
 
 
@@ -114,7 +115,7 @@ def benchmark_all(
         batch_size: of files that leave it open.
         input_shapes: whole shapes of a file's inputs, by input name.
         signature: which signature of a TFLite file is run.
-        per_op: also time every node of ONNX files.
+        per_op: also time every op, where the runtime tells it.
         progress: called after each round; without it progress is shown on stderr.
         say: told what is going on, a line at a time.
         quiet: shows no progress.
@@ -282,6 +283,7 @@ def _result(
         settings=settings,
         device=device,
         shape=_stated(workload, setting, settings, device),
+        nodes=tuple(node_times(workload, settings, device)) if per_op else None,
     )
     if device != "cpu":
         return result
@@ -293,5 +295,4 @@ def _result(
             result,
             file_mb=file.stat().st_size / 2**20,
             peak_memory_mb=peak_memory_mb(file, settings, workload.shape),
-            nodes=tuple(node_times(file, settings, workload.shape)) if per_op else None,
         )

@@ -9,9 +9,10 @@ from typing import Any
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.model_inputs import FileShape, ModelInput
+from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.profilers.models.child_process import run_python
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
+from proxyless_hw.profilers.models.input_request import inputs_as_json, requested_arrays
 from proxyless_hw.profilers.options import given_options
 
 MEMORY_RUNS = 3
@@ -30,20 +31,9 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings, shape: FileShape | No
         ProfilingError: the file cannot be run, or the system does not tell.
     """
     setting = file_setting(path, shape, settings.batch_size)
-    # The shapes travel, not the question: reading the file there would count as its memory.
-    inputs = [
-        {
-            "name": item.name,
-            "sizes": list(setting.shapes[item.name]),
-            "dtype": item.dtype,
-            "low": item.low,
-            "high": item.high,
-        }
-        for item in setting.inputs
-    ]
     request = {
         "path": str(path.absolute()),
-        "inputs": inputs,
+        "inputs": inputs_as_json(setting),
         "threads": settings.threads,
         "delegate": given_options(settings.options).get("delegate", "xnnpack"),
     }
@@ -62,7 +52,6 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings, shape: FileShape | No
 
 def _peak_of(request: dict[str, Any]) -> float:
     """Runs in the fresh process: the rise of the peak resident size over the state before."""
-    from proxyless_hw.profilers.models.random_inputs import random_arrays
     from proxyless_hw.profilers.runtimes.litert import import_interpreter, model_runner
     from proxyless_hw.profilers.runtimes.onnxruntime_session import (
         bound_runner,
@@ -71,9 +60,7 @@ def _peak_of(request: dict[str, Any]) -> float:
     )
 
     path, threads = Path(request["path"]), int(request["threads"])
-    inputs = [ModelInput(**{**item, "sizes": tuple(item["sizes"])}) for item in request["inputs"]]
-    shapes = {item["name"]: tuple(item["sizes"]) for item in request["inputs"]}
-    arrays = random_arrays(inputs, shapes, str(path))
+    arrays = requested_arrays(request["inputs"], str(path))
     is_tflite = model_suffix(path) == ".tflite"
     if is_tflite:
         import_interpreter()

@@ -8,6 +8,9 @@ from typing import Final
 from torch import nn
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
+from proxyless_hw.formats.checkpoints import network_from_checkpoint
+from proxyless_hw.formats.published import published_tensors
+from proxyless_hw.formats.state_dicts import choose_state_dict
 from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.tensor_files import load_tensors, plain_tensors
@@ -66,12 +69,45 @@ def load_run_network(weights: Path, error: type[ProxylessHwError]) -> Network:
         ProxylessHwError: as `error`: the weights cannot be read, or do not fit the architecture.
         ArchitectureError: the architecture file is malformed.
     """
+    document = load_tensors(weights, error, "weights file")
+    return _filled(weights, document.get("state_dict"), error)
+
+
+def _filled(weights: Path, tensors: object, error: type[ProxylessHwError]) -> Network:
+    """The network of the architecture beside a weights file, filled from its tensors."""
     arch = Architecture.load(weights.parent)
     classes = arch.num_classes if arch.training is None else arch.training.num_classes
     network = Network(arch.with_shape(num_classes=classes))
-    document = load_tensors(weights, error, "weights file")
-    fill_network(network, document.get("state_dict"), weights, error)
+    fill_network(network, tensors, weights, error)
     return network.eval()
+
+
+def load_network(source: str | Path, error: type[ProxylessHwError]) -> Network:
+    """Loads a network with its weights from any file or folder that has both, in eval mode.
+
+    Args:
+        source: a run folder (of a search, a training or an import); a weights file in one; or a
+            checkpoint of the published code, torchvision or timm, whose architecture is found by
+            its tensors.
+        error: what is raised.
+
+    Raises:
+        ProxylessHwError: as `error`: the weights cannot be read, or do not fit the architecture.
+        ArchitectureError: the architecture is not known, or its file is malformed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return load_run_network(weights_file(path, error), error)
+    tensors = choose_state_dict(load_tensors(path, error, "weights file"), str(path))
+    if not any(str(name).startswith("stem.") for name in tensors):
+        published = published_tensors(tensors, str(path))
+        return network_from_checkpoint(published, str(path))[1].eval()
+    if not (path.parent / "architecture.json").is_file():
+        raise error(
+            f"a file of weights needs its network beside it: {path.parent} has no "
+            "architecture.json. Give the folder of the run that the weights are from."
+        )
+    return _filled(path, tensors, error)
 
 
 def fill_network(

@@ -114,6 +114,12 @@ class SearchConfig(RunSettings):
         above=0,
         option=False,
     )
+    weights: str | None = setting(
+        None,
+        "Start from this network's weights: a run folder or a file; every candidate takes the "
+        "block's first channels and the middle of its kernel.",
+        metavar="FILE|RUN",
+    )
     aligned_start: bool = setting(
         True, "Let the candidates of a slot begin as nearly the same map.", option=False
     )

@@ -19,6 +19,7 @@ from proxyless_hw.search.given import SearchObjects
 from proxyless_hw.search.objective import Constraint, Penalty
 from proxyless_hw.search.prepare import Problem
 from proxyless_hw.search.schedule import alpha_updates
+from proxyless_hw.search.weights import StartingWeights
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import in_unit
 
@@ -35,6 +36,7 @@ class Context:
         device: where tensors are.
         world: this process among its peers.
         given: objects that the search was given in place of names.
+        weights: what the supernet starts from; None where its weights are drawn.
     """
 
     config: SearchConfig
@@ -44,6 +46,7 @@ class Context:
     device: torch.device
     world: World
     given: SearchObjects = SearchObjects()
+    weights: StartingWeights | None = None
 
     @property
     def task(self) -> Task:
@@ -116,6 +119,7 @@ class Context:
             "precision": problem.precision,
             **({} if problem.memory is None else {"memory_limit": asdict(problem.memory)}),
             **({"objects": dict(objects)} if objects else {}),
+            **({"weights": self.weights.facts} if self.weights and self.weights.facts else {}),
         }
 
 
@@ -126,6 +130,7 @@ def make_context(
     device: torch.device,
     world: World | None = None,
     given: SearchObjects | None = None,
+    weights: StartingWeights | None = None,
 ) -> Context:
     """Joins settings, problem and data with the objective that follows from them.
 
@@ -138,7 +143,7 @@ def make_context(
     given = given or SearchObjects()
     updates = alpha_updates(config, steps)
     penalty = Penalty(config, problem.constraints, updates, given.objective)
-    return Context(config, problem, data, penalty, device, world, given)
+    return Context(config, problem, data, penalty, device, world, given, weights)
 
 
 def data_config(config: SearchConfig) -> DataConfig:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import SearchError
+from proxyless_hw.network.network import Network
 from proxyless_hw.runs.evaluation import evaluate
 from proxyless_hw.runs.folder import default_folder
 from proxyless_hw.runs.interrupt import stop_on_signals
@@ -48,7 +48,9 @@ from proxyless_hw.search.result import SearchResult, read_result
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.schedule import alpha_lr
 from proxyless_hw.search.state import SearchState, new_state, read_checkpoint, restore
+from proxyless_hw.search.tensorboard import recorded
 from proxyless_hw.search.verification import SearchVerification
+from proxyless_hw.search.weights import StartingWeights, start_from, starting_weights
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.storage.tensor_files import save_tensors
@@ -69,6 +71,7 @@ def run_search(
     target_ms: float | None = None,
     objective: ObjectiveFunction | None = None,
     reward: RewardFunction | None = None,
+    weights: Network | None = None,
 ) -> SearchResult | None:
     """Runs one search from a configuration to a derived network.
 
@@ -90,6 +93,7 @@ def run_search(
             are scalar tensors, `targets` floats; slopes are taken by autograd. No multipliers act.
         reward: ``reward(metric, costs, targets) -> float`` of one sampled network, in place of
             ``config.reward``; for REINFORCE.
+        weights: the network whose weights the supernet starts from, in place of ``config.weights``.
 
     Returns:
         The result; its files lie in the run folder. None on torchrun's processes other than the
@@ -113,7 +117,13 @@ def run_search(
         >>> result.network, result.predicted_ms  # doctest: +SKIP
     """
     given = SearchObjects(
-        space=space, table=table, data=data, task=task, objective=objective, reward=reward
+        space=space,
+        table=table,
+        data=data,
+        task=task,
+        objective=objective,
+        reward=reward,
+        weights=weights,
     )
     given.check_kinds(SearchConfig, config)
     facts = given.facts() if launched_rank() == 0 else {}
@@ -131,19 +141,21 @@ def run_search(
     if launched_rank() > 0:
         if _is_done(config, folder):  # the first process has nothing to do either
             return None
-        return _search(config, problem, given, {}, folder, SearchObserver(), lambda: None)
+        start = starting_weights(problem.space, config, given.weights, folder)
+        return _search(config, problem, given, start, {}, folder, SearchObserver(), lambda: None)
     with held(folder) as check_held:
         folder.check_may_run(config.to_dict(), config.resume, facts)
         if _is_done(config, folder):
             return read_result(folder.path)
+        start = starting_weights(problem.space, config, given.weights, folder)
         if config.verify:
             from proxyless_hw.search.measurable import check_metric_is_measurable
 
             check_metric_is_measurable(problem.table)
             if _calibrated(config, problem, make):
                 problem = prepare_problem(config, space, table)
-        with make(problem.constraints) as observer, _recorded(config, observer) as observers:
-            return _search(config, problem, given, facts, folder, observers, check_held)
+        with make(problem.constraints) as observer, recorded(config, observer) as observers:
+            return _search(config, problem, given, start, facts, folder, observers, check_held)
 
 
 def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -> bool:
@@ -157,17 +169,6 @@ def _calibrated(config: SearchConfig, problem: Problem, make: ObserverFactory) -
         return False
     with make(problem.constraints) as observer:
         return calibrate_first(config, observer, problem.space)
-
-
-def _recorded(
-    config: SearchConfig, observer: SearchObserver
-) -> AbstractContextManager[SearchObserver]:
-    """The observer, with TensorBoard events beside it where they are asked for."""
-    if not config.tensorboard:
-        return nullcontext(observer)
-    from proxyless_hw.search.tensorboard import TensorBoardObserver
-
-    return TensorBoardObserver(observer, Path(config.output or "."))
 
 
 def _folder(config: SearchConfig, problem: Problem) -> SearchFolder:
@@ -188,6 +189,7 @@ def _search(
     config: SearchConfig,
     problem: Problem,
     given: SearchObjects,
+    weights: StartingWeights | None,
     facts: Mapping[str, JsonObject],
     folder: SearchFolder,
     observer: SearchObserver,
@@ -198,9 +200,9 @@ def _search(
         with observer.phase("loading the data, building the supernet"):
             data = load_data(data_config(config)) if given.data is None else given.data
             check_channels(data, problem.space.in_channels, problem.space.id, SearchError)
-            context = make_context(config, problem, data, device, world, given)
+            context = make_context(config, problem, data, device, world, given, weights)
             context.require_usable_targets()
-            state = _state(context, folder)
+            state = _state(context, folder, observer)
         if world.is_main:
             folder.write_json(folder.config, context.config_document(facts))
             folder.keep_metrics(state.epoch)
@@ -214,7 +216,7 @@ def _search(
         return _derive(state, context, folder, observer, check_held)
 
 
-def _state(context: Context, folder: SearchFolder) -> SearchState:
+def _state(context: Context, folder: SearchFolder, observer: SearchObserver) -> SearchState:
     config, problem = context.config, context.problem
     state = new_state(
         config,
@@ -229,6 +231,8 @@ def _state(context: Context, folder: SearchFolder) -> SearchState:
         restore(state, document, folder.checkpoint)
         if state.baseline is not None:
             check_same_metric(folder, context.task)
+    elif context.weights is not None:
+        observer.note(start_from(state.supernet, context.weights))
     context.world.broadcast(state.supernet)
     return state
 

@@ -8,12 +8,14 @@ from typing import ClassVar
 
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.errors import SearchError
+from proxyless_hw.network.network import Network
 from proxyless_hw.runs.given import RunObjects
 from proxyless_hw.runs.objects import (
     GIVEN,
     choose_object,
     defaults,
     refuse_unused,
+    tensors_hash,
     text_hash,
     with_data,
 )
@@ -36,6 +38,7 @@ class SearchObjects(RunObjects):
         table: the latency table.
         objective: how costs enter the loss.
         reward: REINFORCE's reward.
+        weights: the network whose weights it starts from.
     """
 
     kinds: ClassVar[Mapping[str, tuple[type, ...]]] = {
@@ -43,6 +46,7 @@ class SearchObjects(RunObjects):
         "table": (LatencyTable,),
         "data": (DataSplits,),
         "task": (Task,),
+        "weights": (Network,),
     }
 
     space: SearchSpace | None = None
@@ -50,6 +54,7 @@ class SearchObjects(RunObjects):
     data: DataSplits | None = None
     objective: ObjectiveFunction | None = None
     reward: RewardFunction | None = None
+    weights: Network | None = None
 
     def settle(self, config: SearchConfig, target_ms: float | None) -> SearchConfig:
         """The settings that hold with these objects.
@@ -77,6 +82,9 @@ class SearchObjects(RunObjects):
             if config.table not in (default["table"], GIVEN):
                 same = _table_hash(LatencyTable.load(config.table)) == _table_hash(self.table)
             config = choose_object(config, "table", same)
+        if self.weights is not None:
+            same = None if config.weights in (None, GIVEN) else False
+            config = choose_object(config, "weights", same)
         if self.data is not None:
             if not len(self.data.holdout):
                 raise SearchError(
@@ -119,6 +127,9 @@ class SearchObjects(RunObjects):
                 "hash": _table_hash(self.table),
             }
         found |= super().facts()
+        if self.weights is not None:
+            state = self.weights.state_dict()
+            found["weights"] = {"tensors": len(state), "hash": tensors_hash(state)}
         for name in ("objective", "reward"):
             function = getattr(self, name)
             if function is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from proxyless_hw.errors import BackendUnavailableError
+from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.observer import SearchMetrics, SearchObserver
 from proxyless_hw.terminal.progress import Say
 
@@ -76,3 +77,12 @@ class TensorBoardObserver(SearchObserver):
     def __exit__(self, *exc_info: object) -> None:
         """Ends the event file; whoever made the other observer ends that one."""
         self.writer.close()
+
+
+def recorded(
+    config: SearchConfig, observer: SearchObserver
+) -> AbstractContextManager[SearchObserver]:
+    """The observer, with TensorBoard events beside it where they are asked for."""
+    if not config.tensorboard:
+        return nullcontext(observer)
+    return TensorBoardObserver(observer, Path(config.output or "."))

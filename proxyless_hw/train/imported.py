@@ -8,9 +8,8 @@ from typing import Final
 
 from torch import Tensor
 
-from proxyless_hw.formats.load import given_architecture
-from proxyless_hw.formats.matching import matching_network, with_its_classes
-from proxyless_hw.formats.published import published_network, read_published
+from proxyless_hw.formats.checkpoints import network_from_checkpoint
+from proxyless_hw.formats.published import read_published
 from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.train.load import save_imported
@@ -65,10 +64,7 @@ def import_weights(
         >>> found.name, found.network  # doctest: +SKIP
     """
     tensors, source = _read(file)
-    wanted = matching_network(tensors, source) if arch is None else arch
-    loaded = given_architecture(wanted)
-    name = loaded.space if isinstance(wanted, Architecture) else str(wanted)
-    network = published_network(with_its_classes(loaded, tensors), tensors, source)
+    name, network = network_from_checkpoint(tensors, source, arch)
     folder = None if output is None else Path(output)
     if folder is not None:
         save_imported(network, folder, {"source": source, "arch": name})

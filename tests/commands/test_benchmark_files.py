@@ -91,6 +91,14 @@ def test_per_op_runs_the_same_shape_and_marks_bodies(capsys: pytest.CaptureFixtu
     assert "Conv" in [item["op_type"] for item in document["nodes"]]
 
 
+def test_per_op_times_the_ops_of_a_tflite_file(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ai_edge_litert")
+    assert run(TFLITE / "partly_delegated.tflite", "--per-op") == 0
+    lines = capsys.readouterr().err.splitlines()
+    (sums,) = [line for line in lines if "CUMSUM" in line]
+    assert sums.split()[1] == "ms"
+
+
 SPACE = """
 schema: proxyless-hw-space/1
 id: tiny
@@ -145,8 +153,7 @@ def test_a_suffix_in_capitals_is_a_suffix(
         ([ONNX / "m02_dynamic_hw.onnx"], "--resolution N, or --input-shape"),
         ([TFLITE / "f15_dynamic_hw.tflite"], "--resolution N, or --input-shape"),
         ([TFLITE / "f02_dynamic_batch.tflite", "--resolution", "16"], "another size"),
-        ([TFLITE / "f06_int16.tflite", "--per-op"], "--per-op needs a runtime"),
-        ([ONNX / "m08_if.onnx", "--per-op", "--device", "mobile"], "received --device mobile"),
+        ([ONNX / "m08_if.onnx", "--per-op", "--device", "gpu"], "received --device gpu"),
         ([ONNX / "p01_relu6_clip_inputs.onnx", "--num-classes", "1000"], "has 10 classes"),
         ([ONNX / "m08_if.onnx", "--num-classes", "10"], "does not tell its classes"),
         ([ONNX / "m08_if.onnx", "--input-shape", "y:1,3,64,64"], "no input 'y'"),

@@ -180,6 +180,13 @@ def benchmark_model(arguments: list[str], phone: dict[str, Any]) -> int:
             f"Warmup (avg): {means[0]:g}, Inference (avg): {means[1]:g}"
         )
         lines.append("Overall peak memory footprint (MB) via periodic monitoring: 24.1")
+    if flags.get("enable_op_profiling") == "true":
+        # The tool logs each profile at once, so only its title has a prefix.
+        for title, key in (
+            ("Profiling Info for Benchmark Initialization:", "initial_profile"),
+            ("Operator-wise Profiling Info for Regular Benchmark Runs:", "op_profile"),
+        ):
+            lines += [f"{title}\n{phone[key]}\n"] if key in phone else []
     text = "".join(f"{prefix if line else ''}{line}\n" for line in lines)
     sys.stdout.write(text[: phone.get("cut_after", len(text))])
     return 0

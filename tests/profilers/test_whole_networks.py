@@ -24,9 +24,9 @@ from proxyless_hw.profilers.networks import (
     measure_workloads,
     settings_for_files,
 )
+from proxyless_hw.profilers.per_op import node_times
 from proxyless_hw.profilers.protocol.measurement import Measuring
 from proxyless_hw.profilers.protocol.timing import TimingConfig
-from proxyless_hw.profilers.runtimes.node_times import node_times
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
@@ -184,15 +184,10 @@ def test_names_must_tell_networks_apart(archs: list[Architecture]) -> None:
 
 
 def test_node_times_add_up_and_name_the_nodes(files: list[Path]) -> None:
-    nodes = node_times(files[1], ProfilerSettings())
+    nodes = node_times(Workload("n", file=files[1]), ProfilerSettings(), "cpu")
     assert sum(node.share for node in nodes) == pytest.approx(1.0)
     assert {"Conv", "Gemm"} <= {node.op_type for node in nodes}
-    assert all(node.median_ms >= 0 for node in nodes)
-
-
-def test_node_times_of_a_runtime_that_tells_none_are_refused() -> None:
-    with pytest.raises(BackendUnavailableError, match="benchmark_model"):
-        node_times(Path("x.tflite"), ProfilerSettings())
+    assert all(node.ms >= 0 for node in nodes)
 
 
 def test_peak_memory_holds_at_least_the_weights(tmp_path: Path) -> None:

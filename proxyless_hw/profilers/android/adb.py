@@ -263,6 +263,25 @@ class AdbSession:
         self.last_state = parse_state(output.tail)
         return visits
 
+    def output_of(self, index: int, flags: Sequence[str]) -> str:
+        """Runs the tool on one model with further flags; what it printed.
+
+        Raises:
+            BackendUnavailableError: the tool is not on the phone.
+            ProfilingError: the phone is gone or stays hot, or the model failed.
+        """
+        self._cool_down()
+        script = loop_script([self.models[index]], self.command, [*self.flags, *flags])
+        result = self.device.shell(script, self.run_s)
+        runs = split_runs(result.stdout).runs
+        if not runs:
+            raise ProfilingError(
+                f"the phone ran nothing (adb exit code {result.returncode}: "
+                f"{failure_reason(result.stderr)}). Was it unplugged?"
+            )
+        read_loop_run(runs[0], self.settings, self.names[index])
+        return runs[0].output
+
     def _cool_down(self) -> None:
         waited = 0.0
         while self._is_hot(self.last_state):

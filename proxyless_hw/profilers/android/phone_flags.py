@@ -12,6 +12,7 @@ from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.device_options import MobileOptions
 from proxyless_hw.profilers.options import parse_options, plain_number
 
+OP_PROFILING_FLAG: Final = "--enable_op_profiling=true"
 MAX_CPUS: Final = 64
 DELEGATE_KEYS: Final = ("delegate_library", "delegate_options", "delegate_partial")
 """Options that belong to a delegate; a table's header keeps them under these names."""

@@ -47,12 +47,15 @@ class SessionPlace:
         started: clock reading from which the budget counts; now when None.
         hard_deadline: clock reading until which workloads may have their first visit, where
             the budget is one session's share of a larger one; the budget's end when None.
+        second_deadline: clock reading until which they may have their second, which tells how well
+            the first is known; the budget's end when None.
     """
 
     part: int = 0
     earlier: Sequence[Round] = ()
     started: float | None = None
     hard_deadline: float | None = None
+    second_deadline: float | None = None
 
 
 ALONE: Final = SessionPlace()

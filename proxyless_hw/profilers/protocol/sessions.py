@@ -26,6 +26,10 @@ SESSION_S: Final = 2.5
 MOST_SESSIONS: Final = 24
 """Most sessions, if building is quick and the budget is large: they narrow intervals most."""
 
+SECOND_VISIT_S: Final = 2.0
+"""A budget is exceeded by up to so much, counted from the last building where that ended later,
+before a target is left with one visit; only where its first visit may exceed the budget too."""
+
 FIRST_BUILDING: Final = 0.15
 """Time of a later building as a share of that of the first, until one was measured.
 
@@ -87,6 +91,11 @@ class MeasurementJob:
         """Clock reading at which the budget ends."""
         budget = self.timing.budget_s
         return float("inf") if budget is None else self.started + budget
+
+    @property
+    def second_visit_s(self) -> float:
+        """Seconds beyond the budget, or the last building, for second visits."""
+        return min(self.grace_s, SECOND_VISIT_S)
 
     def plan(self, timing: TimingConfig) -> Plan:
         """What one session measures, by a protocol of its own."""
@@ -169,6 +178,7 @@ def measure_sessions(
                         earlier=own,
                         started=job.started,
                         hard_deadline=end + job.grace_s,
+                        second_deadline=None if later else max(end, now) + job.second_visit_s,
                     ),
                     clock=job.clock,
                     progress=_overall(job),

@@ -126,7 +126,7 @@ class _Run:
         plan: Plan,
         clock: Callable[[], float],
         deadline: float,
-        hard_deadline: float,
+        place: SessionPlace,
     ) -> None:
         self.session = session
         self.index = {workload.name: index for index, workload in enumerate(plan.workloads)}
@@ -134,7 +134,9 @@ class _Run:
         self.config = plan.config
         self.clock = clock
         self.deadline = deadline
-        self.hard_deadline = hard_deadline
+        hard, second = place.hard_deadline, place.second_deadline
+        self.hard_deadline = deadline if hard is None else hard
+        self.second_deadline = deadline if second is None else max(deadline, second)
         self.pace = _Pace()
         self.jumps = 0
         self.passes = 0
@@ -196,11 +198,13 @@ class _Run:
         self.doubted.difference_update(names)
         return False
 
-    def passing(self, names: Sequence[str], part: int, missing: Collection[str]) -> list[Segment]:
+    def passing(
+        self, names: Sequence[str], part: int, missing: Collection[str], once: Collection[str]
+    ) -> list[Segment]:
         """One pass over `names` in random order; cut short when the budget ends.
 
         Workloads that no session has seen yet come first and may take what is left of the whole
-        budget, not only this session's share of it.
+        budget, not only this session's share of it; those seen once have a deadline of their own.
         """
         generator = np.random.default_rng((self.config.seed, part, self.passes))
         self.passes += 1
@@ -210,7 +214,11 @@ class _Run:
         size = self.config.segment
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            end = self.hard_deadline if any(n in missing for n in chosen) else self.deadline
+            end = self.deadline
+            if any(n in once for n in chosen):
+                end = self.second_deadline
+            if any(n in missing for n in chosen):
+                end = self.hard_deadline
             if self.clock() + self.pace.expect(chosen) > end:
                 self.ended = True
                 break
@@ -259,15 +267,16 @@ def measure(
     deadline = float("inf") if config.budget_s is None else origin + config.budget_s
     importance = plan.importance
     weights = np.ones(len(names)) if importance is None else np.asarray(importance, dtype=float)
-    last_call = deadline if place.hard_deadline is None else place.hard_deadline
-    run = _Run(session, plan, clock, deadline, last_call)
+    run = _Run(session, plan, clock, deadline, place)
     rounds = list(place.earlier)
     # Going on draws the orders that an unbroken measurement would have drawn.
     run.passes = sum(record.part == part for record in rounds)
     while True:
         mine = [record for record in rounds if record.part == part]
         counts = visit_counts(mine, names)
-        missing = {name for name, count in visit_counts(rounds, names).items() if count == 0}
+        seen = visit_counts(rounds, names)
+        missing = {name for name, count in seen.items() if count == 0}
+        once = {name for name, count in seen.items() if count == 1}
         if not all(counts.values()):
             chosen = [name for name in names if not counts[name]] if mine else names
         else:
@@ -280,9 +289,10 @@ def measure(
         segments: list[Segment] = []
         round_end = clock() + config.round_s
         for _ in range(max(1, config.max_rounds - max(counts[name] for name in chosen))):
-            found = run.passing(chosen, part, missing)
+            found = run.passing(chosen, part, missing, once)
             segments += found
-            missing -= {name for segment in found for name in segment.names}
+            visited = {name for segment in found for name in segment.names}
+            missing, once = missing - visited, once - visited
             if not found or clock() >= round_end or missing or not all(counts.values()):
                 break
         if not segments and run.ended:

@@ -292,7 +292,7 @@ def test_tflite_files_need_no_format_option(tmp_path: Path) -> None:
         assert session.visit([0])[0].value == 2
 
 
-@pytest.mark.parametrize("device", ["mobile", "command", "gpu"])
+@pytest.mark.parametrize("device", ["command", "gpu"])
 def test_nodes_cannot_be_timed_on_a_device_elsewhere(
     models: list[Workload], capsys: pytest.CaptureFixture[str], device: str
 ) -> None:

@@ -195,6 +195,22 @@ def test_what_no_session_has_seen_comes_first_and_may_take_the_whole_budget() ->
     assert set(order[: len(COSTS) - len(seen)]) == {f"op {i}" for i in range(24)} - seen
 
 
+def test_what_was_seen_once_has_a_deadline_of_its_own_for_the_second_visit() -> None:
+    def visits(place: SessionPlace) -> tuple[int, float]:
+        clock = FakeClock()
+        measured = run(FakeSession(clock, COSTS, visit_s=0.1), clock, config, place)
+        return min(item.rounds for item in measured.estimates), clock.now
+
+    config = TimingConfig(segment=2, min_rounds=3, max_rounds=9, budget_s=0.5)
+    late = SessionPlace(started=0.0, hard_deadline=20.0, second_deadline=4.0)
+    assert visits(SessionPlace(started=0.0, hard_deadline=20.0))[0] == 1
+    assert visits(late)[0] == 1  # a second one does not fit
+    enough = SessionPlace(started=0.0, hard_deadline=20.0, second_deadline=10.0)
+    found, seconds = visits(enough)
+    assert found == 2
+    assert seconds < 10
+
+
 def test_measuring_ends_early_when_all_are_known_and_the_budget_is_a_limit() -> None:
     clock = FakeClock()
     config = TimingConfig(budget_s=500.0, spend=False, goal=0.02)

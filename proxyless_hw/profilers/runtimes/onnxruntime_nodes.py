@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from proxyless_hw.errors import BackendUnavailableError, ProfilingError
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.model_inputs import FileShape
-from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
+from proxyless_hw.profilers.models.file_shapes import file_setting
+from proxyless_hw.profilers.node_time import NodeTime
 from proxyless_hw.storage.files import scratch_folder
 
 PROFILED_RUNS: Final = 50
@@ -21,53 +22,7 @@ _KERNEL: Final = "_kernel_time"
 _EXECUTE: Final = "Executor::Execute"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTime:
-    """One node of a model as its runtime ran it.
-
-    Attributes:
-        name: the node's name after optimisation.
-        op_type: its type, as ``Conv``.
-        median_ms: median over the profiled runs of its time in one run of the model.
-        share: of the sum over the nodes of the model's own graph, a fraction.
-        inside: name of the node (If, Loop, Scan) whose body it is part of: its time is contained
-            in that node's. None in the model's own graph.
-    """
-
-    name: str
-    op_type: str
-    median_ms: float
-    share: float
-    inside: str | None = None
-
-
-def check_per_op(path: Path | None, settings: ProfilerSettings, device: str) -> None:
-    """Refuses settings under which times per node cannot be measured.
-
-    Args:
-        path: a model file; None for a network, which is written in its runtime's form.
-        settings: the runtime.
-        device: device kind.
-
-    Raises:
-        BackendUnavailableError: says what can be asked instead.
-    """
-    if device != "cpu":
-        raise BackendUnavailableError(
-            f"--per-op is measured with --device cpu: received --device {device}, which reports a "
-            "model's time as one number. Run the device's own tool for its nodes, as "
-            "benchmark_model --enable_op_profiling=true."
-        )
-    is_tflite = path is not None and model_suffix(path) == ".tflite"
-    if settings.runtime not in (None, "onnxruntime") or is_tflite:
-        raise BackendUnavailableError(
-            "--per-op needs a runtime that reports each node, and that is ONNX Runtime: received "
-            f"{path or f'--runtime {settings.runtime}'}. Give the .onnx file; or, for a .tflite "
-            "file, run benchmark_model --enable_op_profiling=true."
-        )
-
-
-def node_times(
+def onnx_node_times(
     path: Path, settings: ProfilerSettings, shape: FileShape | None = None
 ) -> list[NodeTime]:
     """Times every node of an .onnx file with ONNX Runtime's own profiler.
@@ -78,10 +33,8 @@ def node_times(
         shape: what the user says about the file's shape.
 
     Raises:
-        BackendUnavailableError: the file is for a runtime whose Python interface reports no times.
         ProfilingError: the file cannot be run.
     """
-    check_per_op(path, settings, "cpu")
     from proxyless_hw.profilers.models.random_inputs import random_arrays
     from proxyless_hw.profilers.runtimes.onnxruntime_session import bound_runner, make_session
 
