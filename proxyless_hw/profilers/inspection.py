@@ -12,8 +12,7 @@ from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.profilers.models.child_process import run_python
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
-from proxyless_hw.profilers.models.input_request import inputs_as_json, requested_arrays
-from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.models.input_request import file_request, requested_arrays
 
 MEMORY_RUNS = 3
 MEMORY_TIMEOUT_S = 600.0
@@ -30,16 +29,9 @@ def peak_memory_mb(path: Path, settings: ProfilerSettings, shape: FileShape | No
     Raises:
         ProfilingError: the file cannot be run, or the system does not tell.
     """
-    setting = file_setting(path, shape, settings.batch_size)
-    request = {
-        "path": str(path.absolute()),
-        "inputs": inputs_as_json(setting),
-        "threads": settings.threads,
-        "delegate": given_options(settings.options).get("delegate", "xnnpack"),
-    }
     done = run_python(
         ("-m", "proxyless_hw.profilers.inspection"),
-        request,
+        file_request(path, settings, file_setting(path, shape, settings.batch_size)),
         MEMORY_TIMEOUT_S,
         f"measuring the memory of {path} took more than {MEMORY_TIMEOUT_S:g} s and was ended.",
     )

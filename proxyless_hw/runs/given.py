@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from proxyless_hw.runs.objects import GivenData
 from proxyless_hw.runs.settings import RunSettings
 from proxyless_hw.runs.task import CLASSIFICATION, Task
 from proxyless_hw.storage.documents import JsonObject
 
+D = TypeVar("D", bound=GivenData)
+
 
 @dataclass(frozen=True, kw_only=True)
-class RunObjects:
+class RunObjects(Generic[D]):
     """Objects in place of names; None where none was given. A subclass adds its own.
 
     Attributes:
@@ -24,7 +26,7 @@ class RunObjects:
 
     kinds: ClassVar[Mapping[str, tuple[type, ...]]]
 
-    data: GivenData | None = None
+    data: D | None = None
     task: Task | None = None
 
     @property

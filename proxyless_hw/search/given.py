@@ -30,7 +30,7 @@ from proxyless_hw.tables.table import LatencyTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchObjects(RunObjects):
+class SearchObjects(RunObjects[DataSplits]):
     """What `run_search` was given beside its settings; None where it was not.
 
     Attributes:
@@ -51,7 +51,6 @@ class SearchObjects(RunObjects):
 
     space: SearchSpace | None = None
     table: LatencyTable | None = None
-    data: DataSplits | None = None
     objective: ObjectiveFunction | None = None
     reward: RewardFunction | None = None
     weights: Network | None = None

@@ -32,7 +32,7 @@ MIXED = ("mixup", "cutmix")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainObjects(RunObjects):
+class TrainObjects(RunObjects[DataSplits]):
     """What `run_training` was given beside its settings; None where it was not.
 
     Attributes:
@@ -49,7 +49,6 @@ class TrainObjects(RunObjects):
 
     architecture: Architecture | None = None
     weights: nn.Module | Mapping[str, Tensor] | None = None
-    data: DataSplits | None = None
 
     def settle(self, config: TrainConfig) -> TrainConfig:
         """The settings that hold with these objects.

@@ -1,4 +1,4 @@
-"""A model file's inputs as JSON, for a child process that runs the file.
+"""A model file and its inputs as JSON, for a child process that runs the file.
 
 The shapes travel, not the question: reading the file there would count as its memory.
 """
@@ -6,13 +6,26 @@ The shapes travel, not the question: reading the file there would count as its m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.model_inputs import ModelInput
 from proxyless_hw.profilers.models.file_shapes import FileSetting
 from proxyless_hw.profilers.models.random_inputs import random_arrays
+from proxyless_hw.profilers.options import given_options
+
+
+def file_request(path: Path, settings: ProfilerSettings, setting: FileSetting) -> dict[str, Any]:
+    """What the process needs: ``path``, ``inputs``, ``threads`` and ``delegate``."""
+    return {
+        "path": str(path.absolute()),
+        "inputs": inputs_as_json(setting),
+        "threads": settings.threads,
+        "delegate": given_options(settings.options).get("delegate", "xnnpack"),
+    }
 
 
 def inputs_as_json(setting: FileSetting) -> list[dict[str, Any]]:

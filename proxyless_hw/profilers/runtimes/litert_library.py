@@ -269,8 +269,8 @@ def profile(request: Mapping[str, Any]) -> dict[str, Any]:
     """Profiles a file.
 
     Args:
-        request: ``path``, ``inputs`` (`inputs_as_json`), ``threads``, ``delegate``, ``signature``,
-            ``sessions`` (how often the file is opened) and ``runs`` (in each).
+        request: what `file_request` gives, ``signature``, ``sessions`` (how often the file is
+            opened) and ``runs`` (in each).
 
     Returns:
         ``profiles``: what the profiler printed of each session; ``ops``: as `LiteRt.op_outputs`.

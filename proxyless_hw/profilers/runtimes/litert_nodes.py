@@ -15,10 +15,9 @@ from proxyless_hw.profilers.host.environment import package_version
 from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.profilers.models.child_process import reply_of, run_python
 from proxyless_hw.profilers.models.file_shapes import file_setting
-from proxyless_hw.profilers.models.input_request import inputs_as_json
+from proxyless_hw.profilers.models.input_request import file_request
 from proxyless_hw.profilers.node_time import NodeTime
 from proxyless_hw.profilers.op_profile import ProfiledOp, parse_op_profile
-from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.runtimes.litert_library import library_path
 from proxyless_hw.terminal.notices import notice
 
@@ -55,10 +54,7 @@ def litert_node_times(
     version = require_profiler()
     setting = file_setting(path, shape, settings.batch_size)
     request = {
-        "path": str(path.absolute()),
-        "inputs": inputs_as_json(setting),
-        "threads": settings.threads,
-        "delegate": given_options(settings.options).get("delegate", "xnnpack"),
+        **file_request(path, settings, setting),
         "signature": setting.signature,
         "sessions": SESSIONS,
         "runs": RUNS,
