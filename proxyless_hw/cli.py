@@ -14,33 +14,32 @@ from proxyless_hw.commands._lazy_group import LazyGroup
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.terminal.notices import notices_as_lines
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    # name: (module in proxyless_hw.commands, one line of help)
-    "profile": ("profile", "Measure every op a search space needs on a device."),
-    "validate": ("validate", "Whole networks: measured against predicted."),
-    "verify": ("verify", "One file: does it meet its target on this machine?"),
-    "devices": ("devices", "What can be profiled here."),
-    "table": ("table", "Show, check, compare, import, merge, calibrate or transfer tables."),
-    "fit": ("fit", "Fit a predictor to a table and judge it."),
-    "predict": ("predict", "Predict the latency of a network from a table."),
-    "search": ("search", "Find a network that meets a latency target."),
-    "derive": ("derive", "Other targets from a finished search."),
-    "pareto": ("pareto", "The exact optimum at budgets over the feasible range."),
-    "train": ("train", "Train one network."),
-    "evaluate": ("evaluate", "Accuracy of a trained network on a test set."),
-    "export": ("export", "Write a network as ONNX or TFLite, checked against torch."),
-    "benchmark": ("benchmark", "Time a model file or network by the profiling protocol."),
-    "report": ("report", "One HTML file that shows a run."),
-    "zoo": ("zoo", "Published networks and baselines."),
-    "import-weights": ("import_weights", "Load a checkpoint of other code into a zoo network."),
-    "specialize": ("specialize", "From a folder of images to a verified file."),
-    "demo": ("demo", "The whole loop on embedded data."),
+COMMANDS: dict[str, str] = {
+    "profile": "Measure every op a search space needs on a device.",
+    "validate": "Whole networks: measured against predicted.",
+    "verify": "One file: does it meet its target on this machine?",
+    "devices": "What can be profiled here.",
+    "table": "Show, check, compare, import, merge, calibrate or transfer tables.",
+    "fit": "Fit a predictor to a table and judge it.",
+    "predict": "Predict the latency of a network from a table.",
+    "search": "Find a network that meets a latency target.",
+    "derive": "Other targets from a finished search.",
+    "pareto": "The exact optimum at budgets over the feasible range.",
+    "train": "Train one network.",
+    "evaluate": "Accuracy of a trained network on a test set.",
+    "export": "Write a network as ONNX or TFLite, checked against torch.",
+    "benchmark": "Time a model file or network by the profiling protocol.",
+    "report": "One HTML file that shows a run.",
+    "zoo": "Published networks and baselines.",
+    "import-weights": "Load a checkpoint of other code into a zoo network.",
+    "specialize": "From a folder of images to a verified file.",
+    "demo": "The whole loop on embedded data.",
 }
 
 
 @click.group(
     cls=LazyGroup,
-    modules=COMMANDS,
+    commands_help=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="proxyless-hw")

@@ -17,22 +17,26 @@ class LazyGroup(click.Group):
     """A group over modules of `proxyless_hw.commands`, each with a click command `command`.
 
     Args:
-        modules: command name to (module in `proxyless_hw.commands`, one line of help), in the
-            order in which help shows them.
+        commands_help: command name to one line of help, in the order in which help shows them.
+        prefix: of the modules' names: `table_` and the command `show` are the module `table_show`.
         kwargs: as `click.Group`.
     """
 
-    def __init__(self, *, modules: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *, commands_help: Mapping[str, str], prefix: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.modules = dict(modules)
+        self.commands_help = dict(commands_help)
+        self.prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.modules)
+        return list(self.commands_help)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.modules:
+        if cmd_name not in self.commands_help:
             return None
-        module = importlib.import_module(f"proxyless_hw.commands.{self.modules[cmd_name][0]}")
+        name = self.prefix + cmd_name.replace("-", "_")
+        module = importlib.import_module(f"proxyless_hw.commands.{name}")
         command: click.Command = module.command
         return command
 
@@ -63,14 +67,14 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        unknown = args and args[0] not in self.modules and not args[0].startswith("-")
+        unknown = args and args[0] not in self.commands_help and not args[0].startswith("-")
         if unknown and not ctx.resilient_parsing:  # a shell that completes wants no message
-            ctx.fail(f"no command '{args[0]}'.{did_you_mean(args[0], self.modules)}")
+            ctx.fail(f"no command '{args[0]}'.{did_you_mean(args[0], self.commands_help)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
+            formatter.write_dl(list(self.commands_help.items()))
 
 
 def _drop_unprintable_output() -> None:
