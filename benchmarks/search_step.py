@@ -2,15 +2,23 @@
 
 Times are medians over sampled paths, each path timed in both forms in turn; memory is the peak of
 live tensor bytes that a step adds, from the allocator's own events.
+
+With --against REV the steps of this revision and of another one are timed instead, in turn and on
+the same sampled paths, each revision in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch.nn import functional
@@ -19,6 +27,8 @@ from proxyless_hw.search.extract import extract_network
 from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
+
+HERE = Path(__file__).parent
 
 
 def sgd(parameters: list[torch.nn.Parameter]) -> torch.optim.SGD:
@@ -54,8 +64,71 @@ def peak_mb(action: Callable[[], object]) -> float:
     return peak / 2**20
 
 
+class Revision:
+    """A process that runs the steps of one revision's package.
+
+    Args:
+        package: folder that holds the package.
+        options: the script's options.
+    """
+
+    def __init__(self, package: Path, options: argparse.Namespace) -> None:
+        names = ("space", "batch_size", "resolution", "threads", "paths")
+        words = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in names]
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "search_step_child.py"), *words],
+            env={**os.environ, "PYTHONPATH": str(package)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.paths = self._answer()
+
+    def step(self, name: str, number: int) -> float:
+        """Seconds that a step took on a path."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{name} {number}\n")
+        self.process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+def against(options: argparse.Namespace) -> dict[str, object]:
+    """This revision's steps over another one's, on the same paths."""
+    root = HERE.parent
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / "other"
+        git = ["git", "-C", str(root), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", other, options.against], check=True)
+        try:
+            here, there = Revision(root, options), Revision(other, options)
+            assert here.paths == there.paths, "the revisions sample different paths"
+            result: dict[str, object] = {"against": options.against, "threads": options.threads}
+            for name in ("weight", "alpha"):
+                pairs = []
+                for turn in range(3 * options.paths):
+                    number = turn % options.paths
+                    first, second = (here, there) if turn % 2 else (there, here)
+                    times = {first: first.step(name, number), second: second.step(name, number)}
+                    if turn >= options.paths:  # kernels and momentum buffers exist by then
+                        pairs.append((times[here], times[there]))
+                result[f"{name}_step_s"] = statistics.median(pair[0] for pair in pairs)
+                result[f"{name}_step_s_there"] = statistics.median(pair[1] for pair in pairs)
+                result[f"{name}_ratio"] = statistics.median(pair[0] / pair[1] for pair in pairs)
+            for revision in (here, there):
+                revision.process.terminate()
+                revision.process.wait()
+        finally:
+            subprocess.run([*git, "remove", "--force", other], check=True)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", metavar="REV", help="compare with another revision")
     parser.add_argument("--space", default="imagenet")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--resolution", type=int, default=112)
@@ -63,6 +136,13 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=12)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.against is not None:
+        compared = against(options)
+        for key, value in compared.items():
+            print(f"  {key:20s} {value if isinstance(value, str | int) else f'{value:.4f}'}")
+        if options.json:
+            print(json.dumps(compared))
+        return
     torch.set_num_threads(options.threads)
 
     space = SearchSpace.load(options.space)
