@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from proxyless_hw.tables.table import LatencyTable
 
 ANCHORS_KEY: Final = "anchors"
-ANCHORS: Final = 8
+ANCHORS: Final = 12
 """Anchors of a table; a table with fewer ops has as many anchors as ops."""
 
 

@@ -88,7 +88,7 @@ def injected(place: Path, fail_at: int, error: int) -> Plan:
 @pytest.mark.parametrize(
     ("name", "share", "error"),
     [
-        ("search-full", 0.1, errno.EACCES),
+        pytest.param("search-full", 0.1, errno.EACCES, marks=pytest.mark.slow),
         ("search-full", 0.4, errno.ENOSPC),
         ("train", 0.6, errno.EROFS),
         ("profile", 0.5, errno.ENOSPC),

@@ -25,7 +25,9 @@ AT_ONCE = 4
 ROUNDS = 10
 
 
-@pytest.mark.parametrize("name", ["search-full", "train", "profile"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("search-full", marks=pytest.mark.slow), "train", "profile"]
+)
 def test_a_second_run_in_the_same_place_is_refused(
     name: str, material: Material, tmp_path: Path, logs: Path
 ) -> None:

@@ -49,7 +49,7 @@ def test_alpha_and_weights_are_the_same_on_both_ranks(
     script.write_text(WORKER)
     settings = {
         "space": str(tiny_files[0]), "table": str(tiny_files[1]), "output": str(tmp_path / "run"),
-        "target_ms": 7.2, "limit": 256, "train_resolution": 16, "batch_size": 16,
+        "target_ms": 7.2, "limit": 128, "train_resolution": 16, "batch_size": 16,
         "warmup_epochs": 1, "epochs": 2,
     }  # fmt: skip
     done = subprocess.run(

@@ -213,7 +213,7 @@ def test_a_finished_run_is_measured_when_verify_is_asked_for_later(
     trained = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     assert plain.verdict is None
     monkeypatch.setattr(calibrate, "calibrate_first", lambda *_: False)
-    later = tiny(files, tmp_path / "run", resume=True, verify=True, verify_budget=12.0)
+    later = tiny(files, tmp_path / "run", resume=True, verify=True, verify_budget=6.0)
     measured = run_search(later)
     # The table is made up, milliseconds where microseconds are true: the loop has to say so. Two
     # networks lie in the window, too few for a verdict on the table.
