@@ -28,8 +28,8 @@ from proxyless_hw.search.run_folder import SearchFolder
 
 PROFILE_SECONDS = 30.0
 SEARCH_SECONDS = 40.0
-VERIFY_SECONDS = 40.0
-FILE_SECONDS = 10.0
+VERIFY_SECONDS = 38.0
+FILE_SECONDS = 8.0
 LEAST_EPOCHS = (2, 4)
 """The expectation reaches its target in three epochs of search."""
 DIGITS_CLASSES = 10
