@@ -229,7 +229,7 @@ def benchmark_app() -> str:
 def test_openvinos_own_tool_is_read_in_both_of_its_units(tmp_path: Path) -> None:
     from small_ops import small_workloads
 
-    network = load_architecture("proxyless-mobile").with_shape(resolution=96, num_classes=10)
+    network = load_architecture("proxyless-mobile").with_shape(resolution=448)
     options = "-d CPU -api sync -hint latency -niter 20"
     command = f"'{benchmark_app()}' -m {{model}} {options}"
     profiler = CommandProfiler(ProfilerSettings(options={"command": command, "timeout": "300"}))
