@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxyless_hw.errors import SearchError
+from proxyless_hw.errors import SearchError, did_you_mean
 from proxyless_hw.predictors.costs import COUNTED, PEAK
 from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.search.result_rows import read_precision
@@ -73,7 +73,7 @@ def read_limit(text: str) -> tuple[str, float]:
     if not equals or not number > 0 or not math.isfinite(number):
         raise SearchError(
             "a constraint reads name=value, such as pixel1=80, macs=320M, flash=1MB or "
-            f"memory=320KiB: received '{text[:80]}'."
+            f"memory=320KiB: received '{text[:80]}'.{did_you_mean(name, sorted(TABLELESS))}"
         )
     return name, number
 

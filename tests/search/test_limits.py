@@ -19,7 +19,7 @@ from proxyless_hw.report.run_data import read_run
 from proxyless_hw.report.run_figures import chosen_against_the_odds
 from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.driver import run_search
-from proxyless_hw.search.limits import split_limits
+from proxyless_hw.search.limits import read_limit, split_limits
 from proxyless_hw.search.other_targets import derive_for, load_search_data, open_search
 from proxyless_hw.search.prepare import opening_line, prepare_problem
 from proxyless_hw.search.result import SearchResult, read_result
@@ -271,3 +271,8 @@ def test_predict_and_zoo_show_say_flash_and_memory(
     assert shown[1]["memory_bytes"] == (memory_bytes(arch) or 0) // 4
     assert run("zoo", "show", tmp_path / "net.json") == 0
     assert "memory 57.34 kB in fp32; flash" in capsys.readouterr().out
+
+
+def test_a_mistyped_limit_names_the_nearest() -> None:
+    with pytest.raises(SearchError, match=r"received 'flsh=1MB'\. Did you mean 'flash'"):
+        read_limit("flsh=1MB")
