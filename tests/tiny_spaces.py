@@ -36,3 +36,17 @@ stages:
 head:
   - {op: classifier}
 """
+
+MADE_UP_HEADER: Final = {
+    "metric": "latency",
+    "unit": "ms",
+    "device": "made up",
+    "device_kind": "cpu",
+    "runtime": "onnxruntime",
+    "threads": "1",
+    "batch_size": "1",
+    "precision": "fp32",
+    "statistic": "median",
+    "num_classes": "10",
+}
+"""Of a table whose figures are made up, not measured."""

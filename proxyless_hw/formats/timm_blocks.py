@@ -116,7 +116,7 @@ class TimmBlock:
     def _universal(
         self, in_c: int, out_c: int, stride: int, start: int, kernel: int, end: int
     ) -> Iterator[LayerSpec]:
-        """``uir`` with depthwise convolutions before or after, or with none."""
+        """``uir`` with a depthwise convolution before or after the others, or without any."""
         if stride > 1 and not (start or kernel or end):
             self.fail("has a stride and no depthwise convolution to take it")
         if start:

@@ -135,7 +135,9 @@ def benchmark_all(
         >>> [item.measurement.median for item in found]  # doctest: +SKIP
     """
     if isinstance(targets, str | Path | Architecture) or not targets:
-        raise ProfilingError("targets is a list of files and networks: received none, or one.")
+        raise ProfilingError(
+            f"targets is a list of at least one file or network: received {str(targets)[:80]!r}."
+        )
     beside = None if table is None else table_of(table)
     own_device, own = ("cpu", ProfilerSettings()) if beside is None else settings_of(beside)
     device, settings = device or own_device, settings or own

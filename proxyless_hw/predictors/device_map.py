@@ -142,7 +142,7 @@ class Hypothesis:
     """One expectation of the new device.
 
     Attributes:
-        source: number of the table it starts from; None where it starts from none.
+        source: number of the table it starts from; None for `_any_rates`, which uses no table.
         bound_by: what the device is bound by, in words (`BOUND_BY`).
         log_weight: log prior probability.
         prior: what it lets expect.

@@ -70,8 +70,8 @@ def next_probe(source: LatencyTable | str | Path, probes: LatencyTable | str | P
 
     Args:
         source: the table to transfer from; or its name or path.
-        probes: ops measured on the new device, likewise; with none in it, the first of
-            `choose_probes` is next.
+        probes: ops measured on the new device, likewise. If the table is empty, the
+            first of `choose_probes` is next.
 
     Raises:
         PredictorError: a probe that the source lacks, different metrics, a table that is itself

@@ -11,6 +11,7 @@ kind, and it loads a callable that takes a `ProfilerSettings` and returns a `Pro
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,7 @@ class Session(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
-class ProfilerSession:
+class ProfilerSession(ABC):
     """Base class of sessions: a context manager that closes at its end.
 
     A subclass defines `visit`, and `close` where the device has to be released.
@@ -191,11 +192,11 @@ class ProfilerSession:
         3.0
     """
 
+    @abstractmethod
     def visit(self, order: Sequence[int]) -> list[Visit]:
         """Measures workloads by index in the given order, one `Visit` each."""
-        raise NotImplementedError(f"{type(self).__name__} defines no visit(order)")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (nothing to release unless a subclass says so)
         """Releases the device. May be called twice."""
 
     def __enter__(self) -> Self:

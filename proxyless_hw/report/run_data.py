@@ -196,7 +196,7 @@ def read_run(folder: str | Path) -> RunData:
     """
     path = Path(folder)
     if not path.is_dir():
-        raise ReportError(f"a report shows run folders: {path} is none.")
+        raise ReportError(f"a report shows run folders: there is no folder {path}.")
     known = ("config.json", "metrics.jsonl", "result.json", "architecture.json")
     if not any((path / name).is_file() for name in known):
         raise ReportError(f"{path} holds nothing of a run ({', '.join(known)}).")

@@ -17,17 +17,24 @@ from proxyless_hw.storage.locks import exclusive_lock
 def held(folder: RunFolder) -> Iterator[Callable[[], None]]:
     """Holds the lock of a run folder; yields a check that this process still holds it.
 
+    A folder that was made for it and stayed empty, because the run was refused, is removed.
+
     Raises:
         ProxylessHwError: as `RunFolder.error`: another process holds it.
         InterruptedRunError: Ctrl-C where no step could end first.
     """
-    with exclusive_lock(folder.lock, folder.error, f"run folder {folder.path}") as check_held:
-        try:
+    made = not folder.path.exists()
+    try:
+        with exclusive_lock(folder.lock, folder.error, f"run folder {folder.path}") as check_held:
             yield check_held
-        except KeyboardInterrupt as cause:
-            raise InterruptedRunError(
-                f"interrupted; every finished epoch is saved. Go on: {folder.resume_command()}"
-            ) from cause
+    except KeyboardInterrupt as cause:
+        raise InterruptedRunError(
+            f"interrupted; every finished epoch is saved. Go on: {folder.resume_command()}"
+        ) from cause
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.path.rmdir()
 
 
 @contextlib.contextmanager

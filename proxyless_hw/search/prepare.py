@@ -121,7 +121,8 @@ def prepare_problem(
         space, memory = limit_to_memory(space, memory_limit, precision, resolution, num_classes)
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
-    # The result has an interval: a table that gives none is refused now, not after training.
+    # The result has an interval: a table without intervals is refused now, not after
+    # training.
     first = Architecture.from_choices(
         space, [0] * len(space.slots), resolution=resolution, num_classes=num_classes
     )

@@ -58,7 +58,7 @@ class StartingWeights:
 def starting_weights(
     space: SearchSpace, config: SearchConfig, given: Network | None, folder: SearchFolder
 ) -> StartingWeights | None:
-    """Loads the weights that a search starts from; None where it starts from none.
+    """Loads the weights that a search starts from. Returns None for a search that starts fresh.
 
     Args:
         space: the search space.
@@ -117,7 +117,7 @@ def paired(space: SearchSpace, arch: Architecture) -> list[int | None]:
     channels, stride and shortcut.
 
     Raises:
-        SearchError: one is a tree and the other is none, or another one.
+        SearchError: they are wired differently: one is a tree, or both are different trees.
     """
     positions = [position.candidates[0] for position in space.positions]
     if space.wiring != arch.wiring:
@@ -190,7 +190,7 @@ def start_from(supernet: SuperNet, weights: StartingWeights) -> str:
         What was taken and what was not, in one or two lines.
     """
     network = weights.network
-    assert network is not None, "only a resumed search has none"
+    assert network is not None, "only a resumed search may lack its network"
     arch = network.arch
     if arch.batch_norm.eps != supernet.space.batch_norm.eps:
         notice(
@@ -204,7 +204,7 @@ def start_from(supernet: SuperNet, weights: StartingWeights) -> str:
         pairs, supernet.space.positions, supernet.positions, strict=True
     ):
         if pair is None:
-            report.add([], "the network has none")
+            report.add([], "no block of the network is paired with it")
             continue
         block = arch.blocks[pair]
         fits = [fit(candidate, block) for candidate in position.candidates]

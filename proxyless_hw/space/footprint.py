@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from proxyless_hw.errors import InfeasibleTargetError, SpaceError
-from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.errors import InfeasibleTargetError, SpaceError, did_you_mean
+from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec, Position, op_variant, squeeze_width
@@ -127,6 +127,7 @@ def flash_bytes(arch: Architecture, precision: Precision = "fp32") -> int:
 
     Raises:
         ArchitectureError, BackendUnavailableError: an op of one's own cannot be built or run.
+        ArchitectureError, SpaceError: `arch` is not an architecture; no such precision.
 
     Example:
         >>> import proxyless_hw as ph
@@ -134,6 +135,8 @@ def flash_bytes(arch: Architecture, precision: Precision = "fp32") -> int:
         >>> ph.flash_bytes(arch), ph.flash_bytes(arch, "int8")
         (16253056, 4118008)
     """
+    require_architecture(arch)
+    _require_precision(precision)
     return sum(op_flash_bytes(op, precision) for op in arch.ops())
 
 
@@ -151,16 +154,29 @@ def memory_bytes(
         The largest sum of tensors that are alive at once; None for trees, whose peak depends on
         the order in which a runtime takes their branches, and for networks with an op of one's own.
 
+    Raises:
+        ArchitectureError, SpaceError: `arch` is not an architecture; no such precision.
+
     Example:
         >>> import proxyless_hw as ph
         >>> arch = ph.load_architecture("proxyless-mobile")
         >>> ph.memory_bytes(arch), ph.memory_bytes(arch, "int8", resolution=112)
         (3211264, 200704)
     """
+    require_architecture(arch)
+    _require_precision(precision)
     ops = arch.ops(resolution)
     if arch.wiring or any(op_variant(op.op).is_custom for op in ops):
         return None
     return max(op_memory_bytes(op, precision) for op in ops)
+
+
+def _require_precision(precision: str) -> None:
+    if precision not in VALUE_BYTES:
+        raise SpaceError(
+            f"precision is one of {', '.join(VALUE_BYTES)}: received {str(precision)[:40]!r}."
+            f"{did_you_mean(str(precision), VALUE_BYTES)}"
+        )
 
 
 def footprint(arch: Architecture, precision: Precision) -> Footprint:
@@ -193,7 +209,8 @@ def within_memory(
     Raises:
         InfeasibleTargetError: no network, or only one, stays within the limit; the message gives
             the smallest memory of a network of the space.
-        SpaceError: the space is a tree, or holds an op of one's own.
+        SpaceError: the space is a tree, or holds an op of one's own; `space` is not a space,
+            `limit` not a number of bytes, or there is no such precision.
 
     Example:
         >>> import proxyless_hw as ph
@@ -202,6 +219,14 @@ def within_memory(
         >>> space.num_candidates, small.num_candidates
         (141, 138)
     """
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(
+            f"space must be a SearchSpace: received {type(space).__name__}. Load one by name or "
+            "path: SearchSpace.load(NAME)."
+        )
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+        raise SpaceError(f"limit is a number of bytes above 0: received {limit!r}.")
+    _require_precision(precision)
     if space.wiring:
         raise SpaceError(
             f"a memory limit needs a chain: '{space.id}' is a tree, whose peak depends on the "

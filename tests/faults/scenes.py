@@ -17,7 +17,7 @@ from typing import Any
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from tiny_spaces import TO_SEARCH
+from tiny_spaces import MADE_UP_HEADER, TO_SEARCH
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.space.architecture import Architecture
@@ -26,18 +26,6 @@ from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.tables.table import Entry, LatencyTable
 
 SPACE = TO_SEARCH
-HEADER = {
-    "metric": "latency",
-    "unit": "ms",
-    "device": "made up",
-    "device_kind": "cpu",
-    "runtime": "onnxruntime",
-    "threads": "1",
-    "batch_size": "1",
-    "precision": "fp32",
-    "statistic": "median",
-    "num_classes": "10",
-}
 # What differs between two runs of the same command: when, how long, and how busy the machine was.
 PASSING = frozenset(("seconds", "created", "load", "resume", "seconds_per_epoch", "config"))
 
@@ -77,7 +65,7 @@ def made_up_table(space: SearchSpace) -> LatencyTable:
     """A table of a space whose figures nobody measured."""
     values = {op: 1.0 + 0.25 * index + 0.1 * op.kernel for index, op in enumerate(space.ops())}
     entries = {op: Entry(value, 0.99 * value, 1.01 * value) for op, value in values.items()}
-    return LatencyTable(entries, HEADER)
+    return LatencyTable(entries, MADE_UP_HEADER)
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def test_a_line_of_metrics_that_was_being_written_is_no_epoch_yet(run: Path) -> 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="holds nothing of a run"):
         write_report(tmp_path)
-    with pytest.raises(ReportError, match="is none"):
+    with pytest.raises(ReportError, match="there is no folder"):
         write_report(tmp_path / "absent")
     with pytest.raises(ReportError, match="at least one"):
         write_report([])

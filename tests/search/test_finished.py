@@ -162,20 +162,12 @@ def test_a_search_with_objects_that_was_killed_ends_bit_for_bit_as_one_that_ran_
 ) -> None:
     """SIGKILL in the third epoch, in a process of its own, as a script of a user's would."""
     script = """
-import os, signal, sys
+import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
+from killed import KilledInTheThirdEpoch
 from own_data import shades
 from test_search_with_objects import FOCAL, config, search
-from proxyless_hw.search.observer import SearchObserver
-
-class KilledInTheThirdEpoch(SearchObserver):
-    epochs = 0
-    def epoch(self, metrics):
-        self.epochs += 1
-    def step(self, loss, expectations, entropy):
-        if self.epochs == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 files = tuple(Path(name) for name in sys.argv[2].split(":"))
 search(files, config(Path(sys.argv[1]), threads=1), data=shades(), task=FOCAL,

@@ -143,23 +143,17 @@ def test_a_search_killed_outright_resumes_to_the_same_alpha(
     config = tiny(tiny_files, tmp_path / "killed", epochs=6, threads=1)
     run_search(tiny(tiny_files, tmp_path / "whole", epochs=6, threads=1))
     script = """
-import json, os, signal, sys
+import json, sys
+sys.path.insert(0, sys.argv[2])
+from killed import KilledInTheThirdEpoch
 from proxyless_hw.search.config import config_from
 from proxyless_hw.search.driver import run_search
-from proxyless_hw.search.observer import SearchObserver
-
-class KilledInTheThirdEpoch(SearchObserver):
-    epochs = 0
-    def epoch(self, metrics):
-        self.epochs += 1
-    def step(self, loss, expectations, entropy):
-        if self.epochs == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 run_search(config_from(json.loads(sys.argv[1])), lambda constraints: KilledInTheThirdEpoch())
 """
+    here = str(Path(__file__).parent)
     process = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(config.to_dict())], check=False
+        [sys.executable, "-c", script, json.dumps(config.to_dict()), here], check=False
     )
     assert process.returncode == -signal.SIGKILL
     assert len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()) == 2
@@ -311,3 +305,9 @@ def test_a_device_that_is_not_here_is_named_before_any_training(
         check_device_is_here(table)
     with pytest.raises(SearchError, match="measured on 'another machine'"):
         check_device_is_here(table.with_metadata(device_kind="cpu", device="another machine"))
+
+
+def test_a_refused_search_leaves_no_folder(tiny_files: Files, tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match="cannot read weights"):
+        run_search(tiny(tiny_files, tmp_path / "run", weights=str(tmp_path / "absent.pth")))
+    assert not (tmp_path / "run").exists()

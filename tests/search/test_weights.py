@@ -141,7 +141,7 @@ def test_a_deeper_or_shallower_network_is_paired_in_running_order() -> None:
     deep = Architecture.from_choices(space, [0, 1, 2, 0, 1])
     assert paired(short, deep) == [0, 1, 3]  # number 2 is removed there
     _, said = started(space, network_of(short, [0, 0, 0]))
-    assert "block 4, 5: the network has none" in said
+    assert "block 4, 5: no block of the network is paired with it" in said
 
 
 def test_the_blocks_of_a_published_network_fit_the_space_for_imagenet() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiny_spaces import TO_SEARCH
+from tiny_spaces import MADE_UP_HEADER, TO_SEARCH
 
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import Entry, LatencyTable
@@ -37,18 +37,6 @@ def write_files(folder: Path) -> tuple[Path, Path]:
     space = SearchSpace.from_yaml(TINY_YAML)
     values = {op: 1.0 + 0.25 * index + 0.1 * op.kernel for index, op in enumerate(space.ops())}
     entries = {op: Entry(value, 0.99 * value, 1.01 * value) for op, value in values.items()}
-    metadata = {
-        "metric": "latency",
-        "unit": "ms",
-        "device": "made up",
-        "device_kind": "cpu",
-        "runtime": "onnxruntime",
-        "threads": "1",
-        "batch_size": "1",
-        "precision": "fp32",
-        "statistic": "median",
-        "num_classes": "10",
-    }
     table_path = folder / "tiny.csv"
-    LatencyTable(entries, metadata).save(table_path)
+    LatencyTable(entries, MADE_UP_HEADER).save(table_path)
     return space_path, table_path

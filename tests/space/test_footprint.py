@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 from live_tensors import folded, peak_of_live_tensors, stored_values
 from tiny_spaces import TO_SEARCH
 
-from proxyless_hw.errors import InfeasibleTargetError, PredictorError, SpaceError
+from proxyless_hw.errors import (
+    InfeasibleTargetError,
+    PredictorError,
+    ProxylessHwError,
+    SpaceError,
+)
 from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.predictors.costs import counted_costs
 from proxyless_hw.predictors.feasible import feasible_range
@@ -218,3 +224,18 @@ def test_what_is_no_number_of_bytes_is_refused(text: str) -> None:
 def test_bytes_for_people() -> None:
     shown = [format_bytes(value) for value in (12, 327_680, 4_118_008)]
     assert shown == ["12 B", "327.68 kB", "4.12 MB"]
+
+
+def test_wrong_kinds_are_refused_in_a_sentence() -> None:
+    network, space = zoo_architecture("proxyless-mobile"), SearchSpace.load("imagenet")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: flash_bytes("mobilenet-v2"), "received str"),  # type: ignore[arg-type]
+        (lambda: memory_bytes(3), "received int"),  # type: ignore[arg-type]
+        (lambda: flash_bytes(network, "int9"), "Did you mean 'int8'"),  # type: ignore[arg-type]
+        (lambda: within_memory("imagenet", 1e6), "must be a SearchSpace"),  # type: ignore[arg-type]
+        (lambda: within_memory(space, "1MB"), "a number of bytes"),  # type: ignore[arg-type]
+        (lambda: within_memory(space, float("nan")), "a number of bytes"),
+    ]
+    for call, message in calls:
+        with pytest.raises(ProxylessHwError, match=message):
+            call()
