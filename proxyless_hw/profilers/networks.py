@@ -37,7 +37,7 @@ from proxyless_hw.profilers.protocol.sessions import (
     fine_timing,
     measure_sessions,
 )
-from proxyless_hw.profilers.protocol.statistics import interval_of, middle_of
+from proxyless_hw.profilers.protocol.statistics import interval_of, median_with_error
 from proxyless_hw.profilers.protocol.timing import Estimate, estimates
 from proxyless_hw.profilers.registry import described, get_profiler
 from proxyless_hw.space.architecture import Architecture
@@ -175,6 +175,7 @@ def _measure_chunk(
         workloads=[*chunk, *anchors, reference],
         targets=[workload.name for workload in (*chunk, *anchors)],
         reference=len(chunk) + len(anchors),
+        turns=dict.fromkeys((item.name for item in chunk), _turns(len(chunk), len(anchors))),
         timing=timing,
         sessions=how.sessions or (SESSIONS if header.get("device_kind") == "cpu" else 1),
         started=started,
@@ -196,12 +197,25 @@ def _measure_chunk(
     return [_measurement(item, header, speed) for item in found[: len(chunk)]]
 
 
+def _turns(networks: int, anchors: int) -> int:
+    """Visits to each network in a pass over networks and anchors.
+
+    A value at a table's speed has the network's own error and that of the machine's speed, which
+    all anchors tell together. Of one network and twelve anchors visited alike, the network's would
+    be the larger by far.
+    """
+    return max(1, round(anchors / (2 * networks**0.5)))
+
+
 def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float]:
-    """Log of the anchors' cost now to then, with its 95% half-width."""
+    """Log of the anchors' cost now to then, with its 95% half-width.
+
+    The table's values of its anchors are taken as they are: they say what its speed is.
+    """
     then = np.log([anchors.values[item.name.removeprefix(ANCHOR_PREFIX)] for item in measured])
     change = np.log([item.interval.estimate for item in measured]) - then
     own = np.array([item.own for item in measured])
-    return middle_of(change, own)
+    return median_with_error(change, own)
 
 
 def _measurement(

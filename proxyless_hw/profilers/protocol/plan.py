@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxyless_hw.profilers.base import Workload
@@ -21,6 +21,7 @@ class Plan:
         config: goal, budget and thresholds.
         targets: names to estimate; all workloads when None.
         importance: how often each target is used; equal when None. It steers left-over budget.
+        turns: visits to a target in each pass after the session's first; 1 where it is not named.
     """
 
     workloads: Sequence[Workload]
@@ -28,6 +29,7 @@ class Plan:
     config: TimingConfig
     targets: Sequence[str] | None = None
     importance: Sequence[float] | None = None
+    turns: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

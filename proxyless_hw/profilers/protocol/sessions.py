@@ -6,8 +6,8 @@ This is the one way in which anything is measured: the ops of a table, networks,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxyless_hw.errors import ProfilingError
@@ -53,6 +53,7 @@ class MeasurementJob:
         targets: names of the workloads to estimate.
         reference: place of the workload that shows the machine's speed; None corrects nothing.
         importance: how often each target is used; equal when None.
+        turns: visits to a target in each pass after a session's first; 1 where it is not named.
         timing: the protocol; its budget is that of the whole measurement.
         sessions: times the runners are built at least, as far as the budget allows.
         most_sessions: times they may be built where building is quick; as `sessions` when None.
@@ -74,6 +75,7 @@ class MeasurementJob:
     started: float
     most_sessions: int | None = None
     importance: Sequence[float] | None = None
+    turns: Mapping[str, int] = field(default_factory=dict)
     repeat: int = 1
     progress: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.perf_counter
@@ -105,6 +107,7 @@ class MeasurementJob:
             config=timing,
             targets=self.targets,
             importance=self.importance,
+            turns=self.turns,
         )
 
     def timing_of(self, now: float, end: float, later: int, built_s: float) -> TimingConfig:

@@ -29,6 +29,8 @@ samples of a workload's own and not like the sample of all workloads that it is.
 """
 
 COVERAGE: Final = 0.95
+NORMAL_95: Final = 1.96
+DRAWS: Final = 2000
 SWEEPS: Final = 20
 
 
@@ -214,6 +216,31 @@ def _t95(freedom: FloatArray) -> FloatArray:
     from scipy.special import stdtrit
 
     return np.asarray(stdtrit(freedom, (1 + COVERAGE) / 2))
+
+
+def median_with_error(values: FloatArray, half_widths: FloatArray) -> tuple[float, float]:
+    """The median of a few different quantities, with the 95% half-width that their errors give it.
+
+    The quantities need not agree. What they differ by stays the same in another measurement, so it
+    is no error of the median: `middle_of` is for values that should agree. The standard error is
+    that of the medians of `DRAWS` sets of values, each moved by a normal error of its own size (a
+    parametric bootstrap).
+
+    Args:
+        values: shape (n,), in logs.
+        half_widths: their own 95% half-widths, shape (n,). One of which nothing is known counts
+            as the one that is known least.
+
+    Returns:
+        The median and its half-width; infinite where no value has a finite one.
+    """
+    middle = float(np.median(values))
+    known = np.isfinite(half_widths)
+    if not known.any():
+        return middle, float("inf")
+    widths = np.where(known, half_widths, half_widths[known].max())
+    errors = np.random.default_rng(0).standard_normal((DRAWS, len(values))) * widths / NORMAL_95
+    return middle, float(NORMAL_95 * np.median(values + errors, axis=1).std())
 
 
 def middle_of(values: FloatArray, half_widths: FloatArray) -> tuple[float, float]:

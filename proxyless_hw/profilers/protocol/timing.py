@@ -131,6 +131,7 @@ class _Run:
         self.session = session
         self.index = {workload.name: index for index, workload in enumerate(plan.workloads)}
         self.reference = plan.reference
+        self.turns = plan.turns
         self.config = plan.config
         self.clock = clock
         self.deadline = deadline
@@ -197,6 +198,10 @@ class _Run:
             return True
         self.doubted.difference_update(names)
         return False
+
+    def with_turns(self, names: Sequence[str]) -> list[str]:
+        """The names of a pass, each as often as it is visited there."""
+        return [name for name in names for _ in range(self.turns.get(name, 1))]
 
     def passing(
         self, names: Sequence[str], part: int, missing: Collection[str], once: Collection[str]
@@ -283,7 +288,7 @@ def measure(
             intervals = watched_intervals(mine, names, config)
             if progress is not None and mine:
                 progress(_progress(mine, names, intervals, run, config, clock() - origin))
-            chosen = choose_next(names, counts, intervals, weights, config)
+            chosen = run.with_turns(choose_next(names, counts, intervals, weights, config))
         if not chosen:
             break
         segments: list[Segment] = []

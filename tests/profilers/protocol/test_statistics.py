@@ -12,6 +12,7 @@ from proxyless_hw.profilers.protocol.statistics import (
     FloatArray,
     fit_sessions,
     interval_of,
+    median_with_error,
     middle_of,
 )
 
@@ -248,3 +249,23 @@ def test_the_middle_of_values_of_which_nothing_is_known_has_no_bounds() -> None:
     assert width == np.inf
     _, known = middle_of(np.array([0.1, 0.2, 0.3]), np.array([np.inf, 0.01, 0.02]))
     assert np.isfinite(known)
+
+
+def test_the_median_of_different_quantities_is_known_as_their_errors_say() -> None:
+    """Against what many measurements of the same twelve quantities scatter by."""
+    generator = np.random.default_rng(3)
+    truth = generator.normal(0.0, 0.03, 12)
+    scales = generator.uniform(0.004, 0.01, 12)
+    found = [median_with_error(generator.normal(truth, scales), 1.96 * scales) for _ in range(400)]
+    spread = 1.96 * np.std([middle for middle, _ in found])
+    assert np.mean([width for _, width in found]) == pytest.approx(spread, rel=0.25)
+    # As values that should agree they would be known far worse.
+    assert middle_of(truth, 1.96 * scales)[1] > 2 * spread
+
+
+def test_an_unknown_quantity_counts_as_the_one_known_least() -> None:
+    values = np.array([0.1, 0.2, 0.3])
+    assert median_with_error(values, np.full(3, np.inf)) == (pytest.approx(0.2), np.inf)
+    assert median_with_error(values, np.zeros(3))[1] == pytest.approx(0.0, abs=1e-12)
+    some = median_with_error(values, np.array([0.02, np.inf, 0.04]))
+    assert some == median_with_error(values, np.array([0.02, 0.04, 0.04]))
