@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Visit, Workload
 from proxyless_hw.profilers.protocol.drift import Round, reference_values
 from proxyless_hw.profilers.protocol.plan import ALONE, Plan, SessionPlace
+from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Measurements, Progress, TimingConfig, measure
 from proxyless_hw.space.specs import OpSpec
 
@@ -31,6 +32,7 @@ def run(
     place: SessionPlace = ALONE,
     *,
     importance: Sequence[float] | None = None,
+    turns: Mapping[str, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
     on_round: Callable[[Round], None] | None = None,
 ) -> Measurements:
@@ -39,6 +41,7 @@ def run(
         reference=REFERENCE,
         config=config,
         importance=importance,
+        turns=turns or {},
     )
     return measure(session, plan, place, clock=clock, progress=progress, on_round=on_round)
 
@@ -71,6 +74,16 @@ def test_each_round_has_an_order_of_its_own_and_a_reference_every_ten_ops() -> N
         visited.append(first[leading:-1] + second[:-1] + third[:-1])
     assert all(sorted(order) == list(range(len(COSTS))) for order in visited)
     assert visited[0] != visited[1] != visited[2]
+
+
+def test_what_has_several_turns_is_visited_so_often_once_all_were_seen() -> None:
+    clock = FakeClock()
+    config = TimingConfig(goal=1e-6, goal_absolute=1e-9, min_rounds=3, max_rounds=9)
+    noisy = FakeSession(clock, COSTS, noise=0.1)
+    measured = run(noisy, clock, config, turns={"op 3": 4})
+    first, second, *_ = measured.rounds
+    assert visit_counts([first], ["op 3", "op 4"]) == {"op 3": 1, "op 4": 1}
+    assert visit_counts([second], ["op 3", "op 4"]) == {"op 3": 4, "op 4": 1}
 
 
 def test_a_slow_drift_is_taken_out_and_the_raw_values_stay() -> None:
