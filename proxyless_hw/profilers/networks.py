@@ -6,6 +6,7 @@ and calibration alike.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from proxyless_hw.profilers.protocol.measurement import (
     TableSpeed,
 )
 from proxyless_hw.profilers.protocol.sessions import (
+    MOST_SESSIONS,
     SESSIONS,
     MeasurementJob,
     fine_timing,
@@ -170,6 +172,7 @@ def _measure_chunk(
     header = described(how.device, profiler, how.settings)
     *anchors, reference = _beside(how)
     timing = replace(fine_timing(how.timing, header), segment=3 if anchors else 1)
+    on_host = header.get("device_kind") == "cpu"
     job = MeasurementJob(
         profiler=profiler,
         workloads=[*chunk, *anchors, reference],
@@ -177,7 +180,8 @@ def _measure_chunk(
         reference=len(chunk) + len(anchors),
         turns=dict.fromkeys((item.name for item in chunk), _turns(len(chunk), len(anchors))),
         timing=timing,
-        sessions=how.sessions or (SESSIONS if header.get("device_kind") == "cpu" else 1),
+        sessions=how.sessions or (SESSIONS if on_host else 1),
+        most_sessions=MOST_SESSIONS if on_host and how.sessions is None else 0,
         started=started,
         progress=how.progress,
         say=how.say,
@@ -204,7 +208,7 @@ def _turns(networks: int, anchors: int) -> int:
     all anchors tell together. Of one network and twelve anchors visited alike, the network's would
     be the larger by far.
     """
-    return max(1, round(anchors / (2 * networks**0.5)))
+    return max(1, round(anchors / (2 * math.sqrt(networks))))
 
 
 def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from proxyless_hw.profilers.base import ProfilerSession, Visit
+from proxyless_hw.profilers.base import ProfilerSession, ProfilerSettings, Visit
 from proxyless_hw.profilers.host.conditioning import Conditioning
 
 WARM_UP_CALLS = 3
@@ -83,6 +83,16 @@ def milliseconds() -> float:
     return time.perf_counter_ns() / 1e6
 
 
+def milliseconds_on_processor() -> float:
+    """How long the calling thread has run on a processor, in ms."""
+    return time.thread_time_ns() / 1e6
+
+
+def thread_clock(settings: ProfilerSettings) -> Callable[[], float] | None:
+    """The clock of the calling thread where it does all the work; None with several threads."""
+    return milliseconds_on_processor if settings.threads == 1 else None
+
+
 def preemptions() -> int:
     """How often the kernel took the processor away from this thread."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
@@ -98,6 +108,9 @@ class HostSession(ProfilerSession):
     likewise, then again and again, each call a sample. Without a conditioning a sample of an op is
     a block that repeats the call until it lasts long enough for the meter's resolution.
     A sample during which the kernel took the processor away is taken again, at most three times.
+    Where that never succeeds and all work is done by the calling thread, the sample is the time for
+    which that thread ran. A long call on a busy machine is never undisturbed, and its length on the
+    clock would say how busy the machine is.
 
     Args:
         runners: what can be visited.
@@ -108,6 +121,8 @@ class HostSession(ProfilerSession):
         conditioning: what comes before each timed call of an op; None times hot blocks.
         clock: seconds, monotonic; used to warm up and to size the blocks.
         preempted: count that grows when the processor was taken away.
+        worked: reading of how long the calling thread has run, in the meter's unit; None where it
+            does not do all the work, or where the metric is no time.
         resources: closed together with the session.
     """
 
@@ -121,6 +136,7 @@ class HostSession(ProfilerSession):
         conditioning: Conditioning | None = None,
         clock: Callable[[], float] = time.perf_counter,
         preempted: Callable[[], int] = preemptions,
+        worked: Callable[[], float] | None = None,
         resources: ExitStack | None = None,
     ) -> None:
         self.runners = list(runners)
@@ -130,6 +146,7 @@ class HostSession(ProfilerSession):
         self.conditioning = conditioning
         self.clock = clock
         self.preempted = preempted
+        self.worked = worked or meter
         self.resources = resources or ExitStack()
         self.sizes = [self._calibrate(runner) for runner in self.runners]
 
@@ -198,25 +215,25 @@ class HostSession(ProfilerSession):
         smallest = math.inf
         for _ in range(PREEMPTION_RETRIES + 1):
             before = self.preempted()
-            value = self._sample(runner, size.calls)
+            elapsed, worked = self._sample(runner, size.calls)
             if self.preempted() == before:
-                return value, False
-            smallest = min(smallest, value)
+                return elapsed, False
+            smallest = min(smallest, elapsed, worked)
             self._warm_up(runner, size)
         return smallest, True
 
-    def _sample(self, runner: Runner, calls: int) -> float:
-        call, meter = runner.call, self.meter
+    def _sample(self, runner: Runner, calls: int) -> tuple[float, float]:
+        """What a call took by the meter, and of that the time the calling thread ran."""
+        call, meter, worked = runner.call, self.meter, self.worked
         conditioning = self._conditions(runner)
         if conditioning is not None:
             conditioning.prepare(runner.touch)
-            start = meter()
-            call()
-            return meter() - start
+        ran = worked()
         start = meter()
         for _ in range(calls):
             call()
-        return (meter() - start) / calls
+        elapsed = meter() - start
+        return elapsed / calls, (worked() - ran) / calls
 
     def _call_as_in_a_network(self, runner: Runner) -> None:
         """One untimed call, in the cache state of the timed ones."""

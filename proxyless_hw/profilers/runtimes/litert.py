@@ -17,7 +17,7 @@ from proxyless_hw.profilers.host.conditioning import cache_line, network_conditi
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner
+from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
 from proxyless_hw.profilers.model_inputs import FileShape, Shape, shape_text
 from proxyless_hw.profilers.models.building import IDENTITY
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
@@ -77,6 +77,7 @@ class LiteRtProfiler:
             return HostSession(
                 runners,
                 conditioning=network_conditioning(self.settings, idle),
+                worked=thread_clock(self.settings),
                 resources=stack.pop_all(),
             )
 

@@ -15,7 +15,7 @@ from proxyless_hw.profilers.host.conditioning import cache_line, network_conditi
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner
+from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
 from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.profilers.models.building import (
     IDENTITY,
@@ -94,7 +94,12 @@ class OnnxRuntimeProfiler:
                 replace(self.runner(workload), whole=workload.op is None) for workload in workloads
             ]
             conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
-            return HostSession(runners, conditioning=conditioning, resources=stack.pop_all())
+            return HostSession(
+                runners,
+                conditioning=conditioning,
+                worked=thread_clock(self.settings),
+                resources=stack.pop_all(),
+            )
 
     def runner(self, workload: Workload) -> Runner:
         """Builds one workload.

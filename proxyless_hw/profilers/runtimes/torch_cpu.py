@@ -14,7 +14,7 @@ from proxyless_hw.profilers.host.conditioning import cache_line, network_conditi
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner
+from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
 from proxyless_hw.profilers.models.building import IDENTITY, build_module
 from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.threads import WAITING
@@ -59,7 +59,12 @@ class TorchCpuProfiler:
             stack.enter_context(_threads(self.settings.threads))
             runners = [self.runner(workload) for workload in workloads]
             conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
-            return HostSession(runners, conditioning=conditioning, resources=stack.pop_all())
+            return HostSession(
+                runners,
+                conditioning=conditioning,
+                worked=thread_clock(self.settings),
+                resources=stack.pop_all(),
+            )
 
     def runner(self, workload: Workload) -> Runner:
         """Builds one workload.

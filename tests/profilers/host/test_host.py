@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import ProfilerSettings
 from proxyless_hw.profilers.host.conditioning import Conditioning, network_conditioning
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner
+from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
 
 
 class Work:
@@ -136,6 +137,26 @@ def test_untimed_calls_are_made_again_when_the_processor_was_taken_away() -> Non
     (visit,) = work.session().visit([0])
     assert visit.value == pytest.approx(5.0)
     assert work.calls == 1 + 1 + 1
+
+
+def test_a_processor_that_is_always_taken_away_gives_the_time_that_the_thread_ran() -> None:
+    """The call runs for 5 ms and waits for 4 to 20 ms more each time."""
+    clock = FakeClock()
+    work = Disturbed(clock, {number: 0.009 + 0.001 * (number % 12) for number in range(100)})
+    opened = work.session()
+    opened.worked = lambda: 5.0 * work.calls
+    (visit,) = opened.visit([0])
+    assert visit.preempted
+    assert visit.value == pytest.approx(5.0)
+
+
+def test_the_thread_that_calls_has_a_clock_of_its_own_where_it_works_alone() -> None:
+    clock = thread_clock(ProfilerSettings(threads=1))
+    assert clock is not None
+    before = clock()
+    time.sleep(0.05)
+    assert clock() - before < 25  # ms: it waited
+    assert thread_clock(ProfilerSettings(threads=2)) is None
 
 
 def test_a_processor_that_is_always_taken_away_gives_the_smallest_sample() -> None:
