@@ -39,7 +39,8 @@ from proxyless_hw.profilers.protocol.sessions import (
     fine_timing,
     measure_sessions,
 )
-from proxyless_hw.profilers.protocol.statistics import interval_of, median_with_error
+from proxyless_hw.profilers.protocol.statistics import interval_of, median_with_error, middle_of
+from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Estimate, estimates
 from proxyless_hw.profilers.registry import described, get_profiler
 from proxyless_hw.space.architecture import Architecture
@@ -47,6 +48,9 @@ from proxyless_hw.storage.files import scratch_folder
 
 NETWORKS_PER_SESSION: Final = 40
 """Networks held in memory at once."""
+
+LEAST_ANCHORS: Final = 3
+"""Anchors without which there is no value at a table's speed."""
 
 SAID_S: Final = 3.0
 """Seconds that nothing has to be said of."""
@@ -177,6 +181,7 @@ def _measure_chunk(
         profiler=profiler,
         workloads=[*chunk, *anchors, reference],
         targets=[workload.name for workload in (*chunk, *anchors)],
+        needed=[workload.name for workload in (*chunk, *anchors[:LEAST_ANCHORS])],
         reference=len(chunk) + len(anchors),
         turns=dict.fromkeys((item.name for item in chunk), _turns(len(chunk), len(anchors))),
         timing=timing,
@@ -192,7 +197,8 @@ def _measure_chunk(
     rounds = measure_sessions(job)
     # Some devices tell more once they have measured.
     header.update(described(how.device, profiler, how.settings))
-    found = estimates(rounds, job.targets, timing)
+    counts = visit_counts(rounds, job.targets)
+    found = estimates(rounds, [name for name in job.targets if counts[name]], timing)
     speed = None
     if how.anchors is not None:
         level, half_width = _speed(found[len(chunk) :], how.anchors)
@@ -214,12 +220,14 @@ def _turns(networks: int, anchors: int) -> int:
 def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float]:
     """Log of the anchors' cost now to then, with its 95% half-width.
 
-    The table's values of its anchors are taken as they are: they say what its speed is.
+    The table's values of its anchors are taken as they are: they say what its speed is. Where time
+    did not suffice for all of them, what they differ by is part of the half-width.
     """
     then = np.log([anchors.values[item.name.removeprefix(ANCHOR_PREFIX)] for item in measured])
     change = np.log([item.interval.estimate for item in measured]) - then
     own = np.array([item.own for item in measured])
-    return median_with_error(change, own)
+    complete = len(measured) == len(anchors.values)
+    return median_with_error(change, own) if complete else middle_of(change, own)
 
 
 def _measurement(

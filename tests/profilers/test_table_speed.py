@@ -105,6 +105,21 @@ def test_little_time_gives_wide_intervals_and_no_failure() -> None:
     assert profiler.clock.now <= 8.7
 
 
+def test_anchors_that_time_did_not_reach_are_done_without() -> None:
+    """Files come first; what the anchors that were reached differ by is then in the interval."""
+    profiler = FakeProfiler(FakeClock(), visit_s=1.2)
+    for workload, item in zip(
+        WORKLOADS, measure(profiler, timing=replace(TIMING, budget_s=2.0)), strict=True
+    ):
+        assert item.table_speed is not None
+        assert item.table_speed.median == pytest.approx(called_ms(workload), rel=0.01)
+    (session,) = profiler.sessions
+    visited = [index for order in session.orders for index in order]
+    anchors = len(session.costs_ms) - len(WORKLOADS) - 1
+    assert {0, 1} <= set(visited[:3])  # the files, after the reference
+    assert len(set(visited) - {0, 1, len(session.costs_ms) - 1}) < anchors
+
+
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the device here says of itself, beyond the made-up profiler's description."""

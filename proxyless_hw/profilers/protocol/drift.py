@@ -96,6 +96,12 @@ class Samples:
             kept[members[np.argsort(order[members], kind="stable")[:least]]] = True
         return kept
 
+    @property
+    def preempted_share(self) -> float:
+        """Share of the visits that count during which the processor was taken away."""
+        counted = [visit for visit, kept in zip(self.visits, self.clean, strict=True) if kept]
+        return sum(visit.preempted for visit in counted) / len(counted) if counted else 0.0
+
     def log_values(self, correct: bool) -> dict[int, FloatArray]:
         """Session to the logs of the values that the estimate is taken from.
 

@@ -51,6 +51,7 @@ class MeasurementJob:
         profiler: the device.
         workloads: what a session holds.
         targets: names of the workloads to estimate.
+        needed: those of them that must be visited at least once; all when None.
         reference: place of the workload that shows the machine's speed; None corrects nothing.
         importance: how often each target is used; equal when None.
         turns: visits to a target in each pass after a session's first; 1 where it is not named.
@@ -74,6 +75,7 @@ class MeasurementJob:
     sessions: int
     started: float
     most_sessions: int | None = None
+    needed: Sequence[str] | None = None
     importance: Sequence[float] | None = None
     turns: Mapping[str, int] = field(default_factory=dict)
     repeat: int = 1
@@ -220,12 +222,12 @@ def _reached(job: MeasurementJob, rounds: Sequence[Round]) -> bool:
 
 
 def _check_complete(job: MeasurementJob, rounds: Sequence[Round], seconds: float) -> None:
-    """Ends a measurement whose budget is over while targets are left without any visit.
+    """Ends a measurement whose budget is over while needed targets are left without any visit.
 
     Raises:
         ProfilingError: says how many are left and about how long they take.
     """
-    counts = visit_counts(rounds, job.targets)
+    counts = visit_counts(rounds, job.targets if job.needed is None else job.needed)
     left = sum(count == 0 for count in counts.values())
     if left:
         seen = len(counts) - left

@@ -208,13 +208,15 @@ class _Run:
     ) -> list[Segment]:
         """One pass over `names` in random order; cut short when the budget ends.
 
-        Workloads that no session has seen yet come first and may take what is left of the whole
-        budget, not only this session's share of it; those seen once have a deadline of their own.
+        Workloads that no session has seen yet come first, those with most turns at the head, and may
+        take what is left of the whole budget, not only this session's share of it; those seen once
+        have a deadline of their own.
         """
         generator = np.random.default_rng((self.config.seed, part, self.passes))
         self.passes += 1
         drawn = [names[place] for place in generator.permutation(len(names))]
-        order = [n for n in drawn if n in missing] + [n for n in drawn if n not in missing]
+        unseen = sorted((n for n in drawn if n in missing), key=lambda n: -self.turns.get(n, 1))
+        order = unseen + [n for n in drawn if n not in missing]
         segments: list[Segment] = []
         size = self.config.segment
         for start in range(0, len(order), size):

@@ -19,7 +19,12 @@ from proxyless_hw.profilers.protocol.drift import (
     drift_of,
     reference_values,
 )
-from proxyless_hw.profilers.protocol.estimates import disturbed_share, estimates, reference_drift
+from proxyless_hw.profilers.protocol.estimates import (
+    PREEMPTED,
+    disturbed_share,
+    estimates,
+    reference_drift,
+)
 from proxyless_hw.profilers.protocol.plan import Plan, SessionPlace
 from proxyless_hw.profilers.protocol.timing import Measurements, TimingConfig, measure
 
@@ -175,3 +180,17 @@ def test_uncorrected_estimates_are_the_raw_ones() -> None:
     plain = TimingConfig(segment=2, neighbours=3, correct_drift=False)
     for item in estimates(rounds, names, plain):
         assert item.interval.estimate == pytest.approx(item.raw, rel=1e-3)
+
+
+def test_a_workload_that_always_lost_its_processor_is_known_no_better_than_that() -> None:
+    """Its visits may agree with each other: what ran in between used the caches in each of them."""
+    lost = Visit(2.0, 2.0, 2.0, 1, preempted=True)
+    rounds = [
+        Round((Segment(("kept", "lost"), (visit(1.0), lost), 1.0, 1.0),) * 4, part)
+        for part in range(4)
+    ]
+    kept, found = estimates(rounds, ["kept", "lost"], CLOSE)
+    assert kept.interval.relative < 0.01
+    assert found.interval.estimate == pytest.approx(2.0)
+    assert found.interval.relative == pytest.approx(PREEMPTED, rel=0.1)
+    assert not found.converged
