@@ -208,9 +208,9 @@ class _Run:
     ) -> list[Segment]:
         """One pass over `names` in random order; cut short when the budget ends.
 
-        Workloads that no session has seen yet come first, those with most turns at the head. They may
-        take what is left of the whole budget, not only this session's share of it; those seen once
-        have a deadline of their own.
+        Workloads that no session has seen yet come first, those with most turns at the head. They
+        may take what is left of the whole budget, not only this session's share of it; those seen
+        once have a deadline of their own.
         """
         generator = np.random.default_rng((self.config.seed, part, self.passes))
         self.passes += 1
