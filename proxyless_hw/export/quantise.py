@@ -302,9 +302,13 @@ def _static_int8(content: bytes, calibration: NDArray[np.float32], form: Quantis
 
     metadata = onnx.load_from_string(content).metadata_props
     with scratch_folder(ExportError) as folder:
-        prepared, output = folder / "prepared.onnx", folder / "int8.onnx"
+        model_path, prepared, output = (
+            folder / name for name in ("float.onnx", "prepared.onnx", "int8.onnx")
+        )
+        # As a file: the shapes of a model given in memory are hidden from shape inference.
+        model_path.write_bytes(content)
         # Constant ReLU6 bounds are fused only after the pre-processing has seen the shapes.
-        quant_pre_process(onnx.load_from_string(content), prepared, skip_symbolic_shape=True)
+        quant_pre_process(str(model_path), prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
             output,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, has_expansion, op_variant
 
 Prefixes = Iterator[tuple[str, str]]
 """Pairs of names of a module: ours and the library's."""
@@ -61,7 +61,7 @@ def _conv_bn(ours: str, conv: str, norm: str) -> Prefixes:
 
 def _parts(layer: LayerSpec) -> list[str]:
     """The convolutions of an inverted bottleneck, by our names, in order."""
-    return (["expand"] if layer.expand != 1 else []) + ["depthwise", "project"]
+    return (["expand"] if has_expansion(layer) else []) + ["depthwise", "project"]
 
 
 def _torchvision_v2(arch: Architecture, names: Collection[str]) -> Prefixes:
@@ -123,7 +123,7 @@ def _timm(arch: Architecture, names: Collection[str]) -> Prefixes:
     places = _places(_TIMM_BLOCKS, names)
     for index, (layer, (stage, block)) in enumerate(zip(arch.blocks, places, strict=False)):
         ours, theirs = _body(index, layer), f"blocks.{stage}.{block}"
-        expands = layer.expand != 1
+        expands = has_expansion(layer)
         convolutions = ("conv_pw", "conv_dw", "conv_pwl") if expands else ("conv_dw", "conv_pw")
         for number, (part, conv) in enumerate(zip(_parts(layer), convolutions, strict=True)):
             yield from _conv_bn(f"{ours}.{part}", f"{theirs}.{conv}", f"{theirs}.bn{number + 1}")
