@@ -86,7 +86,7 @@ def _torchvision_v2(arch: Architecture, names: Collection[str]) -> Prefixes:
 
 
 def _torchvision_block(ours: str, theirs: str, layer: LayerSpec) -> Prefixes:
-    """A block of MobileNetV3 or EfficientNet: its layers are numbered, squeeze-excite among them."""
+    """A block of MobileNetV3 or EfficientNet: layers and squeeze-excite are numbered in order."""
     number = 0
     for part in _parts(layer):
         if part == "project" and layer.se:

@@ -139,7 +139,7 @@ def _timm_name(key: str, network: Network, stages: dict[int, tuple[int, int]]) -
 def said_eps(name: str) -> AbstractContextManager[object]:
     """The notice about an eps that is not the library's usual one; other networks give none."""
     if name == "fbnet-c":
-        return pytest.warns(Notice, match=r"eps\. 0\.001 is taken, that of timm's published weights")
+        return pytest.warns(Notice, match=r"eps\. 0\.001 is taken, that of timm's published")
     return nullcontext()
 
 
