@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.onnx_file import INPUT_NAME
+from proxyless_hw.export.tflite_buffers import with_inline_buffers
 from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.terminal.quiet import quiet_native_output
 
@@ -132,7 +133,8 @@ def _quantised(
         return path.read_bytes()
 
     def quantised(ranges: dict[str, Any] | None) -> bytes:
-        return bytes(quantizer.Quantizer(str(path), rules).quantize(ranges).quantized_model)
+        result = quantizer.Quantizer(str(path), rules).quantize(ranges)
+        return with_inline_buffers(bytes(result.quantized_model))
 
     if precision != "int8" or calibration is None:
         return quantised(None)
