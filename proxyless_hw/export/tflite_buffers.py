@@ -20,7 +20,7 @@ def with_inline_buffers(model: bytes) -> bytes:
     Args:
         model: a serialised model below 2 GiB; returned as it is where nothing stands outside.
     """
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
     from ai_edge_litert import schema_py_generated as schema
 
     held: Any = schema.ModelT.InitFromPackedBuf(model, 0)
