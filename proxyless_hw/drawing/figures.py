@@ -10,7 +10,7 @@ from typing import Final
 from proxyless_hw.drawing.canvas import Canvas, Line, Polygon, Rect, Text
 from proxyless_hw.drawing.palette import kernel_colour
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import LayerSpec, describe, op_variant
+from proxyless_hw.space.specs import LayerSpec, bottleneck_name, describe, op_variant
 from proxyless_hw.space.wiring import Node, TreeBlock
 
 GAP, STAGE_GAP = 4, 12
@@ -242,7 +242,7 @@ def _label(block: _Block) -> tuple[str, str]:
         return "pool", ""
     base = op_variant(layer.op).base
     short = {"avgpool": "pool", "maxpool": "pool", "identity": "BN", "sepconv": "sep"}
-    name = f"MB{layer.expand:g}" if base == "mbconv" else short.get(base, base[:5])
+    name = bottleneck_name(layer) if base == "mbconv" else short.get(base, base[:5])
     return name, f"{layer.kernel}×{layer.kernel}" if base != "identity" else ""
 
 

@@ -16,7 +16,7 @@ KNOWN_NODES: Final = frozenset(
     (
         *("Conv", "Clip", "Relu", "HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add", "Div"),
         *("GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Gemm", "Softmax"),
-        *("BatchNormalization", "Constant", "Identity", "Dropout"),
+        *("BatchNormalization", "Constant", "Identity", "Dropout", "Transpose"),
     )
 )
 """Node types that can be part of a known op."""

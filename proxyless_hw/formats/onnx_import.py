@@ -3,7 +3,7 @@
 A BatchNorm that export folded away leaves a biased convolution: that is read as ``conv``, as is one
 with its BatchNorm still behind it (runtimes fold it), and a convolution with neither as
 ``conv_nobn``. A pointwise convolution with an activation before a depthwise one is read as the
-expansion of one ``mbconv``.
+expansion of one ``mbconv``, also where it is grouped and its channels are shuffled behind it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from proxyless_hw.formats.onnx_activations import (
     hard_sigmoid_end,
     hard_swish_end,
 )
+from proxyless_hw.formats.onnx_channels import shuffled
 from proxyless_hw.formats.onnx_graph import Graph, Node
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import LayerSpec, squeeze_width
+from proxyless_hw.space.specs import (
+    LayerSpec,
+    OpVariant,
+    op_variant,
+    squeeze_act,
+    squeeze_width,
+)
 
 _FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")
 
@@ -62,7 +69,7 @@ class _Conv:
 
     @property
     def is_pointwise(self) -> bool:
-        return self.kernel == 1 and self.stride == 1 and self.groups == 1
+        return self.kernel == 1 and self.stride == 1 and not self.is_depthwise
 
 
 class _Reader:
@@ -81,7 +88,11 @@ class _Reader:
             if len(self.layers) > len(graph.nodes):
                 graph.fail("goes round in a circle")
             self.layer()
-        places = [index for index, layer in enumerate(self.layers) if layer.op == "mbconv"]
+        places = [
+            index
+            for index, layer in enumerate(self.layers)
+            if op_variant(layer.op).base == "mbconv"
+        ]
         first, last = (places[0], places[-1] + 1) if places else (1, 1)
         try:
             return Architecture(
@@ -133,11 +144,13 @@ class _Reader:
         if first.is_depthwise:
             self.mbconv(start, None, first)
             return
-        behind = self.graph.user(first.output, "Conv")
+        end = shuffled(self.graph, first.output, first.out_c, first.groups)
+        behind = self.graph.user(end or first.output, "Conv")
         if first.is_pointwise and first.act != "none" and behind is not None:
             depthwise = self.conv(behind)
-            if depthwise.is_depthwise and depthwise.act == first.act:
-                self.mbconv(start, first, depthwise)
+            same = depthwise.is_depthwise and depthwise.act == first.act
+            if same and (first.groups == 1 or self.projects_groups(depthwise, first.groups)):
+                self.mbconv(start, first, depthwise, shuffle=end is not None)
                 return
         name = "conv" if first.has_bias else "conv_nobn"
         if first.groups > 1:
@@ -153,7 +166,9 @@ class _Reader:
         self.layers.append(layer)
         self.tensor = first.output
 
-    def mbconv(self, start: str, expansion: _Conv | None, depthwise: _Conv) -> None:
+    def mbconv(
+        self, start: str, expansion: _Conv | None, depthwise: _Conv, *, shuffle: bool = False
+    ) -> None:
         tensor, squeezed = self.squeeze_excite(depthwise)
         node = self.graph.user(tensor, "Conv")
         if node is None:
@@ -161,7 +176,15 @@ class _Reader:
         project = self.conv(node)
         if not project.is_pointwise or project.act != "none":
             self.fail(f"{project.node.name}, which should project a block linearly")
+        if project.groups != (expansion.groups if expansion else 1):
+            self.fail(f"{project.node.name}, which has other groups than the expansion")
         in_c, mid_c = (expansion or depthwise).in_c, depthwise.in_c
+        variant = OpVariant(
+            "mbconv",
+            groups=project.groups,
+            shuffle=shuffle,
+            pw=expansion is not None and mid_c == in_c and project.groups == 1,
+        )
         self.tensor = project.output
         # The residual addition is the one that takes both ends of this block.
         added = self.graph.user(self.tensor, "Add")
@@ -172,7 +195,7 @@ class _Reader:
             self.tensor = added.output
         self.layers.append(
             LayerSpec(
-                "mbconv",
+                variant.name,
                 in_c,
                 project.out_c,
                 kernel=depthwise.kernel,
@@ -183,6 +206,11 @@ class _Reader:
                 se=squeezed,
             )
         )
+
+    def projects_groups(self, depthwise: _Conv, groups: int) -> bool:
+        """Whether the convolution behind a depthwise one has these groups."""
+        node = self.graph.user(self.squeeze_excite(depthwise)[0], "Conv")
+        return node is not None and self.conv(node).groups == groups
 
     def squeeze_excite(self, depthwise: _Conv) -> tuple[str, int]:
         """(tensor behind it, the layer's `se`); without a squeeze, the tensor itself and 0."""
@@ -196,14 +224,17 @@ class _Reader:
         expand = self.graph.user(squeeze.output, "Conv") if squeeze is not None else None
         kind, end = self.gate(expand.output) if expand else ("", None)
         product = self.graph.user(end, "Mul") if end else None
-        if squeeze is None or product is None or squeeze.act != "relu":
+        if squeeze is None or product is None:
             self.fail(f"{pools[0].name}, which is not a squeeze-and-excite")
         width = squeeze.out_c
-        if kind == "Sigmoid" and width > 1:
-            return product.output, width
-        if kind != "HardSigmoid" or width != squeeze_width(depthwise.out_c, 1):
-            self.fail(f"a squeeze-and-excite with {kind} over {width} channels")
-        return product.output, 1
+        form = width if kind == "Sigmoid" else 1
+        fits = width > 1 if kind == "Sigmoid" else width == squeeze_width(depthwise.out_c, 1)
+        if not fits or squeeze.act != squeeze_act(depthwise.act, form):
+            self.fail(
+                f"a squeeze-and-excite with {squeeze.act} and {kind} over {width} channels, behind "
+                f"{depthwise.act}"
+            )
+        return product.output, form
 
     def gate(self, tensor: str) -> tuple[str, str | None]:
         """(kind of the gate of a squeeze-and-excite, tensor behind it)."""

@@ -27,6 +27,7 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import op_variant
 from proxyless_hw.space.wiring import Node, TreeBlock
 from proxyless_hw.storage.tensor_files import is_plain, load_tensors
+from proxyless_hw.terminal.notices import notice
 
 _MBCONV: Final = {
     "expand": "inverted_bottleneck",
@@ -79,6 +80,14 @@ def published_network(arch: Architecture, tensors: Mapping[str, Tensor], source:
     Raises:
         ArchitectureError: as `fill_from_published`.
     """
+    library = recognised(tensors)
+    if library is not None and arch.space in library.exceptions:
+        eps = library.settings(arch).batch_norm.eps
+        notice(
+            f"{source}: a file does not hold BatchNorm's eps. {eps:g} is taken, that of "
+            f"{library.name}'s published weights of {arch.space}. Where they were trained with "
+            "another, change batch_norm in architecture.json."
+        )
     network = build_network(as_its_library(arch, tensors))
     fill_from_published(network, tensors, source)
     return network

@@ -89,13 +89,15 @@ class TimmBlock:
     def _bottleneck(
         self, in_c: int, out_c: int, stride: int, kernel: int, joins: bool
     ) -> LayerSpec:
+        expand = self.expand(in_c)
+        # All but ds have their first 1x1 convolution at expansion 1 too.
         return LayerSpec(
-            "mbconv",
+            "mbconv_pw" if expand == 1 and self.kind != "ds" else "mbconv",
             in_c,
             out_c,
             kernel=kernel,
             stride=stride,
-            expand=self.expand(in_c),
+            expand=expand,
             skip=joins,
             act=self.act,
             se=self.squeeze(in_c),
@@ -165,17 +167,12 @@ class TimmBlock:
 
     def expand(self, in_c: int) -> float:
         """The ratio that gives timm's rounded width."""
-        ratio = float(self.options.get("e", "1"))
+        ratio = self.ratio
         if self.kind == "ds":
             if ratio != 1:
                 self.fail("of type ds has no expansion")
             return 1
-        if not 1 < ratio <= 64:
-            way_on = "; write it as ds" if self.kind == "ir" else ""
-            self.fail(f"of type {self.kind} must expand by more than 1 and at most 64{way_on}")
         middle = make_divisible(in_c * ratio)
-        if middle == in_c:
-            self.fail("expands to its own width, which cannot be told from no expansion")
         exact = ratio if round(in_c * ratio) == middle else middle / in_c
         return int(exact) if float(exact).is_integer() else exact
 

@@ -23,7 +23,13 @@ from proxyless_hw.formats.timm_settings import (
 )
 from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.limits import MAX_POSITIONS
-from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
+from proxyless_hw.space.specs import (
+    ZERO,
+    BatchNormSpec,
+    LayerSpec,
+    has_expansion,
+    make_divisible,
+)
 
 PROVENANCE: Final = "timm_strings"
 SKIP: Final = "skip"
@@ -186,13 +192,14 @@ def _repeats(block: LayerSpec) -> bool:
 
 def _block_text(block: LayerSpec, settings: TimmSettings) -> tuple[str, str]:
     """Block type and the options that all repeats share."""
-    if block.op not in ("conv", "mbconv"):
+    if block.op not in ("conv", "mbconv", "mbconv_pw"):
         raise ArchitectureError(f"timm's strings have no block for op '{block.op}'.")
     joins = block.stride == 1 and block.in_c == block.out_c
     words = [f"c{block.out_c}"]
     kind = "cn"
-    if block.op == "mbconv":
-        kind = "ds" if block.expand == 1 else "ir"
+    bottleneck = block.op != "conv"
+    if bottleneck:
+        kind = "ir" if has_expansion(block) else "ds"
         if kind == "ir":
             words.insert(0, f"e{_ratio(block)}")
         if block.se:
@@ -201,7 +208,7 @@ def _block_text(block: LayerSpec, settings: TimmSettings) -> tuple[str, str]:
         if block.act not in ACT_TOKENS:
             raise ArchitectureError(f"timm's strings have no activation '{block.act}'.")
         words.append(f"n{ACT_TOKENS[block.act]}")
-    if joins and block.skip != (block.op == "mbconv"):
+    if joins and block.skip != bottleneck:
         words.append("skip" if block.skip else "noskip")
     return kind, "_".join(words)
 

@@ -22,7 +22,9 @@ _MOBILENET_V2_STAGES: Final = (
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 _PAPER: Final = "as compared in Cai, Zhu, Han, ICLR 2019 (arXiv 1812.00332)"
-_BLOCK: Final = re.compile(r"k(?P<kernel>\d+)(?:e(?P<expand>\d+)|m(?P<middle>\d+))(?P<se>se\d*)?")
+_BLOCK: Final = re.compile(
+    r"k(?P<kernel>\d+)(?:e(?P<expand>\d+)(?P<pw>pw)?|m(?P<middle>\d+))(?P<se>se\d*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,9 @@ def _chain(name: str, entry: Mapping[str, Any]) -> Architecture:
 
 
 def _block(text: str, in_c: int, out_c: int, stride: int, act: str) -> LayerSpec:
-    """``-`` is a removed block; ``k5e6``, ``k5e6se10`` (to 10), ``k5m120se`` (to a quarter)."""
+    """``-`` is a removed block; ``k5e6``, ``k3e1pw`` (with a first 1x1 convolution), ``k5e6se10``
+    (squeezes to 10), ``k5m120se`` (to a quarter).
+    """
     if text == "-":
         return LayerSpec(ZERO, in_c, out_c, skip=True)
     match = _BLOCK.fullmatch(text)
@@ -136,7 +140,7 @@ def _block(text: str, in_c: int, out_c: int, stride: int, act: str) -> LayerSpec
     expand = float(match["expand"]) if match["expand"] else int(match["middle"]) / in_c
     squeeze = match["se"]
     return LayerSpec(
-        "mbconv",
+        "mbconv_pw" if match["pw"] else "mbconv",
         in_c,
         out_c,
         kernel=int(match["kernel"]),

@@ -29,7 +29,7 @@ from proxyless_hw.predictors.rates import (
     fit_rates,
     typical_log_rates,
 )
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec, op_variant
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]
@@ -127,7 +127,7 @@ class Deviation:
 
 
 def _reads_an_image(op: OpSpec) -> bool:
-    return op.op != "mbconv" and op.kernel > 1 and op.in_c <= IMAGE_CHANNELS
+    return op_variant(op.op).base != "mbconv" and op.kernel > 1 and op.in_c <= IMAGE_CHANNELS
 
 
 def _same(labels: Sequence[object]) -> FloatArray:

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyless_hw.space.counting import op_bytes, op_macs
-from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
 FloatArray = NDArray[np.float64]
 
-Kind = Literal["pointwise", "depthwise", "dense", "linear", "addition", "other"]
-"""1x1 convolution; depthwise; other convolution; linear; residual addition; the rest (pooling,
-squeeze-and-excite, a third party's op)."""
+Kind = Literal["pointwise", "depthwise", "dense", "linear", "addition", "squeeze", "other"]
+"""1x1 convolution; depthwise; other convolution (grouped 1x1 ones too); linear; residual addition;
+squeeze-and-excite; the rest (pooling, channel shuffle, a third party's op)."""
 
 WORK: Final = (
     *("calls", "pointwise_macs", "pointwise_padding", "pointwise_outputs", "depthwise_macs"),
@@ -38,6 +38,7 @@ SHAPE_FEATURES: Final = (
     *("log_area", "log_in_c", "log_out_c", "log_kernel", "log_expand", "stride", "skip"),
     *("squeeze", "hard_swish", "in_alignment", "mid_alignment", "out_alignment", "mbconv", "conv"),
     *("log_macs", "log_bytes", "log_intensity"),
+    *("swish", "unexpanded", "log_groups"),
 )
 """Columns of `shape_features`."""
 
@@ -98,14 +99,18 @@ def _layers(op: OpSpec) -> Iterator[Part]:
             yield _depthwise(op, area_in, area, op.in_c)
             yield _pointwise(area, op.in_c, op.out_c)
         case "mbconv":
-            if op.expand != 1:
-                yield _pointwise(area_in, op.in_c, op.mid_c)
+            if has_expansion(op):
+                yield _pointwise(area_in, op.in_c, op.mid_c, variant.groups)
+            if variant.shuffle:
+                moved = 2 * area_in * op.mid_c
+                yield Part("other", 0, moved, 0, area_in, op.mid_c, op.mid_c)
             yield _depthwise(op, area_in, area, op.mid_c)
             if op.se:
                 squeezed = squeeze_width(op.mid_c, op.se)
                 weights = 2 * op.mid_c * squeezed
-                yield Part("other", weights, 3 * area * op.mid_c, weights, 1, op.mid_c, op.mid_c)
-            yield _pointwise(area, op.mid_c, op.out_c)
+                moved = 3 * area * op.mid_c
+                yield Part("squeeze", weights, moved, weights, 1, op.mid_c, op.mid_c)
+            yield _pointwise(area, op.mid_c, op.out_c, variant.groups)
         case "classifier":
             weights = op.in_c * op.out_c
             moved = area_in * op.in_c + op.out_c
@@ -117,9 +122,10 @@ def _layers(op: OpSpec) -> Iterator[Part]:
             )  # fmt: skip
 
 
-def _pointwise(area: int, in_c: int, out_c: int) -> Part:
-    weights = in_c * out_c
-    return Part("pointwise", weights * area, area * (in_c + out_c), weights, area, in_c, out_c)
+def _pointwise(area: int, in_c: int, out_c: int, groups: int = 1) -> Part:
+    weights = in_c * out_c // groups
+    kind: Kind = "pointwise" if groups == 1 else "dense"
+    return Part(kind, weights * area, area * (in_c + out_c), weights, area, in_c, out_c)
 
 
 def _depthwise(op: OpSpec, area_in: int, area: int, channels: int) -> Part:
@@ -192,6 +198,8 @@ def _shape_row(op: OpSpec) -> list[float]:
     parts = op_parts(op)
     macs = sum(part.macs for part in parts) + 1.0
     moved = 4 * sum(part.moved + part.weights for part in parts) + 1.0
+    variant = op_variant(op.op)
+    grouped = variant.groups if variant.base == "mbconv" else 1
     values = {
         "log_area": math.log(op.in_h * op.in_w) / 1.5,
         "log_in_c": math.log(op.in_c) / 0.8,
@@ -202,11 +210,14 @@ def _shape_row(op: OpSpec) -> list[float]:
         "skip": 2.0 * op.skip,
         "squeeze": 2.0 * (op.se > 0),
         "hard_swish": 2.0 * (op.act == "hswish"),
+        "swish": 2.0 * (op.act == "swish"),
         "in_alignment": 4.0 * _alignment(op.in_c),
         "mid_alignment": 4.0 * _alignment(op.mid_c),
         "out_alignment": 4.0 * _alignment(op.out_c),
-        "mbconv": 4.0 * (op.op == "mbconv"),
-        "conv": 4.0 * (op_variant(op.op).base == "conv"),
+        "mbconv": 4.0 * (variant.base == "mbconv"),
+        "conv": 4.0 * (variant.base == "conv"),
+        "unexpanded": 2.0 * variant.pw,
+        "log_groups": math.log(grouped) / 0.35,
         "log_macs": math.log(macs),
         "log_bytes": math.log(moved),
         "log_intensity": math.log(macs / moved),

@@ -26,7 +26,7 @@ from proxyless_hw.predictors.features import (
 from proxyless_hw.predictors.intervals import conformal_quantile
 from proxyless_hw.predictors.residuals import ResidualModel, residual_model
 from proxyless_hw.predictors.scores import Scores, score
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec, op_variant
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]
@@ -78,7 +78,7 @@ class CostModel:
         """
         from scipy.optimize import nnls
 
-        counts = [op.kernel for op in ops if op.op in ("mbconv",) or op.op.startswith("sepconv")]
+        counts = [op.kernel for op in ops if op_variant(op.op).base in ("mbconv", "sepconv")]
         # The smallest kernel needs no rate of its own: the common one is its.
         self.kernels_ = sorted(set(counts))[1:]
         work = work_features(ops, self.kernels_)

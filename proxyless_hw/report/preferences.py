@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import LayerSpec
+from proxyless_hw.space.specs import LayerSpec, has_expansion, op_variant
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def preferences(arch: Architecture) -> Preferences | None:
 
 
 def _counts(layer: LayerSpec) -> bool:
-    return layer.op == "mbconv" and layer.expand != 1
+    return op_variant(layer.op).base == "mbconv" and has_expansion(layer)
 
 
 def _stage(group: Sequence[LayerSpec], side: int) -> list[StagePreference]:

@@ -15,6 +15,7 @@ import math
 import torch
 from torch import Tensor
 
+from proxyless_hw.network.grouped import dense_views
 from proxyless_hw.network.ops import MBConv
 from proxyless_hw.network.start import NOISE, begin_as_shortcut, convolution
 from proxyless_hw.search.supernet import MixedOp, SuperNet
@@ -38,18 +39,21 @@ def align_candidates(supernet: SuperNet, seed: int) -> None:
 def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
     width = min(convolution(block.depthwise).shape[0] for block in blocks)
     kernel = min(convolution(block.depthwise).shape[-1] for block in blocks)
-    out_c = convolution(blocks[0].project).shape[0]
-    in_c = convolution(blocks[0].expand).shape[1]
+    views = [dense_views(block) for block in blocks]
+    # From and to the channels of the depthwise layers.
+    inward = torch.stack([into.connected[:width] for into, _ in views]).all(0)
+    outward = torch.stack([out.connected[:, :width] for _, out in views]).all(0)
 
     def draw(*shape: int, fan_out: int) -> Tensor:
         return torch.randn(shape, generator=generator) * math.sqrt(2 / fan_out)
 
-    expand = draw(width, in_c, 1, 1, fan_out=width)
+    expand = _thinned(draw(*inward.shape, fan_out=width), inward)
     depthwise = draw(width, 1, kernel, kernel, fan_out=kernel * kernel)
-    project = draw(out_c, width, 1, 1, fan_out=out_c)
-    for block in blocks:
-        own = convolution(block.expand)
+    project = _thinned(draw(*outward.shape, fan_out=len(outward)), outward)
+    for block, (into, out) in zip(blocks, views, strict=True):
+        own = into.read()
         own[:width] = own[:width] * NOISE + expand.to(own)
+        into.write(own)
         own = convolution(block.depthwise)
         rest = own.shape[0] - width
         margin = (own.shape[-1] - kernel) // 2
@@ -59,6 +63,11 @@ def _align(blocks: list[MBConv], generator: torch.Generator) -> None:
         own[width:, :, middle, middle] += draw(rest, 1, kernel, kernel, fan_out=kernel * kernel).to(
             own
         )
-        own = convolution(block.project)
-        own *= NOISE
+        own = out.read() * NOISE
         own[:, :width] += project.to(own)
+        out.write(own)
+
+
+def _thinned(drawn: Tensor, kept: Tensor) -> Tensor:
+    """The kept entries of a drawn matrix, scaled to the variance that all of them had together."""
+    return drawn * kept * math.sqrt(kept.numel() / max(int(kept.sum()), 1))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.built_counts import built_counts
-from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
 FLOAT32_BYTES = 4
 
@@ -132,8 +132,9 @@ def _parts(op: OpSpec) -> Iterator[_Part]:
 def _mbconv_parts(op: OpSpec, area_in: int, area_out: int) -> Iterator[_Part]:
     mid_c = op.mid_c
     before, after = area_in * mid_c, area_out * mid_c
-    if op.expand != 1:
-        weights = op.in_c * mid_c
+    groups = op_variant(op.op).groups
+    if has_expansion(op):
+        weights = op.in_c * mid_c // groups
         yield _Part(weights + 2 * mid_c, weights * area_in, _size_in(op), before)
     taps = op.kernel * op.kernel
     yield _Part(taps * mid_c + 2 * mid_c, taps * after, before, after)
@@ -141,7 +142,7 @@ def _mbconv_parts(op: OpSpec, area_in: int, area_out: int) -> Iterator[_Part]:
         squeezed = squeeze_width(mid_c, op.se)
         weights = 2 * mid_c * squeezed
         yield _Part(weights + mid_c + squeezed, weights, 2 * after, after)
-    weights = mid_c * op.out_c
+    weights = mid_c * op.out_c // groups
     yield _Part(weights + 2 * op.out_c, weights * area_out, after, _size_out(op))
 
 

@@ -17,7 +17,13 @@ from proxyless_hw.errors import InfeasibleTargetError, SpaceError, did_you_mean
 from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.space.specs import OpSpec, Position, op_variant, squeeze_width
+from proxyless_hw.space.specs import (
+    OpSpec,
+    Position,
+    has_expansion,
+    op_variant,
+    squeeze_width,
+)
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import format_bytes
 
@@ -264,6 +270,9 @@ def within_memory(
 def _layers(op: OpSpec) -> Iterator[_Layer]:
     """The layers of a built-in op, in the order in which they run, but for the addition."""
     variant = op_variant(op.op)
+    if variant.base == "mbconv":
+        yield from _mbconv_layers(op)
+        return
     size_in, size_out = op.in_h * op.in_w * op.in_c, op.out_h * op.out_w * op.out_c
     taps = op.kernel * op.kernel
     has_norm, shuffled = not variant.no_norm, variant.shuffle and variant.groups > 1
@@ -278,8 +287,6 @@ def _layers(op: OpSpec) -> Iterator[_Layer]:
         case "sepconv":
             yield _Layer(taps * op.in_c, 0, op.out_h * op.out_w * op.in_c)
             yield _Layer(op.in_c * op.out_c // variant.groups, biases, size_out)
-        case "mbconv":
-            yield from _mbconv_layers(op)
         case "classifier":
             yield _Layer(0, 0, op.in_c)
             yield _Layer(op.in_c * op.out_c, op.out_c, op.out_c)
@@ -295,12 +302,15 @@ def _layers(op: OpSpec) -> Iterator[_Layer]:
 
 def _mbconv_layers(op: OpSpec) -> Iterator[_Layer]:
     mid_c, area_out = op.mid_c, op.out_h * op.out_w
-    after = area_out * mid_c
-    if op.expand != 1:
-        yield _Layer(op.in_c * mid_c, mid_c, op.in_h * op.in_w * mid_c)
+    variant = op_variant(op.op)
+    before, after = op.in_h * op.in_w * mid_c, area_out * mid_c
+    if has_expansion(op):
+        yield _Layer(op.in_c * mid_c // variant.groups, mid_c, before)
+    if variant.shuffle:
+        yield _Layer(0, 0, before)
     yield _Layer(op.kernel * op.kernel * mid_c, mid_c, after)
     if op.se:
         squeezed = squeeze_width(mid_c, op.se)
         # Its gates are computed beside the map that they multiply.
         yield _Layer(2 * mid_c * squeezed, mid_c + squeezed, after, extra=mid_c)
-    yield _Layer(mid_c * op.out_c, op.out_c, area_out * op.out_c)
+    yield _Layer(mid_c * op.out_c // variant.groups, op.out_c, area_out * op.out_c)

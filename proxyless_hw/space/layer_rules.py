@@ -68,8 +68,14 @@ def _check_layer(layer: LayerSpec, name: str) -> None:
         raise ArchitectureError(
             f"{name} keeps its channels: received {layer.in_c} to {layer.out_c}."
         )
-    if variant.groups > 1 and (layer.in_c % variant.groups or layer.out_c % variant.groups):
+    channels = [layer.in_c, layer.mid_c, layer.out_c]
+    if variant.groups > 1 and any(width % variant.groups for width in channels):
         raise ArchitectureError(
-            f"{name}: {variant.groups} groups must divide its channels: received {layer.in_c} to "
-            f"{layer.out_c}."
+            f"{name}: {variant.groups} groups must divide its channels: received "
+            f"{' to '.join(map(str, channels if variant.base == 'mbconv' else channels[::2]))}."
+        )
+    if variant.pw and layer.expand != 1:
+        raise ArchitectureError(
+            f"{name}: 'mbconv_pw' is the block that does not expand and has a 1x1 convolution "
+            f"before the depthwise one: received expansion {layer.expand:g}. Write mbconv."
         )

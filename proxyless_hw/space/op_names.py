@@ -15,6 +15,9 @@ _VARIANT = re.compile(
     r"(?P<bias>_bias)?(?:_g(?P<groups>[1-9]\d{0,4}))?(?P<shuffle>_shuffle)?"
     r"(?:_d(?P<dilation>[1-9]\d?))?"
 )
+_MBCONV = re.compile(
+    r"(?P<base>mbconv)(?:(?P<pw>_pw)|_g(?P<groups>[1-9]\d{0,4})(?P<shuffle>_shuffle)?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,11 @@ class OpVariant:
         pre: BatchNorm and activation come before the weights (``bn_act_weight``).
         no_norm: there is no BatchNorm.
         bias: the (last) convolution has a bias.
-        groups: groups of the (last) convolution.
-        shuffle: the channels of the groups are interleaved afterwards (ShuffleNet).
+        groups: groups of the (last) convolution; of ``mbconv`` those of both 1x1 convolutions.
+        shuffle: the channels of the groups are interleaved afterwards (ShuffleNet); in ``mbconv``
+            behind the expansion (FBNet).
         dilation: dilation of the (first) convolution.
+        pw: an ``mbconv`` that begins with its 1x1 convolution at expansion 1 too.
     """
 
     base: str
@@ -38,6 +43,7 @@ class OpVariant:
     groups: int = 1
     shuffle: bool = False
     dilation: int = 1
+    pw: bool = False
 
     @property
     def is_custom(self) -> bool:
@@ -50,6 +56,7 @@ class OpVariant:
         words = [self.base]
         words += [word for word, there in (("pre", self.pre), ("nobn", self.no_norm)) if there]
         words += ["bias"] if self.bias else []
+        words += ["pw"] if self.pw else []
         words += [f"g{self.groups}"] if self.groups > 1 else []
         words += ["shuffle"] if self.shuffle else []
         words += [f"d{self.dilation}"] if self.dilation > 1 else []
@@ -61,10 +68,10 @@ def op_variant(op: str) -> OpVariant:
     """Reads an op's name; a name that is not built in gives the base ``custom``."""
     if op in BASE_OPS:
         return OpVariant(op)
-    match = _VARIANT.fullmatch(op)
+    match = _VARIANT.fullmatch(op) or _MBCONV.fullmatch(op)
     if match is None:
         return OpVariant("custom")
-    text = match.groupdict()
+    text = dict.fromkeys(_VARIANT.groupindex) | match.groupdict()
     variant = OpVariant(
         base=match["base"],
         pre=text["pre"] is not None,
@@ -73,8 +80,9 @@ def op_variant(op: str) -> OpVariant:
         groups=int(text["groups"] or 1),
         shuffle=text["shuffle"] is not None,
         dilation=int(text["dilation"] or 1),
+        pw=text.get("pw") is not None,
     )
     # One name per op: a modifier that says nothing makes another name, hence no built-in op.
-    weighted = variant.base in ("conv", "sepconv")
+    weighted = variant.base in ("conv", "sepconv", "mbconv")
     says_nothing = not weighted and replace(variant, pre=False) != OpVariant(variant.base)
     return variant if variant.name == op and not says_nothing else OpVariant("custom")

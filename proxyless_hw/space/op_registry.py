@@ -26,6 +26,7 @@ OP_GROUP: Final = "proxyless_hw.ops"
 BUILT_IN_OPS: Final = frozenset(
     (
         *("conv", "conv_nobn", "mbconv", "pool", "classifier"),
+        *("mbconv_pw", "mbconv_g2_shuffle"),
         *("conv_pre", "conv_pre_g2_shuffle", "sepconv_pre", "sepconv_pre_d2"),
         *("avgpool", "maxpool", "identity", "identity_pre"),
     )

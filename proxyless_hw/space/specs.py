@@ -23,6 +23,11 @@ _KEY = re.compile(
 )
 
 
+def usual_activation(op: str) -> str:
+    """Where none is given: ReLU6, as in MobileNetV2 and ProxylessNAS, if an op has one at all."""
+    return "relu6" if op == "conv" or op_variant(op).base == "mbconv" else "none"
+
+
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Nearest multiple of `divisor` that is at least 90% of `value` (MobileNetV2's rule)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
@@ -32,6 +37,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 def squeeze_width(mid_c: int, se: int) -> int:
     """Channels that a squeeze-and-excite over `mid_c` channels squeezes to (see `OpSpec.se`)."""
     return make_divisible(mid_c // 4) if se == 1 else se
+
+
+def squeeze_act(act: str, se: int) -> str:
+    """Activation between the two layers of a squeeze-and-excite in a block with `act`."""
+    return "relu" if se == 1 or act == "none" else act
 
 
 def format_expand(expand: float) -> str:
@@ -62,7 +72,8 @@ class OpSettings:
         skip: whether the residual addition is part of the op.
         act: activation, one of `ACTIVATIONS`.
         se: squeeze-and-excite: 0 none; 1 the MobileNetV3 form (a quarter of the expanded width,
-            rounded to a multiple of 8, hard sigmoid); n > 1 squeezes to n channels (sigmoid).
+            rounded to a multiple of 8, ReLU, hard sigmoid); n > 1 the EfficientNet form (n
+            channels, the block's activation, sigmoid).
         options: what an op of one's own takes beyond these (see `register_op`).
     """
 
@@ -161,7 +172,7 @@ class OpSpec(OpSettings):
         text = (
             f"{self.op} {self.in_h}x{self.in_w}x{self.in_c}->{self.out_h}x{self.out_w}x{self.out_c}"
         )
-        if self.op == "mbconv":
+        if op_variant(self.op).base == "mbconv":
             text += f" k{self.kernel} e{format_expand(self.expand)} s{self.stride}"
         elif self.op != "classifier":
             text += f" k{self.kernel} s{self.stride}"
@@ -242,6 +253,16 @@ def _pooled(size: int, layer: LayerSpec) -> int:
     return max(1, (size - layer.kernel) // layer.stride + 1)
 
 
+def has_expansion(op: OpSpec | LayerSpec) -> bool:
+    """Whether an ``mbconv`` begins with a 1x1 convolution.
+
+    A plain one does so where it expands, as in MobileNetV2; a grouped one and ``mbconv_pw`` always
+    do, as in FBNet.
+    """
+    variant = op_variant(op.op)
+    return op.expand != 1 or variant.pw or variant.groups > 1
+
+
 @dataclass(frozen=True, slots=True)
 class BatchNormSpec:
     """BatchNorm settings in PyTorch's sense: running-average momentum and epsilon.
@@ -274,12 +295,19 @@ class Position:
         return len(self.candidates) > 1
 
 
+def bottleneck_name(layer: OpSpec | LayerSpec) -> str:
+    """Short name of an ``mbconv``: ``MB3``, ``MB1pw``, ``MB1g2`` (two groups)."""
+    variant = op_variant(layer.op)
+    groups = f"g{variant.groups}" if variant.groups > 1 else ""
+    return f"MB{layer.expand:g}{'pw' * variant.pw}{groups}"
+
+
 def describe(layer: LayerSpec) -> str:
     """Short form for messages and pictures: ``MB3 5x5``, ``skip``, ``conv 1x1``."""
     if layer.is_zero:
         return "skip"
-    if layer.op == "mbconv":
-        return f"MB{layer.expand:g} {layer.kernel}x{layer.kernel}"
+    if op_variant(layer.op).base == "mbconv":
+        return f"{bottleneck_name(layer)} {layer.kernel}x{layer.kernel}"
     if layer.op in ("classifier", "pool"):
         return layer.op
     options = f" {layer.options.to_text(' ')}" if layer.options else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.drawing.plots import check_plot_path, new_figure, save_figure
 from proxyless_hw.errors import TableError
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.specs import OpSpec, op_variant
 from proxyless_hw.tables.entry import Entry
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def table_figure(table: LatencyTable) -> Figure:
     """
     blocks: dict[Shape, list[OpSpec]] = {}
     for op in table.entries:
-        if op.op == "mbconv":
+        if op_variant(op.op).base == "mbconv":
             shape = (op.in_h, op.in_w, op.in_c, op.out_c, op.stride)
             blocks.setdefault(shape, []).append(op)
-    others = [op for op in table.entries if op.op != "mbconv"]
+    others = [op for op in table.entries if op_variant(op.op).base != "mbconv"]
     if len(blocks) > MAX_SHAPES or len(others) > MAX_OTHERS:
         raise TableError(
             f"'{table.name}' has {len(blocks)} block shapes and {len(others)} other ops; a "
@@ -114,7 +114,7 @@ class _Styles:
 
 
 def _variant(op: OpSpec) -> str:
-    parts = [f"expand {op.expand:g}"]
+    parts = [f"expand {op.expand:g}", *op.op.split("_")[1:]]
     if op.se:
         parts.append("SE")
     if op.act not in ("relu6", "none"):

@@ -46,8 +46,9 @@ def import_weights(
 
     Args:
         file: weights under the names of the ProxylessNAS or Once-for-All code, of torchvision
-            (MobileNetV2, MobileNetV3, MNASNet) or of timm, as a torch or a safetensors file; or
-            ``timm:NAME`` for pretrained weights of timm, where it is installed.
+            (MobileNetV2, MobileNetV3, MNASNet, EfficientNet-B0) or of timm, as a torch or a
+            safetensors file; or ``timm:NAME`` for pretrained weights of timm, where that is
+            installed.
         arch: the network, or what names it; found by its tensors when None.
         output: takes a run folder that `load` and `run_training` read; nothing is written when
             None.

@@ -121,6 +121,11 @@ def depthwise(channels: int, kernel: int, stride: int = 1) -> LayerSpec:
             [conv(32, 32, 3, 2, "relu6"), replace(conv(32, 32, 3, 1, "relu6"), skip=True)],
         ),
         ("cn_r1_k3_s1_c32_noskip", [conv(32, 32, 3, 1, "relu6")]),
+        # Its first 1x1 convolution is there at expansion 1 too, where ds has none.
+        (
+            "ir_r2_k3_s1_e1_c32_nre",
+            [LayerSpec("mbconv_pw", 32, 32, kernel=3, skip=True, act="relu")] * 2,
+        ),
         (
             "ir_r1_k3_s1_e4_c32_skip_a1_p1_d0",
             [LayerSpec("mbconv", 32, 32, kernel=3, expand=4, skip=True, act="relu6")],
@@ -192,7 +197,7 @@ def test_the_outputs_are_those_of_timms_own_blocks(strings: list[str]) -> None:
         (["er_r1_k3_s2_e4_c24_se0.25"], "squeeze-excite between its convolutions"),
         (["er_r1_k3_s2_e4_fc24_c24"], "not known here: 'fc24'"),
         (["uir_r1_a0_k0_s2_e4_c64"], "no depthwise convolution to take it"),
-        (["uir_r1_a0_k3_s2_e1_c64"], "of type uir must expand by more than 1 and at most 64\\.$"),
+        (["uir_r1_a0_k3_s2_e65_c64"], "must expand by at most 64"),
         (["uir_r1_a4_k3_s2_e4_c64"], "odd kernels"),
         (["ir_r1_a3_k3_s2_e4_c64"], "pointwise convolutions around its kernel"),
         (["ir_r1_k3_s1_e4_c64_d1"], "turns space into depth"),
@@ -202,7 +207,7 @@ def test_the_outputs_are_those_of_timms_own_blocks(strings: list[str]) -> None:
         (["ir_r1_k3_s2_e6_c24_c32"], "gives 'c' twice"),
         (["ir_r1_k4_s2_e6_c24"], "odd kernel"),
         (["ir_r1_k3_s3_e6_c24"], "s from 1 to 2"),
-        (["ir_r1_k3_s1_e1_c24"], "write it as ds"),
+        (["ds_r1_k3_s1_e2_c24"], "of type ds has no expansion"),
         (["ir_r1_k3_s1_e6_c24_gs1"], "not known here: 'gs1'"),
         (["ir_r999_k3_s1_e6_c24"], "r from 1 to 256"),
         (["ir_r1_k3_s1_e6_c99999999999999"], "c from 1 to"),

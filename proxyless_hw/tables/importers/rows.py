@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import TableError, did_you_mean
-from proxyless_hw.space.specs import LayerSpec, OpSpec
+from proxyless_hw.space.specs import LayerSpec, OpSpec, op_variant, usual_activation
 from proxyless_hw.tables.csv_format import COLUMNS, UNITS, RowParser
 from proxyless_hw.tables.intervals import t_quantile
 from proxyless_hw.tables.table import Entry, LatencyTable
@@ -201,9 +201,9 @@ def _ours(
     if comma:
         row |= {name: row[name].replace(",", ".") for name in _DECIMAL}
     row |= {name: default for name, default in _DEFAULTS.items() if not row[name]}
-    if row["op"] != "mbconv" and "expand" not in picks:
+    if op_variant(row["op"]).base != "mbconv" and "expand" not in picks:
         row["expand"] = "1"  # one value for all rows speaks of the blocks that expand
-    row["act"] = row["act"] or _usual_activation(row["op"])
+    row["act"] = row["act"] or usual_activation(row["op"])
     for name in _MEASURED:
         row[name] = _scaled(row[name], SCALES[mapping.unit][1])
     if not row["out_h"] or not row["out_w"]:
@@ -211,11 +211,6 @@ def _ours(
         row["out_h"] = row["out_h"] or str(height)
         row["out_w"] = row["out_w"] or str(width)
     return row
-
-
-def _usual_activation(op: str) -> str:
-    """ReLU6 where an op has an activation at all: the one of MobileNetV2 and ProxylessNAS."""
-    return "relu6" if op in ("conv", "mbconv") else "none"
 
 
 def _scaled(text: str, power: int) -> str:
