@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.drawing.plots import check_plot_path, new_figure, save_figure
 from proxyless_hw.errors import TableError
+from proxyless_hw.space.op_names import SHORTCUT_OPS, uib_form
 from proxyless_hw.space.specs import OpSpec, op_variant
 from proxyless_hw.tables.entry import Entry
 
@@ -55,10 +56,10 @@ def table_figure(table: LatencyTable) -> Figure:
     """
     blocks: dict[Shape, list[OpSpec]] = {}
     for op in table.entries:
-        if op_variant(op.op).base == "mbconv":
+        if op_variant(op.op).base in SHORTCUT_OPS:
             shape = (op.in_h, op.in_w, op.in_c, op.out_c, op.stride)
             blocks.setdefault(shape, []).append(op)
-    others = [op for op in table.entries if op_variant(op.op).base != "mbconv"]
+    others = [op for op in table.entries if op_variant(op.op).base not in SHORTCUT_OPS]
     if len(blocks) > MAX_SHAPES or len(others) > MAX_OTHERS:
         raise TableError(
             f"'{table.name}' has {len(blocks)} block shapes and {len(others)} other ops; a "
@@ -114,7 +115,13 @@ class _Styles:
 
 
 def _variant(op: OpSpec) -> str:
-    parts = [f"expand {op.expand:g}", *op.op.split("_")[1:]]
+    parts = [f"expand {op.expand:g}"]
+    if op.op == "fused_mbconv":
+        parts.append("fused")
+    elif op.op == "uib":
+        parts.append(f"{uib_form(op.start_kernel, op.kernel)} {op.start_kernel}")
+    else:
+        parts += op.op.split("_")[1:]
     if op.se:
         parts.append("SE")
     if op.act not in ("relu6", "none"):
