@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from block_networks import draw_statistics, network_of
 from tiny_spaces import MADE_UP_HEADER
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,13 +19,11 @@ from proxyless_hw.errors import ArchitectureError, PredictorError, SpaceError
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.export.runtimes import onnx_outputs
 from proxyless_hw.formats.onnx_import import architecture_from_onnx
-from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.network.ops import build_layer
 from proxyless_hw.predictors.features import op_parts, shape_features
 from proxyless_hw.predictors.rates import KINDS, cost_amounts
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import op_macs, op_parameters
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, OpSpec, describe
@@ -36,29 +35,6 @@ WIDE = LayerSpec("mbconv_g2_shuffle", 8, 16, kernel=5, stride=2, expand=3, act="
 PLAIN = LayerSpec("mbconv_g4", 16, 16, kernel=3, skip=True, act="relu")
 SWISH = LayerSpec("mbconv", 16, 16, kernel=3, expand=3, skip=True, act="swish", se=4)
 LAYERS = [PW, GROUPED, WIDE, PLAIN, SWISH]
-
-
-def network_of(layers: list[LayerSpec]) -> Network:
-    """A network of blocks, its BatchNorm statistics drawn, in eval mode."""
-    stem = LayerSpec("conv", 3, layers[0].in_c, kernel=3, stride=2, act=layers[0].act)
-    last = layers[-1].out_c
-    arch = Architecture(
-        "blocks", 24, 5, (stem,), tuple(layers), (LayerSpec("classifier", last, 5),),
-        BatchNormSpec(),
-    )  # fmt: skip
-    return draw_statistics(build_network(arch, seed=0))
-
-
-def draw_statistics(module: nn.Module) -> nn.Module:
-    """Gives every BatchNorm other statistics and scales; eval mode."""
-    generator = torch.Generator().manual_seed(1)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            for tensor in (part.running_var, part.weight.data):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (part.running_mean, part.bias.data):
-                tensor.normal_(0, 0.3, generator=generator)
-    return module.eval()
 
 
 def by_hand(layer: LayerSpec, module: nn.Module, x: Tensor, groups: int, shuffles: bool) -> Tensor:

@@ -1,0 +1,33 @@
+"""Networks of a few blocks, with BatchNorm statistics as no start has them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec
+
+
+def network_of(layers: list[LayerSpec]) -> Network:
+    """A network of blocks, its BatchNorm statistics drawn, in eval mode."""
+    stem = LayerSpec("conv", 3, layers[0].in_c, kernel=3, stride=2, act=layers[0].act)
+    last = layers[-1].out_c
+    arch = Architecture(
+        "blocks", 24, 5, (stem,), tuple(layers), (LayerSpec("classifier", last, 5),),
+        BatchNormSpec(),
+    )  # fmt: skip
+    return draw_statistics(build_network(arch, seed=0))
+
+
+def draw_statistics(module: nn.Module) -> nn.Module:
+    """Gives every BatchNorm other statistics and scales; eval mode."""
+    generator = torch.Generator().manual_seed(1)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for tensor in (part.running_var, part.weight.data):
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            for tensor in (part.running_mean, part.bias.data):
+                tensor.normal_(0, 0.3, generator=generator)
+    return module.eval()
