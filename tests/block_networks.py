@@ -1,11 +1,14 @@
-"""Networks of a few blocks, with BatchNorm statistics as no start has them."""
+"""Networks of a few blocks, with drawn BatchNorm statistics, and a space of two slots."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.search.supernet import SuperNet
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import BatchNormSpec, LayerSpec
 
@@ -31,3 +34,28 @@ def draw_statistics(module: nn.Module) -> nn.Module:
             for tensor in (part.running_mean, part.bias.data):
                 tensor.normal_(0, 0.3, generator=generator)
     return module.eval()
+
+
+def two_slots(candidates: Sequence[str]) -> str:
+    """A space as YAML: a slot with a shortcut, of 8 channels, and one without."""
+    rows = "".join(f"  - {candidate}\n" for candidate in candidates)
+    return f"""
+schema: proxyless-hw-space/1
+id: two-slots
+resolution: 16
+num_classes: 4
+stem: {{op: conv, kernel: 3, stride: 2, width: 8, act: relu}}
+candidates:
+{rows}zero: true
+stages:
+  - {{width: 8, depth: 1, stride: 1}}
+  - {{width: 16, depth: 1, stride: 2}}
+head: [{{op: classifier}}]
+"""
+
+
+def likeness(supernet: SuperNet, x: Tensor) -> Tensor:
+    """Correlations of what the second slot's candidates give, (candidates, candidates)."""
+    with torch.no_grad():
+        maps = [path(x.clone()).flatten() for path in supernet.positions[1].candidates]
+    return torch.corrcoef(torch.stack(maps))

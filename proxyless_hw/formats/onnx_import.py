@@ -127,8 +127,8 @@ class _Reader:
             is_stem=not self.layers,
         )
         if block is not None:
-            layer, end = block
-            self.layers.append(replace(layer, skip=self.join(start, end)))
+            layer, behind_it = block
+            self.layers.append(replace(layer, skip=self.join(start, behind_it)))
             return
         if first.is_depthwise:
             self.mbconv(start, None, first)

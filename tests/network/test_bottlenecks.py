@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from block_networks import draw_statistics, network_of
+from block_networks import draw_statistics, likeness, network_of, two_slots
 from tiny_spaces import MADE_UP_HEADER
 from torch import Tensor, nn
 from torch.nn import functional
@@ -132,23 +132,14 @@ def test_another_shuffle_or_squeeze_is_refused_in_an_onnx_file(tmp_path: Path) -
         architecture_from_onnx(tmp_path / "x.onnx")
 
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: grouped
-resolution: 16
-num_classes: 4
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu}
-candidates:
-  - {op: mbconv_pw, kernel: 3, act: relu}
-  - {op: mbconv_g2_shuffle, kernel: 3, act: relu}
-  - {op: mbconv_g2_shuffle, kernel: 5, act: relu}
-  - {op: mbconv, kernel: 5, expand: 3, act: relu}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-  - {width: 16, depth: 1, stride: 2}
-head: [{op: classifier}]
-"""
+SPACE = two_slots(
+    [
+        "{op: mbconv_pw, kernel: 3, act: relu}",
+        "{op: mbconv_g2_shuffle, kernel: 3, act: relu}",
+        "{op: mbconv_g2_shuffle, kernel: 5, act: relu}",
+        "{op: mbconv, kernel: 5, expand: 3, act: relu}",
+    ]
+)
 
 
 def test_candidates_with_and_without_groups_begin_as_nearly_the_same_map() -> None:
@@ -158,15 +149,10 @@ def test_candidates_with_and_without_groups_begin_as_nearly_the_same_map() -> No
     align_candidates(net, seed=0)
     x = torch.randn(8, 8, 8, 8, generator=torch.Generator().manual_seed(3))
 
-    def likeness(supernet: SuperNet) -> Tensor:
-        with torch.no_grad():
-            maps = [path(x.clone()).flatten() for path in supernet.positions[1].candidates]
-        return torch.corrcoef(torch.stack(maps))
-
     # The wide candidate has channels of its own beside those of the others.
-    assert likeness(net)[:3, :3].min() > 0.9
-    assert likeness(net).min() > 0.6
-    assert likeness(apart).fill_diagonal_(0).abs().max() < 0.3
+    assert likeness(net, x)[:3, :3].min() > 0.9
+    assert likeness(net, x).min() > 0.6
+    assert likeness(apart, x).fill_diagonal_(0).abs().max() < 0.3
     shortcut = net.positions[0]
     assert all(
         torch.equal(shortcut(x.clone(), choice), x) for choice in range(len(shortcut.candidates))

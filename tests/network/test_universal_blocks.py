@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from block_networks import draw_statistics, network_of
+from block_networks import draw_statistics, likeness, network_of, two_slots
 from tiny_spaces import MADE_UP_HEADER
 from torch import Tensor, nn
 from torch.nn import functional
@@ -181,23 +181,14 @@ def test_a_training_begins_with_the_identity() -> None:
         assert torch.equal(network.blocks(x), x)
 
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: forms
-resolution: 16
-num_classes: 4
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu}
-candidates:
-  - {op: uib, kernel: 3, expand: 3, act: relu}
-  - {op: uib, start_kernel: 3, kernel: 5, expand: 3, act: relu}
-  - {op: uib, start_kernel: 5, expand: 6, act: relu}
-  - {op: fused_mbconv, kernel: 3, expand: 3, act: relu}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-  - {width: 16, depth: 1, stride: 2}
-head: [{op: classifier}]
-"""
+SPACE = two_slots(
+    [
+        "{op: uib, kernel: 3, expand: 3, act: relu}",
+        "{op: uib, start_kernel: 3, kernel: 5, expand: 3, act: relu}",
+        "{op: uib, start_kernel: 5, expand: 6, act: relu}",
+        "{op: fused_mbconv, kernel: 3, expand: 3, act: relu}",
+    ]
+)
 
 
 def test_the_form_that_is_an_inverted_bottleneck_has_its_name() -> None:
@@ -216,13 +207,8 @@ def test_candidates_of_different_structure_begin_as_nearly_the_same_map(act: str
     align_candidates(net, seed=0)
     x = torch.randn(8, 8, 8, 8, generator=torch.Generator().manual_seed(3))
 
-    def likeness(supernet: SuperNet) -> Tensor:
-        with torch.no_grad():
-            maps = [path(x.clone()).flatten() for path in supernet.positions[1].candidates]
-        return torch.corrcoef(torch.stack(maps))
-
-    assert likeness(net).min() > 0.85
-    assert likeness(apart).fill_diagonal_(0).abs().max() < 0.3
+    assert likeness(net, x).min() > 0.85
+    assert likeness(apart, x).fill_diagonal_(0).abs().max() < 0.3
     shortcut = net.positions[0]
     assert all(
         torch.equal(shortcut(x.clone(), choice), x) for choice in range(len(shortcut.candidates))
