@@ -23,7 +23,7 @@ MAX_SHAPES: Final = 400
 MAX_OTHERS: Final = 60
 
 _COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#aa3377", "#66ccee", "#555555")
-_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS: Final = (*("o", "s", "^", "D", "v", "P", "X", "<", ">"), *("p", "*", "h", "d", "H", "8"))
 
 Shape = tuple[int, int, int, int, int]
 
@@ -91,7 +91,7 @@ class _Styles:
     """A colour per kernel size, and a marker per expansion and squeeze-and-excite."""
 
     def __init__(self, ops: Sequence[OpSpec]) -> None:
-        kernels = sorted({op.kernel for op in ops})
+        kernels = sorted({op.largest_kernel for op in ops})
         variants = sorted({_variant(op) for op in ops})
         self.colours = {
             kernel: _COLOURS[index % len(_COLOURS)] for index, kernel in enumerate(kernels)
@@ -119,7 +119,7 @@ def _variant(op: OpSpec) -> str:
     if op.op == "fused_mbconv":
         parts.append("fused")
     elif op.op == "uib":
-        parts.append(f"{uib_form(op.start_kernel, op.kernel)} {op.start_kernel}")
+        parts.append(uib_form(op.start_kernel, op.kernel))
     else:
         parts += op.op.split("_")[1:]
     if op.se:
@@ -139,7 +139,7 @@ def _draw_blocks(
     from matplotlib.ticker import LogLocator
 
     for place, shape in enumerate(shapes):
-        ops = sorted(blocks[shape], key=lambda op: (op.kernel, op.expand, op.se))
+        ops = sorted(blocks[shape], key=lambda op: (op.largest_kernel, op.expand, op.se))
         for index, op in enumerate(ops):
             entry = table.entries[op]
             offset = 0.0 if len(ops) == 1 else (index / (len(ops) - 1) - 0.5) * 0.7
@@ -147,7 +147,7 @@ def _draw_blocks(
                 place + offset,
                 entry.value,
                 yerr=_error(entry),
-                color=styles.colours[op.kernel],
+                color=styles.colours[op.largest_kernel],
                 marker=styles.markers[_variant(op)],
                 markersize=5,
                 capsize=2,
