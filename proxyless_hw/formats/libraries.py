@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, has_expansion, op_variant
+from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, has_expansion
 
 Prefixes = Iterator[tuple[str, str]]
 """Pairs of names of a module: ours and the library's."""
@@ -139,7 +139,16 @@ def _torchvision_mnasnet(arch: Architecture, names: Collection[str]) -> Prefixes
     yield f"head.{len(arch.head) - 1}.linear", "classifier.1"
 
 
-_TIMM_BLOCKS: Final = re.compile(r"blocks\.(\d{1,3})\.(\d{1,3})\.(?:conv|conv_dw)\.weight")
+_TIMM_BLOCKS: Final = re.compile(
+    r"blocks\.(\d{1,3})\.(\d{1,3})\.(?:conv|conv_dw|conv_exp|pw_exp\.conv)\.weight"
+)
+_UNIVERSAL: Final = {
+    "start": "dw_start",
+    "expand": "pw_exp",
+    "depthwise": "dw_mid",
+    "project": "pw_proj",
+}
+"""Parts of timm's universal inverted bottleneck, by our names."""
 
 
 def _timm(arch: Architecture, names: Collection[str]) -> Prefixes:
@@ -147,22 +156,35 @@ def _timm(arch: Architecture, names: Collection[str]) -> Prefixes:
     places = _places(_TIMM_BLOCKS, names)
     present = [item for item in enumerate(arch.blocks) if not item[1].is_zero]
     for (index, layer), (stage, block) in zip(present, places, strict=False):
-        ours, theirs = _body(index, layer), f"blocks.{stage}.{block}"
-        expands = has_expansion(layer)
-        convolutions = ("conv_pw", "conv_dw", "conv_pwl") if expands else ("conv_dw", "conv_pw")
-        for number, (part, conv) in enumerate(zip(_parts(layer), convolutions, strict=True)):
-            yield from _conv_bn(f"{ours}.{part}", f"{theirs}.{conv}", f"{theirs}.bn{number + 1}")
-        yield f"{ours}.se.reduce", f"{theirs}.se.conv_reduce"
-        yield f"{ours}.se.expand", f"{theirs}.se.conv_expand"
-    if (
-        len(arch.head) > 1 and op_variant(arch.head[-2].op).no_norm
-    ):  # MobileNetV3: the last block is a convolution
+        yield from _timm_block(_body(index, layer), layer, f"blocks.{stage}.{block}", names)
+    if any(layer.op == "pool" for layer in arch.head):
+        # MobileNetV3 and V4: the last block is a convolution, and another one follows the pooling.
         stage, block = places[-1] if places else (0, 0)
         yield from _conv_bn("head.0", f"blocks.{stage}.{block}.conv", f"blocks.{stage}.{block}.bn1")
-        yield f"head.{len(arch.head) - 2}.conv", "conv_head"
+        yield from _conv_bn(f"head.{len(arch.head) - 2}", "conv_head", "norm_head")
     else:
         yield from _conv_bn("head.0", "conv_head", "bn2")
     yield f"head.{len(arch.head) - 1}.linear", "classifier"
+
+
+def _timm_block(ours: str, layer: LayerSpec, theirs: str, names: Collection[str]) -> Prefixes:
+    if layer.op == "conv":
+        yield from _conv_bn(ours, f"{theirs}.conv", f"{theirs}.bn1")
+        return
+    if f"{theirs}.pw_exp.conv.weight" in names:
+        for part, name in _UNIVERSAL.items():
+            yield f"{ours}.{part}", f"{theirs}.{name}"
+        return
+    if layer.op == "fused_mbconv":
+        parts, convolutions = ["expand", "project"], ["conv_exp", "conv_pwl"]
+    else:
+        parts, convolutions = _parts(layer), ["conv_dw", "conv_pw"]
+        if has_expansion(layer):
+            convolutions = ["conv_pw", "conv_dw", "conv_pwl"]
+    for number, (part, conv) in enumerate(zip(parts, convolutions, strict=True)):
+        yield from _conv_bn(f"{ours}.{part}", f"{theirs}.{conv}", f"{theirs}.bn{number + 1}")
+    yield f"{ours}.se.reduce", f"{theirs}.se.conv_reduce"
+    yield f"{ours}.se.expand", f"{theirs}.se.conv_expand"
 
 
 def _places(pattern: re.Pattern[str], names: Collection[str]) -> list[tuple[int, int]]:

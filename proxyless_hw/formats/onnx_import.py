@@ -4,11 +4,12 @@ A BatchNorm that export folded away leaves a biased convolution: that is read as
 with its BatchNorm still behind it (runtimes fold it), and a convolution with neither as
 ``conv_nobn``. A pointwise convolution with an activation before a depthwise one is read as the
 expansion of one ``mbconv``, also where it is grouped and its channels are shuffled behind it.
+`onnx_rows` says which convolutions are a ``uib`` or a ``fused_mbconv``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,7 +21,9 @@ from proxyless_hw.formats.onnx_activations import (
 )
 from proxyless_hw.formats.onnx_channels import shuffled
 from proxyless_hw.formats.onnx_graph import Graph, Node
+from proxyless_hw.formats.onnx_rows import LONGEST_ROW, Convolution, row_block
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.op_names import SHORTCUT_OPS
 from proxyless_hw.space.specs import (
     LayerSpec,
     OpVariant,
@@ -49,29 +52,6 @@ def architecture_from_onnx(path: Path, resolution: int | None = None) -> Archite
     return _Reader(Graph(path, resolution)).read()
 
 
-@dataclass(frozen=True)
-class _Conv:
-    """A convolution and the activation after it; `output` is the tensor behind both."""
-
-    node: Node
-    in_c: int
-    out_c: int
-    kernel: int
-    stride: int
-    groups: int
-    has_bias: bool
-    act: str
-    output: str
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self.groups == self.in_c == self.out_c and self.groups > 1
-
-    @property
-    def is_pointwise(self) -> bool:
-        return self.kernel == 1 and self.stride == 1 and not self.is_depthwise
-
-
 class _Reader:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -91,7 +71,7 @@ class _Reader:
         places = [
             index
             for index, layer in enumerate(self.layers)
-            if op_variant(layer.op).base == "mbconv"
+            if op_variant(layer.op).base in SHORTCUT_OPS
         ]
         first, last = (places[0], places[-1] + 1) if places else (1, 1)
         try:
@@ -141,6 +121,15 @@ class _Reader:
     def convolution(self, node: Node) -> None:
         start = self.tensor
         first = self.conv(node)
+        block = row_block(
+            self.row(first),
+            lambda end: self.addition(start, end) is not None,
+            is_stem=not self.layers,
+        )
+        if block is not None:
+            layer, behind_it = block
+            self.layers.append(replace(layer, skip=self.join(start, behind_it)))
+            return
         if first.is_depthwise:
             self.mbconv(start, None, first)
             return
@@ -163,11 +152,38 @@ class _Reader:
             stride=first.stride,
             act=first.act,
         )
-        self.layers.append(layer)
-        self.tensor = first.output
+        self.layers.append(replace(layer, skip=self.join(start, first.output)))
+
+    def row(self, first: Convolution) -> list[Convolution]:
+        """A convolution and those behind it, each the only reader of the one before it."""
+        row = [first]
+        while len(row) < LONGEST_ROW:
+            node = self.graph.user(row[-1].output, "Conv")
+            if node is None:
+                break
+            row.append(self.conv(node))
+        return row
+
+    def addition(self, start: str, end: str) -> Node | None:
+        """The residual addition of the block from one tensor to another; None without one."""
+        added = self.graph.user(end, "Add")
+        return added if added is not None and set(added.inputs) == {start, end} else None
+
+    def join(self, start: str, end: str) -> bool:
+        """Moves behind a block, and says whether it ends with a residual addition."""
+        added = self.graph.user(end, "Add")
+        if added is not None and self.addition(start, end) is None:
+            self.fail(f"{added.name}, which adds what is not a block's own input")
+        self.tensor = end if added is None else added.output
+        return added is not None
 
     def mbconv(
-        self, start: str, expansion: _Conv | None, depthwise: _Conv, *, shuffle: bool = False
+        self,
+        start: str,
+        expansion: Convolution | None,
+        depthwise: Convolution,
+        *,
+        shuffle: bool = False,
     ) -> None:
         tensor, squeezed = self.squeeze_excite(depthwise)
         node = self.graph.user(tensor, "Conv")
@@ -185,14 +201,7 @@ class _Reader:
             shuffle=shuffle,
             pw=expansion is not None and mid_c == in_c and project.groups == 1,
         )
-        self.tensor = project.output
-        # The residual addition is the one that takes both ends of this block.
-        added = self.graph.user(self.tensor, "Add")
-        skip = added is not None and set(added.inputs) == {start, self.tensor}
-        if added is not None:
-            if not skip:
-                self.fail(f"{added.name}, which adds what is not a block's own input")
-            self.tensor = added.output
+        skip = self.join(start, project.output)
         self.layers.append(
             LayerSpec(
                 variant.name,
@@ -207,12 +216,12 @@ class _Reader:
             )
         )
 
-    def projects_groups(self, depthwise: _Conv, groups: int) -> bool:
+    def projects_groups(self, depthwise: Convolution, groups: int) -> bool:
         """Whether the convolution behind a depthwise one has these groups."""
         node = self.graph.user(self.squeeze_excite(depthwise)[0], "Conv")
         return node is not None and self.conv(node).groups == groups
 
-    def squeeze_excite(self, depthwise: _Conv) -> tuple[str, int]:
+    def squeeze_excite(self, depthwise: Convolution) -> tuple[str, int]:
         """(tensor behind it, the layer's `se`); without a squeeze, the tensor itself and 0."""
         users = self.graph.users(depthwise.output)
         pools = [node for node in users if node.kind in ("GlobalAveragePool", "ReduceMean")]
@@ -270,7 +279,7 @@ class _Reader:
         self.layers.append(LayerSpec("classifier", channels, classes))
         self.tensor = linear.output
 
-    def conv(self, node: Node) -> _Conv:
+    def conv(self, node: Node) -> Convolution:
         shape = self.graph.weight_shape(node)
         if len(shape) != 4 or shape[2] != shape[3]:
             self.fail(f"{node.name}, whose weights have shape {shape}")
@@ -292,7 +301,7 @@ class _Reader:
         act, output = self.activation(output)
         has_bias = len(node.weights) > 1 or norm is not None
         in_c = shape[1] * groups
-        return _Conv(node, in_c, shape[0], kernel, strides[0], groups, has_bias, act, output)
+        return Convolution(node, in_c, shape[0], kernel, strides[0], groups, has_bias, act, output)
 
     def activation(self, tensor: str) -> tuple[str, str]:
         """(activation, tensor behind it)."""

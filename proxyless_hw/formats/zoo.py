@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any, Final
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.formats.timm_strings import from_timm_strings
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
@@ -79,6 +80,9 @@ def zoo_architecture(name: str) -> Architecture:
         space = SearchSpace.load(entry["space"])
         choices = [int(digit) for row in entry["choices"] for digit in row]
         return replace(Architecture.from_choices(space, choices), space=name)
+    if "timm" in entry:
+        arch = from_timm_strings(_with_settings(entry["timm"], entry["settings"]), name)
+        return replace(arch, space=name, provenance={})
     return _chain(name, entry)
 
 
@@ -99,6 +103,11 @@ def _entries() -> dict[str, Any]:
     text = path.read_text("utf-8")
     entries: dict[str, Any] = json.loads(text)
     return entries
+
+
+def _with_settings(rows: Iterable[str], settings: Mapping[str, object]) -> str:
+    """timm's text form: the settings around the blocks, then rows of block strings."""
+    return "\n".join([*(f"# {key}: {value}" for key, value in settings.items()), *rows])
 
 
 def _chain(name: str, entry: Mapping[str, Any]) -> Architecture:

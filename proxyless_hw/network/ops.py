@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from proxyless_hw.network.drop_path import drop_path
 from proxyless_hw.network.variants import ChannelShuffle, build_variant
+from proxyless_hw.space.bottlenecks import inner_convolutions
 from proxyless_hw.space.built_counts import build_own
 from proxyless_hw.space.specs import (
     BatchNormSpec,
@@ -112,6 +113,32 @@ class MBConv(nn.Module):
         return self.project(x)  # type: ignore[no-any-return]
 
 
+class ConvolutionBlock(nn.Sequential):
+    """Convolutions in a row, each with BatchNorm: ``uib`` and ``fused_mbconv``.
+
+    Its parts have the names of `space.bottlenecks.InnerConvolution`. The residual addition is not
+    part of this module; see `Residual`.
+    """
+
+    def __init__(self, layer: LayerSpec, batch_norm: BatchNormSpec) -> None:
+        super().__init__()
+        for inner in inner_convolutions(layer):
+            part = conv_bn_act(
+                inner.in_c,
+                inner.out_c,
+                inner.kernel,
+                inner.stride,
+                layer.act if inner.activated else "none",
+                batch_norm,
+                inner.groups,
+            )
+            self.add_module(inner.name, part)
+
+
+Bottleneck = MBConv | ConvolutionBlock
+"""Blocks whose last convolution, ``project``, is linear."""
+
+
 class Residual(nn.Module):
     """``body(x) + x``.
 
@@ -163,6 +190,8 @@ def build_body(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
             return conv_bn_act(
                 layer.in_c, layer.out_c, layer.kernel, layer.stride, layer.act, batch_norm
             )
+        case "uib" | "fused_mbconv":
+            return ConvolutionBlock(layer, batch_norm)
         case "pool":
             return GlobalPool()
         case "classifier":

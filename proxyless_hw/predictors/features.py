@@ -15,7 +15,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.counting import op_bytes, op_macs
+from proxyless_hw.space.op_options import NO_OPTIONS
 from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
 FloatArray = NDArray[np.float64]
@@ -39,6 +41,7 @@ SHAPE_FEATURES: Final = (
     *("squeeze", "hard_swish", "in_alignment", "mid_alignment", "out_alignment", "mbconv", "conv"),
     *("log_macs", "log_bytes", "log_intensity"),
     *("swish", "unexpanded", "log_groups"),
+    *("log_start_kernel", "uib", "fused_mbconv"),
 )
 """Columns of `shape_features`."""
 
@@ -86,6 +89,8 @@ def _layers(op: OpSpec) -> Iterator[Part]:
     area_in, area = op.in_h * op.in_w, op.out_h * op.out_w
     variant = op_variant(op.op)
     match variant.base:
+        case "uib" | "fused_mbconv":
+            yield from _block_layers(op)
         case "conv" if op.kernel == 1 and variant.groups == 1:
             yield _pointwise(area, op.in_c, op.out_c)
         case "conv":
@@ -120,6 +125,23 @@ def _layers(op: OpSpec) -> Iterator[Part]:
                 "other", op_macs(op), op_bytes(op) / 4, 0,
                 area, op.in_c, op.out_c, op.kernel,
             )  # fmt: skip
+
+
+def _block_layers(op: OpSpec) -> Iterator[Part]:
+    """The convolutions of a ``uib`` or ``fused_mbconv``."""
+    for inner, area_in, area in sized_convolutions(op):
+        kind: Kind = "pointwise" if inner.kernel == 1 else "dense"
+        yield Part(
+            kind="depthwise" if inner.depthwise else kind,
+            macs=inner.weights * area,
+            moved=area_in * inner.in_c + area * inner.out_c,
+            weights=inner.weights,
+            area=area,
+            in_c=inner.in_c,
+            out_c=inner.out_c,
+            kernel=inner.kernel,
+            stride=inner.stride,
+        )
 
 
 def _pointwise(area: int, in_c: int, out_c: int, groups: int = 1) -> Part:
@@ -218,6 +240,9 @@ def _shape_row(op: OpSpec) -> list[float]:
         "conv": 4.0 * (variant.base == "conv"),
         "unexpanded": 2.0 * variant.pw,
         "log_groups": math.log(grouped) / 0.35,
+        "log_start_kernel": math.log(op.start_kernel) / 0.35,
+        "uib": 4.0 * (op.op == "uib"),
+        "fused_mbconv": 4.0 * (op.op == "fused_mbconv"),
         "log_macs": math.log(macs),
         "log_bytes": math.log(moved),
         "log_intensity": math.log(macs / moved),
@@ -237,10 +262,15 @@ def _alignment(channels: int) -> float:
 
 
 def shape_group(op: OpSpec) -> str:
-    """What ops of one shape share: every column but kernel and expand."""
-    return replace(op, kernel=1, expand=1).key
+    """What ops of one shape share: every column but kernels and expand."""
+    options = NO_OPTIONS if op.op == "uib" else op.options
+    return replace(op, kernel=1, expand=1, options=options).key
 
 
 def family(op: OpSpec) -> tuple[str, int, int]:
-    """(op, kernel, stride): ops that a runtime treats alike, up to size."""
-    return op.op, op.kernel, op.stride
+    """(op, kernel, stride): ops that a runtime treats alike, up to size.
+
+    A ``uib`` is named with the kernel at its start: ``uib 5``.
+    """
+    name = f"{op.op} {op.start_kernel}" if op.start_kernel > 1 else op.op
+    return name, op.kernel, op.stride

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from proxyless_hw.predictors.features import Part, op_parts
 from proxyless_hw.predictors.posterior import Measurements, Prior, condition
+from proxyless_hw.space.bottlenecks import sized_convolutions
+from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
 from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant
 
 FloatArray = NDArray[np.float64]
@@ -114,6 +116,12 @@ def _layer(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
 
 def _activation(op: OpSpec) -> Iterator[tuple[str, float]]:
     area_out = op.out_h * op.out_w
+    if op.op in CONVOLUTION_BLOCKS:
+        for inner, _, area in sized_convolutions(op):
+            if inner.activated:
+                yield "activations", 1.0
+                yield "activation_moved", area * inner.out_c / 1e6
+        return
     if op_variant(op.op).base != "mbconv":
         yield "activations", 1.0
         yield "activation_moved", area_out * op.out_c / 1e6

@@ -4,8 +4,9 @@ A departure from the paper, which draws every candidate independently and trains
 ImageNet. Under uniform sampling the layers behind a slot see a different random map at every step,
 and within a few hundred steps such a supernet learns nothing. Here all candidates of a slot begin
 as nearly the same map: the smallest one, embedded in the middle of larger kernels and in the first
-half of wider expansions, plus a little noise of their own; and blocks with a shortcut begin as
-the identity, which is what Zero is. Their weights are separate and part ways from the first step.
+half of wider expansions, plus a little noise of their own (`mixed_start` where their structures
+differ); and blocks with a shortcut begin as the identity, which is what Zero is. Their weights are
+separate and part ways from the first step.
 """
 
 from __future__ import annotations
@@ -13,27 +14,37 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxyless_hw.network.grouped import dense_views
-from proxyless_hw.network.ops import MBConv
+from proxyless_hw.network.ops import Bottleneck, MBConv
 from proxyless_hw.network.start import NOISE, begin_as_shortcut, convolution
+from proxyless_hw.search.mixed_start import align_structures
 from proxyless_hw.search.supernet import MixedOp, SuperNet
 
 
 @torch.no_grad()
 def align_candidates(supernet: SuperNet, seed: int) -> None:
-    """Gives the inverted bottlenecks of each slot a common start; other ops are left as drawn."""
+    """Gives the bottlenecks of each slot a common start; other ops are left as drawn."""
     generator = torch.Generator().manual_seed(seed)
     for mixed in supernet.modules():
         if isinstance(mixed, MixedOp):
-            blocks = [part for part in mixed.candidates if isinstance(part, MBConv)]
+            blocks = [part for part in mixed.candidates if isinstance(part, Bottleneck)]
             expanded = [block for block in blocks if block.expand is not None]
-            if len(expanded) > 1:
-                _align(expanded, generator)
+            alike = [block for block in expanded if isinstance(block, MBConv)]
+            if len(alike) < len(expanded):
+                align_structures([block for block in expanded if _is_dense(block)], generator)
+            elif len(expanded) > 1:
+                _align(alike, generator)
             if mixed.has_shortcut and len(mixed.candidates) > 1:
                 for block in blocks:
                     begin_as_shortcut(block)
+
+
+def _is_dense(block: Bottleneck) -> bool:
+    expand = block.get_submodule("expand.conv")
+    assert isinstance(expand, nn.Conv2d)
+    return expand.groups == 1
 
 
 def _align(blocks: list[MBConv], generator: torch.Generator) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxyless_hw.space.architecture import Architecture, require_architecture
+from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
@@ -118,6 +119,11 @@ def _parts(op: OpSpec) -> Iterator[_Part]:
             yield _Part(weights + bias + norm, weights * area_out, middle, size_out)
         case "mbconv":
             yield from _mbconv_parts(op, area_in, area_out)
+        case "uib" | "fused_mbconv":
+            for inner, before, after in sized_convolutions(op):
+                weights = inner.weights
+                reads, writes = before * inner.in_c, after * inner.out_c
+                yield _Part(weights + 2 * inner.out_c, weights * after, reads, writes)
         case "classifier":
             weights = op.in_c * op.out_c
             yield _Part(weights + op.out_c, weights, size_in, op.out_c)

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from proxyless_hw.errors import InfeasibleTargetError, SpaceError, did_you_mean
 from proxyless_hw.space.architecture import Architecture, require_architecture
+from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.built_counts import built_counts
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import (
@@ -287,6 +288,9 @@ def _layers(op: OpSpec) -> Iterator[_Layer]:
         case "sepconv":
             yield _Layer(taps * op.in_c, 0, op.out_h * op.out_w * op.in_c)
             yield _Layer(op.in_c * op.out_c // variant.groups, biases, size_out)
+        case "uib" | "fused_mbconv":
+            for inner, _, area_out in sized_convolutions(op):
+                yield _Layer(inner.weights, inner.out_c, area_out * inner.out_c)
         case "classifier":
             yield _Layer(0, 0, op.in_c)
             yield _Layer(op.in_c * op.out_c, op.out_c, op.out_c)

@@ -9,7 +9,18 @@ from typing import Final
 
 BASE_OPS: Final = (
     *("conv", "sepconv", "mbconv", "avgpool", "maxpool", "identity", "pool", "classifier"),
+    "uib",
+    "fused_mbconv",
 )
+CONVOLUTION_BLOCKS: Final = ("uib", "fused_mbconv")
+"""Blocks that are convolutions in a row (see `space.bottlenecks`)."""
+
+SHORTCUT_OPS: Final = ("mbconv", *CONVOLUTION_BLOCKS)
+"""Base ops with a residual addition where stride is 1 and channels match."""
+
+START_KERNEL: Final = "start_kernel"
+"""Option of ``uib``: kernel of the depthwise convolution before the expansion."""
+
 _VARIANT = re.compile(
     r"(?P<base>conv|sepconv|avgpool|maxpool|identity)(?P<pre>_pre)?(?P<no_norm>_nobn)?"
     r"(?P<bias>_bias)?(?:_g(?P<groups>[1-9]\d{0,4}))?(?P<shuffle>_shuffle)?"
@@ -61,6 +72,18 @@ class OpVariant:
         words += ["shuffle"] if self.shuffle else []
         words += [f"d{self.dilation}"] if self.dilation > 1 else []
         return "_".join(words)
+
+
+def uib_form(start_kernel: int, kernel: int) -> str:
+    """What MobileNetV4 calls a universal inverted bottleneck of these depthwise kernels.
+
+    Args:
+        start_kernel: of the one before the expansion; 1 for none.
+        kernel: of the one after the expansion; 1 for none.
+    """
+    if kernel == 1:
+        return "FFN" if start_kernel == 1 else "ConvNext"
+    return "IB" if start_kernel == 1 else "ExtraDW"
 
 
 @lru_cache(maxsize=4096)

@@ -8,12 +8,19 @@ from dataclasses import replace
 from typing import NoReturn
 
 from proxyless_hw.errors import SpaceError, did_you_mean
+from proxyless_hw.space.bottlenecks import broken_rule
 from proxyless_hw.space.limits import (
     MAX_CANDIDATES,
     MAX_CHANNELS,
     MAX_IMAGE_CHANNELS,
     MAX_POSITIONS,
     MAX_RESOLUTION,
+)
+from proxyless_hw.space.op_names import (
+    CONVOLUTION_BLOCKS,
+    SHORTCUT_OPS,
+    START_KERNEL,
+    uib_form,
 )
 from proxyless_hw.space.op_options import OpOptions
 from proxyless_hw.space.op_registry import (
@@ -230,7 +237,7 @@ class SpaceReader:
             self.fail(f"{where}.expand", "must be 1 in 'mbconv_pw' (write mbconv)", expand)
         if in_c != out_c and (pooling or variant.base == "identity"):
             self.fail(f"{where}.op", f"keeps its channels; here {in_c} become {out_c}", op)
-        shortcut = variant.base == "mbconv" or (variant.is_custom and own_op(op).shortcut)
+        shortcut = variant.base in SHORTCUT_OPS or (variant.is_custom and own_op(op).shortcut)
         layer = LayerSpec(
             op,
             in_c,
@@ -243,7 +250,18 @@ class SpaceReader:
             se=self.squeeze(fields.get("se", 0), f"{where}.se", in_c),
             options=self.options(op, fields, where),
         )
-        return layer if layer.mid_c >= 1 else replace(layer, expand=1 / in_c)
+        layer = layer if layer.mid_c >= 1 else replace(layer, expand=1 / in_c)
+        return self.convolution_block(layer, where) if op in CONVOLUTION_BLOCKS else layer
+
+    def convolution_block(self, layer: LayerSpec, where: str) -> LayerSpec:
+        """The block under its one name: a ``uib`` of the form IB is an ``mbconv``."""
+        form = uib_form(layer.start_kernel, layer.kernel)
+        if layer.op == "uib" and form == "IB":
+            return replace(layer, op="mbconv_pw" if layer.expand == 1 else "mbconv")
+        rule = broken_rule(layer)
+        if rule is not None:
+            raise SpaceError(f"{self.source}: {where}: {rule}.")
+        return layer
 
     def squeeze(self, value: object, where: str, in_c: int) -> int:
         """Squeeze-excite as `OpSettings.se` has it; a share is one of the input channels."""
@@ -264,6 +282,8 @@ class SpaceReader:
     def op_mapping(self, value: object, where: str) -> Mapping[str, object]:
         """An op's fields; what an own op takes beyond the standard ones is checked by `options`."""
         allowed = STANDARD_KEYS
+        if isinstance(value, dict) and value.get("op") == "uib":
+            allowed |= {START_KERNEL}
         if isinstance(value, dict) and op_variant(str(value.get("op"))).is_custom:
             allowed = frozenset(value)
         return self.mapping(value, where, allowed)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from proxyless_hw.errors import TableError, did_you_mean
+from proxyless_hw.space.bottlenecks import built_in_options
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_IMAGE_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.space.op_options import read_options
-from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand
+from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand, op_variant
 from proxyless_hw.storage.documents import encoding_of
 from proxyless_hw.tables.entry import (
     OP_COLUMNS,
@@ -253,6 +254,8 @@ class RowParser:
             )
         try:
             options = read_options(row.get(OPTIONS_COLUMN, "").strip(), ";")
+            if not op_variant(name).is_custom:
+                options = built_in_options(name, options)
         except ValueError as cause:
             self.fail(f"column {OPTIONS_COLUMN}: {cause}")
         return OpSpec(

@@ -122,7 +122,8 @@ def _timm_name(key: str, network: Network, stages: dict[int, tuple[int, int]]) -
         if mobile and number == "0":
             last = f"blocks.{max(stage for stage, _ in stages.values()) + 1}.0"
             return f"{last}.conv.{leaf}" if rest.startswith("conv") else f"{last}.bn1.{leaf}"
-        return f"conv_head.{leaf}" if rest.startswith("conv") else f"bn2.{leaf}"
+        norm = "norm_head" if mobile else "bn2"
+        return f"conv_head.{leaf}" if rest.startswith("conv") else f"{norm}.{leaf}"
     stage, block = stages[int(number)]
     rest = rest.removeprefix("body.")
     expands = layer.expand != 1 or layer.op == "mbconv_pw"
@@ -130,6 +131,13 @@ def _timm_name(key: str, network: Network, stages: dict[int, tuple[int, int]]) -
     names = ["conv_pw", "conv_dw", "conv_pwl"] if expands else ["conv_dw", "conv_pw"]
     where = f"blocks.{stage}.{block}"
     which, kind = rest.split(".")[:2]
+    if layer.op == "conv":
+        return f"{where}.conv.{leaf}" if which == "conv" else f"{where}.bn1.{leaf}"
+    if network.arch.space.startswith("mobilenet-v4") and layer.op != "fused_mbconv":
+        theirs = {"start": "dw_start", "expand": "pw_exp", "project": "pw_proj"}
+        return f"{where}.{theirs.get(which, 'dw_mid')}.{kind}.{leaf}"
+    if layer.op == "fused_mbconv":
+        order, names = ["expand", "project"], ["conv_exp", "conv_pwl"]
     if which == "se":
         return f"{where}.se.conv_{kind}.{leaf}"
     place = order.index(which)
@@ -151,6 +159,8 @@ def said_eps(name: str) -> AbstractContextManager[object]:
         ("mnasnet-a1", 1e-5),
         ("efficientnet-b0", 1e-5),
         ("efficientnet-lite3", 1e-5),
+        ("mobilenet-v4-conv-small", 1e-5),
+        pytest.param("mobilenet-v4-conv-medium", 1e-5, marks=pytest.mark.slow),
         ("fbnet-c", 1e-3),  # as timm builds it for its published weights
     ],
 )
@@ -267,6 +277,13 @@ def test_weights_are_taken_from_timm_where_it_is_installed(
         ("efficientnet_lite3", "efficientnet-lite3"),
         ("efficientnet_lite4", "efficientnet-lite4"),
         ("fbnetc_100", "fbnet-c"),
+        ("mobilenetv4_conv_small", "mobilenet-v4-conv-small"),
+        *(
+            pytest.param(
+                f"mobilenetv4_conv_{size}", f"mobilenet-v4-conv-{size}", marks=pytest.mark.slow
+            )
+            for size in ("medium", "large")
+        ),
     ],
 )
 def test_outputs_are_those_of_timm_where_it_is_installed(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from block_networks import draw_statistics, likeness, network_of, two_slots
 from tiny_spaces import MADE_UP_HEADER
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,13 +19,11 @@ from proxyless_hw.errors import ArchitectureError, PredictorError, SpaceError
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.export.runtimes import onnx_outputs
 from proxyless_hw.formats.onnx_import import architecture_from_onnx
-from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.network.ops import build_layer
 from proxyless_hw.predictors.features import op_parts, shape_features
 from proxyless_hw.predictors.rates import KINDS, cost_amounts
 from proxyless_hw.search.start import align_candidates
 from proxyless_hw.search.supernet import SuperNet
-from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import op_macs, op_parameters
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, OpSpec, describe
@@ -36,29 +35,6 @@ WIDE = LayerSpec("mbconv_g2_shuffle", 8, 16, kernel=5, stride=2, expand=3, act="
 PLAIN = LayerSpec("mbconv_g4", 16, 16, kernel=3, skip=True, act="relu")
 SWISH = LayerSpec("mbconv", 16, 16, kernel=3, expand=3, skip=True, act="swish", se=4)
 LAYERS = [PW, GROUPED, WIDE, PLAIN, SWISH]
-
-
-def network_of(layers: list[LayerSpec]) -> Network:
-    """A network of blocks, its BatchNorm statistics drawn, in eval mode."""
-    stem = LayerSpec("conv", 3, layers[0].in_c, kernel=3, stride=2, act=layers[0].act)
-    last = layers[-1].out_c
-    arch = Architecture(
-        "blocks", 24, 5, (stem,), tuple(layers), (LayerSpec("classifier", last, 5),),
-        BatchNormSpec(),
-    )  # fmt: skip
-    return draw_statistics(build_network(arch, seed=0))
-
-
-def draw_statistics(module: nn.Module) -> nn.Module:
-    """Gives every BatchNorm other statistics and scales; eval mode."""
-    generator = torch.Generator().manual_seed(1)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            for tensor in (part.running_var, part.weight.data):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            for tensor in (part.running_mean, part.bias.data):
-                tensor.normal_(0, 0.3, generator=generator)
-    return module.eval()
 
 
 def by_hand(layer: LayerSpec, module: nn.Module, x: Tensor, groups: int, shuffles: bool) -> Tensor:
@@ -156,23 +132,14 @@ def test_another_shuffle_or_squeeze_is_refused_in_an_onnx_file(tmp_path: Path) -
         architecture_from_onnx(tmp_path / "x.onnx")
 
 
-SPACE = """
-schema: proxyless-hw-space/1
-id: grouped
-resolution: 16
-num_classes: 4
-stem: {op: conv, kernel: 3, stride: 2, width: 8, act: relu}
-candidates:
-  - {op: mbconv_pw, kernel: 3, act: relu}
-  - {op: mbconv_g2_shuffle, kernel: 3, act: relu}
-  - {op: mbconv_g2_shuffle, kernel: 5, act: relu}
-  - {op: mbconv, kernel: 5, expand: 3, act: relu}
-zero: true
-stages:
-  - {width: 8, depth: 1, stride: 1}
-  - {width: 16, depth: 1, stride: 2}
-head: [{op: classifier}]
-"""
+SPACE = two_slots(
+    [
+        "{op: mbconv_pw, kernel: 3, act: relu}",
+        "{op: mbconv_g2_shuffle, kernel: 3, act: relu}",
+        "{op: mbconv_g2_shuffle, kernel: 5, act: relu}",
+        "{op: mbconv, kernel: 5, expand: 3, act: relu}",
+    ]
+)
 
 
 def test_candidates_with_and_without_groups_begin_as_nearly_the_same_map() -> None:
@@ -182,15 +149,10 @@ def test_candidates_with_and_without_groups_begin_as_nearly_the_same_map() -> No
     align_candidates(net, seed=0)
     x = torch.randn(8, 8, 8, 8, generator=torch.Generator().manual_seed(3))
 
-    def likeness(supernet: SuperNet) -> Tensor:
-        with torch.no_grad():
-            maps = [path(x.clone()).flatten() for path in supernet.positions[1].candidates]
-        return torch.corrcoef(torch.stack(maps))
-
     # The wide candidate has channels of its own beside those of the others.
-    assert likeness(net)[:3, :3].min() > 0.9
-    assert likeness(net).min() > 0.6
-    assert likeness(apart).fill_diagonal_(0).abs().max() < 0.3
+    assert likeness(net, x)[:3, :3].min() > 0.9
+    assert likeness(net, x).min() > 0.6
+    assert likeness(apart, x).fill_diagonal_(0).abs().max() < 0.3
     shortcut = net.positions[0]
     assert all(
         torch.equal(shortcut(x.clone(), choice), x) for choice in range(len(shortcut.candidates))

@@ -68,6 +68,9 @@ def macs_by_forward(network: nn.Module, resolution: int) -> int:
         ("efficientnet-lite3", 8_197_096, None),
         ("efficientnet-lite4", 13_006_568, None),
         ("fbnet-c", 5_572_200, None),
+        ("mobilenet-v4-conv-small", 3_774_024, 186.01),
+        ("mobilenet-v4-conv-medium", 9_715_512, 1080.24),
+        ("mobilenet-v4-conv-large", 32_590_864, 6376.22),
     ],
 )
 def test_counts_equal_the_published_ones(name, parameters, macs):

@@ -14,7 +14,7 @@ from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import op_macs
 from proxyless_hw.space.search_space import SearchSpace, shipped_spaces
-from proxyless_hw.space.specs import LayerSpec
+from proxyless_hw.space.specs import LayerSpec, describe
 from proxyless_hw.space.wiring import TreeBlock, layer_numbers
 
 NAMES = [*sorted(shipped_spaces()), "imagenet-w0.5", "imagenet-w1.4", "mobilenet-v3-w1.2"]
@@ -55,6 +55,21 @@ def test_the_fbnet_space_is_the_papers():
     assert len(space.slots) == 22
     # 9 blocks where stride is 1 and channels match, Zero among them; 8 in the other 6 slots.
     assert sorted(len(slot.candidates) for slot in space.slots) == [8] * 6 + [9] * 16
+
+
+def test_the_mobilenet_v4_space_has_every_form_in_its_slots():
+    space = SearchSpace.load("mobilenet-v4")
+    assert space.resolutions == (96, 128, 160, 192, 224, 256, 288, 320)
+    for slot in space.slots[2:]:
+        names = {
+            describe(layer).partition(" ")[0].rstrip("0123456789") for layer in slot.candidates
+        }
+        forms = {"MB", "ExtraDW", "ConvNext"}
+        if slot.candidates[0].stride == 1:
+            forms |= {"FFN", "skip"}
+        assert names == forms
+    down = [slot.candidates[0].stride for slot in space.slots]
+    assert down == [2, 2, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import TableError, did_you_mean
+from proxyless_hw.space.op_names import SHORTCUT_OPS
 from proxyless_hw.space.specs import LayerSpec, OpSpec, op_variant, usual_activation
 from proxyless_hw.tables.csv_format import COLUMNS, UNITS, RowParser
 from proxyless_hw.tables.intervals import t_quantile
@@ -201,7 +202,7 @@ def _ours(
     if comma:
         row |= {name: row[name].replace(",", ".") for name in _DECIMAL}
     row |= {name: default for name, default in _DEFAULTS.items() if not row[name]}
-    if op_variant(row["op"]).base != "mbconv" and "expand" not in picks:
+    if op_variant(row["op"]).base not in SHORTCUT_OPS and "expand" not in picks:
         row["expand"] = "1"  # one value for all rows speaks of the blocks that expand
     row["act"] = row["act"] or usual_activation(row["op"])
     for name in _MEASURED:
