@@ -12,8 +12,10 @@ from proxyless_hw.formats.published import published_names
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
 from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.counting import count_parameters
 
 _COUNTER = "num_batches_tracked"
+_NOT_PARAMETERS = (_COUNTER, "running_mean", "running_var")
 
 
 def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
@@ -28,7 +30,7 @@ def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
     """
     given = {(name, _flat(held.shape)) for name, held in tensors.items() if _counts(name)}
     nearest, most = "", -1.0
-    for name in zoo_names():
+    for name in _by_size(tensors):
         wanted = _wanted(zoo_architecture(name), tensors)
         if wanted == given:
             return name
@@ -39,6 +41,20 @@ def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
         f"{most:.0%} of the tensors. Give its net.config: proxyless-hw import-weights {source} "
         "--arch FILE --output RUN, and use RUN."
     )
+
+
+def _by_size(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The zoo's names, those of about as many parameters first: each try builds a network."""
+    held = sum(
+        tensor.numel()
+        for name, tensor in tensors.items()
+        if not name.endswith(_NOT_PARAMETERS) and not name.startswith("classifier.")
+    )
+
+    def difference(name: str) -> int:
+        return abs(count_parameters(zoo_architecture(name).with_shape(num_classes=1)) - held)
+
+    return sorted(zoo_names(), key=difference)
 
 
 def with_its_classes(arch: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
