@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,6 +15,13 @@ from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import count_parameters
 
+ALIKE: Final = 0.5
+"""A network that has so much of a checkpoint is probably meant: what differs is listed."""
+
+Named = tuple[str, tuple[int, ...]]
+"""Name and shape of a tensor."""
+
+_LISTED = 4
 _COUNTER = "num_batches_tracked"
 _NOT_PARAMETERS = (_COUNTER, "running_mean", "running_var")
 
@@ -29,18 +37,33 @@ def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
         ArchitectureError: no network fits; the nearest is named.
     """
     given = {(name, _flat(held.shape)) for name, held in tensors.items() if _counts(name)}
-    nearest, most = "", -1.0
+    nearest, most, theirs = "", -1.0, given
     for name in _by_size(tensors):
         wanted = _wanted(zoo_architecture(name), tensors)
         if wanted == given:
             return name
         share = len(wanted & given) / len(wanted | given)
-        nearest, most = (name, share) if share > most else (nearest, most)
+        if share > most:
+            nearest, most, theirs = name, share, wanted
     raise ArchitectureError(
         f"{source} is not the checkpoint of a network of the zoo; nearest is {nearest} with "
-        f"{most:.0%} of the tensors. Give its net.config: proxyless-hw import-weights {source} "
+        f"{most:.0%} of the tensors.{_differences(given, theirs) if most > ALIKE else ''} "
+        f"Give its net.config: proxyless-hw import-weights {source} "
         "--arch FILE --output RUN, and use RUN."
     )
+
+
+def _differences(given: set[Named], wanted: set[Named]) -> str:
+    """What keeps a checkpoint from being a network's, by name and shape."""
+    parts = [
+        f" {word} {len(found)}: {', '.join(found[:_LISTED])}{', ...' if found[_LISTED:] else ''}."
+        for word, found in (
+            ("Missing", sorted(f"{name} {shape}" for name, shape in wanted - given)),
+            ("Left over", sorted(f"{name} {shape}" for name, shape in given - wanted)),
+        )
+        if found
+    ]
+    return "".join(parts)
 
 
 def _by_size(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -68,7 +91,7 @@ def with_its_classes(arch: Architecture, tensors: Mapping[str, Tensor]) -> Archi
     return arch.with_shape(num_classes=len(held))
 
 
-def _wanted(arch: Architecture, tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+def _wanted(arch: Architecture, tensors: Mapping[str, Tensor]) -> set[Named]:
     """Names and shapes that a checkpoint of this network has; empty where none can be written."""
     try:
         arch = with_its_classes(arch, tensors)

@@ -18,6 +18,8 @@ from proxyless_hw.storage.tensor_files import load_tensors
 TIMM: Final = "timm:"
 """What the name of pretrained weights of timm begins with."""
 
+_SUFFIXES: Final = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")
+
 _TODAY: Final = re.compile(
     r"^(blocks\.\d{1,4})\.conv\.(?=inverted_bottleneck|depth_conv|point_linear)"
 )
@@ -50,7 +52,7 @@ def open_weights(
         error: what is raised where a file cannot be read.
 
     Raises:
-        ProxylessHwError: as `error`: the file is unreadable or unsafe.
+        ProxylessHwError: as `error`: there is no such file, or it is unreadable or unsafe.
         ArchitectureError: it holds something else than tensors under the names of other code, or
             timm has no such weights.
         BackendUnavailableError: timm is not installed.
@@ -59,10 +61,23 @@ def open_weights(
     if is_timm(source):
         tensors = timm_tensors(name.removeprefix(TIMM))
         return GivenWeights(name, named_tensors(tensors, name), is_ours=False)
-    held = choose_state_dict(load_tensors(Path(source), error, "weights file"), name)
+    path = Path(source)
+    if not path.is_file():
+        raise error(_no_file(path))
+    held = choose_state_dict(load_tensors(path, error, "weights file"), name)
     if any(str(key).startswith("stem.") for key in held):
         return GivenWeights(name, held, is_ours=True)
     return GivenWeights(name, named_tensors(held, name), is_ours=False)
+
+
+def _no_file(path: Path) -> str:
+    """Why a source is no file of weights, and what would be."""
+    rule = "weights are a torch or safetensors file, a run folder, or timm:NAME"
+    if not path.is_dir():
+        return f"no weights file {path}: {rule}."
+    inside = sorted(item.name for item in path.iterdir() if item.suffix in _SUFFIXES)
+    files = f" Give one in it: {', '.join(inside[:4])}." if inside else ""
+    return f"{path} is a folder, and holds no run: {rule}.{files}"
 
 
 def is_timm(source: str | Path) -> bool:

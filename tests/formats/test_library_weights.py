@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -296,6 +297,45 @@ def test_outputs_are_those_of_timm_where_it_is_installed(
     with torch.no_grad():
         expected, found = model(images), loaded(images)
     assert (found - expected).abs().max() / expected.std() < 1e-5
+
+
+def test_a_checkpoint_of_nearly_a_known_network_is_refused_with_what_differs() -> None:
+    with torch.device("meta"):
+        state = TORCHVISION["mobilenet-v2"](weights=None).state_dict()
+        state["total_ops"] = torch.zeros(1)  # as profilers of MACs leave them
+    bias = state.pop("classifier.1.bias")
+    with pytest.raises(ArchitectureError, match="nearest is mobilenet-v2 with 99%") as caught:
+        matching_network(state, "w.pth")
+    assert f"Missing 1: classifier.1.bias ({len(bias)},)." in str(caught.value)
+    assert "Left over 1: total_ops (1,)." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty or cut off"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "no file of torch"),
+        (None, r"no weights file .*w\.pth: weights are a torch or safetensors file, a run folder"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_with_what_it_is(
+    content: bytes | None, told: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ArchitectureError, match=told):
+        import_weights(tmp_path / "w.pth")
+
+
+def test_a_torchscript_model_and_a_folder_are_refused_with_the_way_on(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:  # as torch.jit.save lays it out
+        for name in ("data.pkl", "code/__torch__.py"):
+            archive.writestr(f"model/{name}", b"x")
+    with pytest.raises(ArchitectureError, match=r"TorchScript model.*torch\.jit\.load"):
+        import_weights(tmp_path / "model.pt")
+    with pytest.raises(ArchitectureError, match=r"is a folder.*Give one in it: model\.pt"):
+        import_weights(tmp_path)
 
 
 def test_our_own_weights_need_no_import(tmp_path: Path) -> None:
