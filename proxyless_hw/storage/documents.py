@@ -18,6 +18,7 @@ JsonObject: TypeAlias = dict[str, object]
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
+_WORDS = {"None": "null", "True": "true", "False": "false"}
 MAX_NODES = 1_000_000
 MAX_NUMBER = 64
 """Characters of a number. Longer ones can need quadratic time to read, and cannot be shown."""
@@ -91,6 +92,18 @@ def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
         ) from cause
     except ValueError as cause:  # a path with a null byte or half a surrogate pair
         raise error(f"cannot read {what} {str(path)[:200]!r}: {cause}.") from cause
+
+
+def json_of(printed: str) -> str:
+    """What Python prints of texts, numbers, lists, tuples and dicts, as JSON; JSON stays as it is.
+
+    Only where no text holds a quotation mark of either kind; the parser refuses the rest.
+    """
+    if "'" not in printed or '"' in printed:
+        return printed
+    as_json = printed.replace("'", '"').replace("(", "[").replace(")", "]")
+    as_json = re.sub(r",(?=\s*\])", "", as_json)
+    return re.sub(r"\b(?:None|True|False)\b", lambda match: _WORDS[match[0]], as_json)
 
 
 def check_depth(text: str, error: type[ProxylessHwError], what: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from proxyless_hw.errors import TableError
-from proxyless_hw.storage.documents import parse_json
+from proxyless_hw.storage.documents import json_of, parse_json
 
 _NNI_KEY: Final = re.compile(r"""["']op_latency["']\s*:""")
 
@@ -37,10 +37,7 @@ def parse_lines(lines: list[tuple[int, str]], source: str) -> Iterator[tuple[int
         TableError: a line is neither; it is named.
     """
     for number, line in lines:
-        as_json = line
-        if "'" in line and '"' not in line:
-            as_json = line.replace("'", '"').replace("(", "[").replace(")", "]")
-        yield number, parse_json(as_json, TableError, f"{source}, line {number}")
+        yield number, parse_json(json_of(line), TableError, f"{source}, line {number}")
 
 
 def listed(document: object) -> list[object] | None:
