@@ -51,6 +51,9 @@ def load_architecture(
         from proxyless_hw.formats.onnx_import import architecture_from_onnx  # loads onnx
 
         return architecture_from_onnx(Path(source), resolution)
+    for suffixes, way_on in _NO_NETWORKS.items():
+        if Path(source).suffix.lower() in suffixes and Path(source).is_file():
+            raise ArchitectureError(f"{source} {way_on.format(source)}")
     path = _file_in(Path(source)) or architecture_file(source)
     if not path.is_file():
         return zoo_architecture(str(source))
@@ -116,6 +119,11 @@ def given_architecture(network: Architecture | str | Path) -> Architecture:
 
 
 RUN_CONFIG = "run.config"
+_NO_NETWORKS = {
+    (".pth", ".pt", ".ckpt", ".safetensors", ".bin"): "holds weights, and no network. Next: "
+    "proxyless-hw import-weights {} --output RUN, and use RUN.",
+    (".tflite",): "is measured as it is, not priced or built. Next: proxyless-hw benchmark {}.",
+}
 CONFIGS = ("net.config", "subnet.config")
 FORMS = (
     "our JSON (schema), a published net.config (name, blocks), Once-for-All's encoding (ks, e, d), "

@@ -195,6 +195,21 @@ def test_json_of_no_known_form_is_refused_with_the_known_ones(
         load_architecture(tmp_path / "n.json")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("w.PTH", r"holds weights, and no network.*import-weights .*w\.PTH"),
+        ("m.tflite", r"is measured as it is.*benchmark .*m\.tflite"),
+    ],
+)
+def test_a_file_that_is_no_network_names_the_command_for_it(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"\x80\xff")
+    with pytest.raises(ArchitectureError, match=message):
+        load_architecture(tmp_path / name)
+
+
 def test_an_encoding_without_a_space_names_the_option() -> None:
     with pytest.raises(ArchitectureError, match=r"say which space .*--space mobilenet-v3"):
         load_architecture(ENCODING)
