@@ -15,9 +15,9 @@ from typing import Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, PredictorError
 from proxyless_hw.formats.onnx_activations import (
-    clip_bounds,
     hard_sigmoid_end,
     hard_swish_end,
+    relu6_end,
 )
 from proxyless_hw.formats.onnx_channels import shuffled
 from proxyless_hw.formats.onnx_graph import Graph, Node
@@ -315,12 +315,17 @@ class _Reader:
         end = hard_swish_end(self.graph, tensor)
         if end is not None:
             return "hswish", end
-        node = self.graph.user(tensor, "Clip", "Relu", "HardSwish")
+        end = relu6_end(self.graph, tensor)
+        if end is not None:
+            return "relu6", end
+        node = self.graph.user(tensor, "Clip", "Relu", "HardSwish", "Swish")
         if node is None:
             return "none", tensor
-        if node.kind == "Clip" and clip_bounds(self.graph, node) != [0.0, 6.0]:
+        if node.kind == "Clip":
             self.fail(f"{node.name}, a clip that is not ReLU6")
-        return {"Clip": "relu6", "Relu": "relu", "HardSwish": "hswish"}[node.kind], node.output
+        if node.attributes.get("alpha", 1.0) != 1.0 and node.kind == "Swish":
+            self.fail(f"{node.name}, a swish of another alpha than 1")
+        return {"Relu": "relu", "HardSwish": "hswish", "Swish": "swish"}[node.kind], node.output
 
     def gated(self, gate: Node) -> str:
         """Name of the activation x times gate(x)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import zipfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from proxyless_hw.cli import main
-from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.errors import ArchitectureError, SearchError
 from proxyless_hw.formats.libraries import TIMM
 from proxyless_hw.formats.matching import matching_network
 from proxyless_hw.formats.published import (
@@ -28,9 +29,13 @@ from proxyless_hw.formats.published import (
 from proxyless_hw.formats.timm_weights import timm_tensors
 from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.network.network import Network, build_network
+from proxyless_hw.pipeline.source import load_source
+from proxyless_hw.runs.run_network import load_network
 from proxyless_hw.space.counting import count_macs, count_parameters
 from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.terminal.notices import Notice
+from proxyless_hw.train.imported import import_weights
+from proxyless_hw.train.load import initialise_from, save_imported
 
 
 def run(words: list[str]) -> int:
@@ -236,18 +241,60 @@ def test_the_command_imports_weights_of_torchvision(
     assert document["batch_norm"] == {"momentum": 0.01, "eps": 0.001}
 
 
-def test_weights_are_taken_from_timm_where_it_is_installed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "words",
+    [
+        "import-weights timm:mobilenetv2_100",
+        "search --weights timm:mobilenetv2_100",
+        "train mobilenet-v2 --weights timm:mobilenetv2_100",
+        "export mobilenet-v2 --weights timm:mobilenetv2_100 --output mobile.onnx",
+    ],
+)
+def test_every_command_that_takes_weights_says_that_timm_is_missing(
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert run(["import-weights", "timm:mobilenetv2_100"]) == 1
-    assert "Install it: pip install timm" in " ".join(capsys.readouterr().err.split())
-    _, tensors = timm_names("mobilenet-v2")
+    assert run(words.split()) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "timm:mobilenetv2_100 needs timm, which cannot be imported" in told
+    assert "Install it: pip install timm" in told
+
+
+@pytest.fixture
+def fake_timm(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, Network]:
+    """A module in timm's place with one network, and that network as ours."""
+    network, tensors = timm_names("mobilenet-v2")
     timm = ModuleType("timm")
     timm.list_models = lambda: ["mobilenetv2_100", "mobilenetv3_large_100"]
     model = SimpleNamespace(state_dict=lambda: tensors)
     timm.create_model = lambda name, pretrained: model
     monkeypatch.setitem(sys.modules, "timm", timm)
+    return timm, network
+
+
+def test_weights_of_timm_are_opened_wherever_weights_are_given(
+    fake_timm: tuple[ModuleType, Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, wanted = fake_timm
+    name = "timm:mobilenetv2_100"
+    tuned = Network(wanted.arch)
+    initialise_from(tuned, name)
+    exported = load_source("mobilenet-v2", weights=Path(name))
+    assert exported.weights == f"checkpoint {name}"
+    for network in (load_network(name, SearchError), tuned, exported.network):
+        state = network.state_dict()
+        assert all(torch.equal(held, state[key]) for key, held in wanted.state_dict().items())
+        assert network.arch.batch_norm.eps == 1e-5
+
+
+def test_what_timm_lacks_is_one_message(
+    fake_timm: tuple[ModuleType, Network], capsys: pytest.CaptureFixture[str]
+) -> None:
+    timm, _ = fake_timm
     assert run(["import-weights", "timm:mobilenetv2_100", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["arch"] == "mobilenet-v2"
     with pytest.raises(ArchitectureError, match="Did you mean 'mobilenetv2_100'"):
@@ -307,6 +354,51 @@ def test_outputs_are_those_of_timm_where_it_is_installed(
     with torch.no_grad():
         expected, found = model(images), loaded(images)
     assert (found - expected).abs().max() / expected.std() < 1e-5
+
+
+def test_a_checkpoint_of_nearly_a_known_network_is_refused_with_what_differs() -> None:
+    with torch.device("meta"):
+        state = TORCHVISION["mobilenet-v2"](weights=None).state_dict()
+        state["total_ops"] = torch.zeros(1)  # as profilers of MACs leave them
+    bias = state.pop("classifier.1.bias")
+    with pytest.raises(ArchitectureError, match="nearest is mobilenet-v2 with 99%") as caught:
+        matching_network(state, "w.pth")
+    assert f"Missing 1: classifier.1.bias ({len(bias)},)." in str(caught.value)
+    assert "Left over 1: total_ops (1,)." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty or cut off"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "no file of torch"),
+        (None, r"no weights file .*w\.pth: weights are a torch or safetensors file, a run folder"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_with_what_it_is(
+    content: bytes | None, told: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ArchitectureError, match=told):
+        import_weights(tmp_path / "w.pth")
+
+
+def test_a_torchscript_model_and_a_folder_are_refused_with_the_way_on(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:  # as torch.jit.save lays it out
+        for name in ("data.pkl", "code/__torch__.py"):
+            archive.writestr(f"model/{name}", b"x")
+    with pytest.raises(ArchitectureError, match=r"TorchScript model.*torch\.jit\.load"):
+        import_weights(tmp_path / "model.pt")
+    with pytest.raises(ArchitectureError, match=r"is a folder.*Give one in it: model\.pt"):
+        import_weights(tmp_path)
+
+
+def test_our_own_weights_need_no_import(tmp_path: Path) -> None:
+    save_imported(Network(zoo_architecture("mobilenet-v2-0.1")), tmp_path / "run", {})
+    with pytest.raises(ArchitectureError, match=r"names in .*best\.pt are of this package"):
+        import_weights(tmp_path / "run" / "best.pt")
 
 
 def test_a_whole_module_is_refused_with_the_way_on(tmp_path: Path) -> None:

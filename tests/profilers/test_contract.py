@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import standin_adb
 from fake_gpu import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
-from small_ops import CONTRACT_OPS
+from small_ops import LARGE_OP, SMALL_OPS
 
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
@@ -26,7 +26,7 @@ from proxyless_hw.profilers.registry import BUILT_IN, get_profiler
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.tables.csv_format import UNITS
 
-SMALL, LARGE = CONTRACT_OPS
+SMALL, LARGE = SMALL_OPS[0], LARGE_OP
 pytestmark = pytest.mark.usefixtures("converted")
 
 WORKLOADS = (Workload(SMALL.key, op=SMALL), Workload(LARGE.key, op=LARGE))

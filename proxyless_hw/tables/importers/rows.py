@@ -36,6 +36,7 @@ _MEASURED: Final = ("value", "ci_low", "ci_high", "p90", "min")
 _DECIMAL: Final = ("expand", *_MEASURED)
 _COMMA: Final = re.compile(r"-?\d{1,30},\d{1,30}(?:[eE][-+]?\d{1,3})?")
 _THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_NAMED_UNIT: Final = re.compile(rf".*[_ (\[/](?P<unit>{'|'.join(SCALES)}|µs)[)\]]?")
 _NEEDED: Final = ("op", "in_h", "in_w", "in_c", "out_c", "value")
 
 
@@ -183,6 +184,14 @@ def _picks(names: Sequence[str], mapping: ColumnMap, source: str) -> dict[str, s
             raise TableError(
                 f"{source} has no column '{theirs[:60]}' to map to {ours}."
                 f"{did_you_mean(theirs, names)} It has: {shown}."
+            )
+    for ours in _MEASURED:
+        named = _NAMED_UNIT.fullmatch(picks.get(ours, ""))
+        unit = None if named is None else named["unit"].replace("µ", "u")
+        if unit not in (None, mapping.unit):
+            raise TableError(
+                f"{source}: the column '{picks[ours][:60]}' is in {unit} by its name, and the unit "
+                f"is taken as {mapping.unit}. Next: --unit {unit}, or another name for the column."
             )
     for ours in _NEEDED:
         if ours not in picks and ours not in mapping.constants:

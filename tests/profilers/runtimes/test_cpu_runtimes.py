@@ -228,6 +228,16 @@ def test_entries_depend_on_what_decides_the_model_and_on_nothing_else() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("ops", "networks", "processes"),
+    [(0, 1, 1), (2, 0, 1), (7, 0, 1), (8, 0, 2), (70, 0, 2), (0, 2, 2), (3, 1, 1), (4, 1, 2)],
+)
+def test_a_converter_process_is_started_where_it_has_work_for_longer_than_it_loads(
+    ops: int, networks: int, processes: int
+) -> None:
+    assert tflite_cache.process_count(ops, networks, most=2) == processes
+
+
 def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("x")
