@@ -49,6 +49,12 @@ class Judgement:
 
 def judge_intervals(table: LatencyTable) -> Judgement:
     """Judges the rows of a table by the half-widths in its header."""
+    if table.is_estimate:
+        return Judgement(
+            "unknown",
+            "The values are a compiler's estimates, the same each time. Whether their sums hold "
+            "for whole networks, validate tells.",
+        )
     text = table.metadata.get("quality_median_half_width")
     try:
         width = float(text) if text is not None else None

@@ -17,6 +17,7 @@ from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.files import write_text_atomically
+from proxyless_hw.tables.entry import ESTIMATED, PEAKS
 from proxyless_hw.tables.entry import OPTION_KEYS as OPTION_KEYS
 from proxyless_hw.tables.entry import SETTING_KEYS as SETTING_KEYS
 from proxyless_hw.tables.entry import Entry as Entry
@@ -205,13 +206,18 @@ class LatencyTable:
 
     @property
     def metric(self) -> str:
-        """What was measured: ``latency``, ``energy`` or ``memory``."""
+        """What was measured: ``latency``, ``energy``, ``memory``, ``flash`` or ``sram``."""
         return self.metadata["metric"]
 
     @property
     def unit(self) -> str:
         """Unit of every value: ``ms``, ``mJ`` or ``MB``."""
         return self.metadata["unit"]
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether a compiler worked the values out: they are the same however often it is asked."""
+        return self.metadata.get("statistic") == ESTIMATED
 
     @property
     def num_classes(self) -> int | None:
@@ -309,13 +315,13 @@ class LatencyTable:
         """Checks that what a network costs is the sum of what its ops cost.
 
         Raises:
-            TableError: it measures memory, of which each op has its own peak.
+            TableError: it measures memory or sram, of which each op has its own peak.
         """
-        if self.metric == "memory":
+        if self.metric in PEAKS:
             raise TableError(
-                f"'{self.name}' measures memory ({self.unit}): each value is the peak of one op, "
-                "and the peak of a network is not the sum of its ops' peaks. Measure whole "
-                "networks: proxyless-hw benchmark ARCH --metric memory"
+                f"'{self.name}' measures {self.metric} ({self.unit}): each value is the peak of "
+                "one op, and the peak of a network is not the sum of its ops' peaks. Measure whole "
+                f"networks: proxyless-hw benchmark ARCH --metric {self.metric}"
             )
 
     def with_metadata(self, **changes: object) -> LatencyTable:

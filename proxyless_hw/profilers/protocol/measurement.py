@@ -75,6 +75,11 @@ class Measurement:
     table_speed: TableSpeed | None = None
 
     @property
+    def is_exact(self) -> bool:
+        """Whether it is the same each time: a compiler's estimate, whose interval has no width."""
+        return self.ci_low == self.ci_high
+
+    @property
     def half_width(self) -> float:
         """Half the interval's width as a fraction of the median."""
         return (self.ci_high - self.ci_low) / 2 / self.median
