@@ -9,7 +9,7 @@ buffers, alignment) is not counted, and neither is what it saves by working in p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -227,6 +227,57 @@ def within_memory(
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
         raise SpaceError(f"limit is a number of bytes above 0: received {limit!r}.")
     _require_precision(precision)
+    return within_peaks(
+        space,
+        limit,
+        lambda op: op_memory_bytes(op, precision),
+        PeakWords(
+            memory=f"memory in {precision}",
+            text=format_bytes,
+            exact=lambda need: f"{format_bytes(need)} ({need:.0f} bytes)",
+        ),
+        resolution,
+        num_classes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PeakWords:
+    """How messages speak of a peak.
+
+    Attributes:
+        memory: what is needed, and how it is counted.
+        text: a value with its unit.
+        exact: a value that can be typed as a limit.
+    """
+
+    memory: str
+    text: Callable[[float], str]
+    exact: Callable[[float], str]
+
+
+def within_peaks(
+    space: SearchSpace,
+    limit: float,
+    needs: Callable[[OpSpec], float],
+    words: PeakWords,
+    resolution: int | None = None,
+    num_classes: int | None = None,
+) -> SearchSpace:
+    """The space without the candidates that need more than a limit while they run.
+
+    Args:
+        space: the search space, a chain.
+        limit: the largest need that is allowed.
+        needs: the peak of an op, in the limit's unit.
+        words: for messages.
+        resolution, num_classes: deployment shape; the space's own when None.
+
+    Raises:
+        InfeasibleTargetError: no network, or only one, stays within the limit; the message gives
+            the smallest need of a network of the space.
+        SpaceError: the space is a tree.
+    """
     if space.wiring:
         raise SpaceError(
             f"a memory limit needs a chain: '{space.id}' is a tree, whose peak depends on the "
@@ -234,16 +285,13 @@ def within_memory(
         )
     side = space.resolution if resolution is None else resolution
     fixed = space.fixed_ops(side, num_classes)
-    slots = [
-        [0 if op is None else op_memory_bytes(op, precision) for op in ops]
-        for ops in space.slot_ops(side)
-    ]
-    least = max(*(op_memory_bytes(op, precision) for op in fixed), *(min(needs) for needs in slots))
+    slots = [[0 if op is None else needs(op) for op in ops] for ops in space.slot_ops(side)]
+    least = max(*(needs(op) for op in fixed), *(min(values) for values in slots))
     if least > limit:
         raise InfeasibleTargetError(
-            f"no network of space '{space.id}' runs within {format_bytes(limit)} of memory in "
-            f"{precision} at {side} pixels: the smallest needs {format_bytes(least)} ({least} "
-            "bytes). Raise the limit, or lower the resolution or the precision."
+            f"no network of space '{space.id}' runs within {words.text(limit)} of {words.memory} "
+            f"at {side} pixels: the smallest needs {words.exact(least)}. Raise the limit, or lower "
+            "the resolution or the precision."
         )
     remaining = iter(slots)
     positions = []
@@ -255,8 +303,8 @@ def within_memory(
         positions.append(position)
     if not any(position.is_slot for position in positions):
         raise InfeasibleTargetError(
-            f"only one network of space '{space.id}' runs within {format_bytes(limit)} of memory "
-            f"in {precision} at {side} pixels, so there is nothing to search. Raise the limit."
+            f"only one network of space '{space.id}' runs within {words.text(limit)} of "
+            f"{words.memory} at {side} pixels, so there is nothing to search. Raise the limit."
         )
     return replace(space, positions=tuple(positions))
 

@@ -33,6 +33,8 @@ COMPILATION_S: Final = 0.6
 """Seconds that compiling an op takes with two processes, likewise."""
 PROCESSES: Final = 2
 MEGA: Final = 1e6
+DIGITS: Final = 9
+"""Decimals of a value: far below a cycle in ms and a byte in MB."""
 
 
 class Convert(Protocol):
@@ -229,7 +231,7 @@ class NpuProfiler:
                 f"{self.compiler.runtime} gives {workload.name} a {self.settings.metric} of 0, and "
                 "a table holds values above 0. Leave this op out of the space."
             )
-        return value
+        return round(value, DIGITS)
 
     def _seconds(self, workload: Workload, estimate: ModelEstimate) -> float:
         if workload.op is None:
