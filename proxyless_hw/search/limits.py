@@ -18,7 +18,8 @@ from proxyless_hw.predictors.costs import COUNTED, PEAK
 from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.search.result_rows import read_precision
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.footprint import PeakWords, Precision, within_memory, within_peaks
+from proxyless_hw.space.footprint import Precision, within_memory
+from proxyless_hw.space.peaks import PeakWords, within_peaks
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.entry import PEAKS
 from proxyless_hw.tables.table import LatencyTable

@@ -21,6 +21,7 @@ from proxyless_hw.tables.entry import ESTIMATED, PEAKS
 from proxyless_hw.tables.entry import OPTION_KEYS as OPTION_KEYS
 from proxyless_hw.tables.entry import SETTING_KEYS as SETTING_KEYS
 from proxyless_hw.tables.entry import Entry as Entry
+from proxyless_hw.tables.missing import missing_message
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -329,20 +330,6 @@ class LatencyTable:
         merged = {**self.metadata, **changes}
         kept = {key: str(value) for key, value in merged.items() if value is not None}
         return LatencyTable(self.entries, kept, self.name)
-
-
-def missing_message(missing: list[OpSpec], name: str) -> str:
-    """The message for ops that a table lacks: all of them, and the next step."""
-    if len(missing) == 1:
-        return (
-            f"no entry for {missing[0]} in '{name}'. "
-            f"Profile it: proxyless-hw profile ... --missing-from {name}"
-        )
-    listed = "\n".join(f"  {op}" for op in missing)
-    return (
-        f"no entry for {len(missing)} ops in '{name}':\n{listed}\n"
-        f"Profile them: proxyless-hw profile ... --missing-from {name}"
-    )
 
 
 def shipped_tables() -> dict[str, Path]:
