@@ -173,7 +173,11 @@ def _summary(table: LatencyTable, output: Path) -> str:
         )
     judgement = judge_intervals(table)
     lines.append(judgement.sentence)
-    if judgement.grade != "poor":
+    if table.metric in ("flash", "sram"):
+        lines.append(
+            f"Next: proxyless-hw search --table TABLE_OF_LATENCY --constraint {output}=LIMIT"
+        )
+    elif judgement.grade != "poor":
         lines.append(
             f"Next: proxyless-hw validate --table {output} (are predictions right?) or "
             f"proxyless-hw search --table {output}"

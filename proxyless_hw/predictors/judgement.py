@@ -52,8 +52,7 @@ def judge_intervals(table: LatencyTable) -> Judgement:
     if table.is_estimate:
         return Judgement(
             "unknown",
-            "The values are a compiler's estimates, the same each time. Whether their sums hold "
-            "for whole networks, validate tells.",
+            "The values are a compiler's estimates, the same each time.",
         )
     text = table.metadata.get("quality_median_half_width")
     try:

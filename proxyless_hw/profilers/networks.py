@@ -19,7 +19,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.file_forms import CPU_RUNTIMES, ModelFormat, by_form, form_of_runtime
 from proxyless_hw.profilers.host.conditioning import cache_options
-from proxyless_hw.profilers.models.building import REFERENCE_OP, ops_here_only
+from proxyless_hw.profilers.models.building import ops_here_only
 from proxyless_hw.profilers.models.child_process import reply_of, run_python
 from proxyless_hw.profilers.models.model_files import write_model_files
 from proxyless_hw.profilers.options import given_options
@@ -37,7 +37,6 @@ from proxyless_hw.profilers.protocol.sessions import (
     SESSIONS,
     MeasurementJob,
     fine_timing,
-    is_exact,
     measure_sessions,
 )
 from proxyless_hw.profilers.protocol.statistics import interval_of, median_with_error, middle_of
@@ -142,7 +141,7 @@ def measure_workloads(
     begin = clock()
     header = described(how.device, profiler, how.settings)
     if isinstance(profiler, PreparingProfiler):
-        profiler.prepare([*workloads, *_beside(how, header)], how.say or _silent)
+        profiler.prepare([*workloads, *how.beside(header)], how.say or _silent)
     # What is converted first comes on top of the budget, as for a profile.
     started = clock()
     if how.say is not None and started - begin > SAID_S:
@@ -159,17 +158,6 @@ def measure_workloads(
     return results
 
 
-def _beside(how: Measuring, header: Mapping[str, str]) -> list[Workload]:
-    """What is measured beside networks and files: the anchors, and the reference at the end.
-
-    Nothing beside a compiler's estimates, which do not vary.
-    """
-    if is_exact(header):
-        return []
-    anchors = [] if how.anchors is None else how.anchors.workloads()
-    return [*anchors, Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]
-
-
 def _silent(message: str) -> None:
     """Says nothing."""
 
@@ -182,7 +170,7 @@ def _measure_chunk(
     clock: Callable[[], float],
     started: float,
 ) -> list[Measurement]:
-    beside = _beside(how, header)
+    beside = how.beside(header)
     anchors = beside[:-1]
     timing = replace(fine_timing(how.timing, header), segment=3 if anchors else 1)
     on_host = header.get("device_kind") == "cpu"
