@@ -21,12 +21,15 @@ class OperatorEstimate:
         kind: what it does, as the compiler calls it (``Conv2D``).
         cycles: cycles of the NPU, those of what was fused into it included.
         on_cpu: it does not run on the NPU; its time is then not in any figure.
+        added: the compiler put it there (a copy of the input into SRAM); the file has no such
+            operator.
     """
 
     name: str
     kind: str
     cycles: float
     on_cpu: bool = False
+    added: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +57,19 @@ class ModelEstimate:
         return tuple(item for item in self.operators if item.on_cpu)
 
     def seconds_between(self, before: int, after: int) -> float:
-        """Time without the first `before` and the last `after` operators.
+        """Time without the first `before` and the last `after` operators of the file.
+
+        What the compiler added at an end belongs to the operators that are left out there.
 
         Raises:
             ValueError: the model has no more operators than that.
         """
-        inner = self.operators[before : len(self.operators) - after]
-        if not inner:
-            raise ValueError(f"only {len(self.operators)} operators are left after compiling")
+        own = [place for place, item in enumerate(self.operators) if not item.added]
+        if before + after >= len(own):
+            raise ValueError(f"only {len(own)} operators are left after compiling")
+        first = own[before] if before else 0
+        last = own[-1 - after] + 1 if after else len(self.operators)
+        inner = self.operators[first:last]
         return self.seconds * sum(item.cycles for item in inner) / self.cycles
 
 

@@ -12,6 +12,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ MAX_OUTPUT: Final = 2**24
 MAX_CSV: Final = 2**24
 VERSION_SECONDS: Final = 60.0
 KIB: Final = 1024
+COLUMNS: Final = ("Original Operator", "NNG Operator", "Target", "Op Cycles", "Name")
 
 INSTALL: Final = "Install it: pip install 'proxyless-hw[npu]'"
 
@@ -207,17 +209,19 @@ def _operators(rows: Sequence[Mapping[str, str]], name: str) -> tuple[OperatorEs
     """One per operator of the file: Vela has several rows where it splits or fuses one."""
     found: list[OperatorEstimate] = []
     for row in rows:
-        if not {"Name", "Original Operator", "Target"} <= set(row):
-            raise _unexpected(name, f"a column Name, found {', '.join(row)[:120]}")
-        label, on_cpu = row["Name"].strip(), row["Target"].strip() != "NPU"
-        cycles = _number(row, "Op Cycles", name)
-        if found and found[-1].name == label and found[-1].on_cpu == on_cpu:
-            cycles += found.pop().cycles
-        found.append(
-            OperatorEstimate(
-                name=label, kind=row["Original Operator"].strip(), cycles=cycles, on_cpu=on_cpu
-            )
+        missing = [column for column in COLUMNS if column not in row]
+        if missing:
+            raise _unexpected(name, f"columns {', '.join(missing)}, found {', '.join(row)[:120]}")
+        item = OperatorEstimate(
+            name=row["Name"].strip(),
+            kind=row["Original Operator"].strip(),
+            cycles=_number(row, "Op Cycles", name),
+            on_cpu=row["Target"].strip() != "NPU",
+            added=row["NNG Operator"].strip() == "MemoryCopy",
         )
+        if found and replace(found[-1], cycles=item.cycles) == item:
+            item = replace(item, cycles=item.cycles + found.pop().cycles)
+        found.append(item)
     return tuple(found)
 
 

@@ -83,6 +83,17 @@ def test_figures_are_read_with_their_units() -> None:
     assert found.seconds_between(1, 0) == pytest.approx(0.0008)
 
 
+def test_copies_that_the_compiler_adds_belong_to_the_ends() -> None:
+    copy = ("Conv2D", "MemoryCopy", "NPU", "50", "input_buffer_")
+    run = ByHand({"cycles_total": "1050"}, [copy, *ROWS])
+    found = Vela(VelaOptions(), run).compile(Path("m.tflite"), "a net")
+    assert [item.added for item in found.operators] == [True, False, False]
+    assert found.seconds_between(1, 0) == pytest.approx(0.002 * 400 / 1050)
+    assert found.seconds_between(0, 1) == pytest.approx(0.002 * 650 / 1050)
+    with pytest.raises(ValueError, match="2 operators"):
+        found.seconds_between(1, 1)
+
+
 def test_operators_on_the_cpu_are_told() -> None:
     rows = [*ROWS, ("Softmax", "Passthrough", "CPU", "0", "third")]
     found = Vela(VelaOptions(), ByHand(rows=rows)).compile(Path("m.tflite"), "a net")
