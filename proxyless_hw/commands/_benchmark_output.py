@@ -44,7 +44,8 @@ def line(result: dict[str, Any]) -> str:
     """One result, with its nodes where they were timed."""
     unit = result["unit"]
     if result["ci_low"] == result["ci_high"]:
-        return f"{_estimate(result)}; input {result['input_shape']}"
+        nodes = "".join(f"\n{row}" for row in _node_lines(result.get("nodes", [])))
+        return f"{_estimate(result)}; input {result['input_shape']}{nodes}"
     text = (
         f"{result['name']}: median {result['median']:.4g} {unit} "
         f"(95% interval {result['ci_low']:.4g} to {result['ci_high']:.4g}), "

@@ -21,6 +21,7 @@ from proxyless_hw.profilers.device_options import NpuOptions, VelaOptions
 from proxyless_hw.profilers.models.building import gives_output, takes_input
 from proxyless_hw.profilers.models.tflite_cache import missing_models, tflite_models
 from proxyless_hw.profilers.models.tflite_reader import read_tflite
+from proxyless_hw.profilers.node_time import NodeTime
 from proxyless_hw.profilers.npu.compiler import ModelEstimate, NpuCompiler
 from proxyless_hw.profilers.npu.vela import Vela
 from proxyless_hw.profilers.options import parse_options
@@ -140,6 +141,25 @@ class NpuProfiler:
                 for workload, estimate in zip(workloads, estimates, strict=True)
             ]
         )
+
+    def nodes(self, workload: Workload) -> list[NodeTime]:
+        """The time of every operator of a network or file, in running order.
+
+        Raises:
+            BackendUnavailableError, ProfilingError, ExportError: as `open`.
+        """
+        estimates = self._compiled([workload], lambda message: None)
+        self._check_cpu_operators([workload], estimates)
+        estimate = estimates[0]
+        return [
+            NodeTime(
+                name=item.name,
+                op_type=item.kind,
+                ms=1e3 * estimate.seconds * item.cycles / estimate.cycles,
+                share=item.cycles / estimate.cycles,
+            )
+            for item in estimate.operators
+        ]
 
     def _surrounded(self, workload: Workload) -> Workload:
         """An op with its surroundings; flash is that of the op alone."""

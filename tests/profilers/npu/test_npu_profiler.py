@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_up_compiler import HZ, MadeUpCompiler, made_up_npu
+from made_up_compiler import AROUND, HZ, MadeUpCompiler, made_up_npu
 from small_ops import SMALL_OPS
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, TableError
@@ -140,6 +140,16 @@ def test_a_model_is_compiled_once() -> None:
     with profiler.open([WORKLOADS[1], WORKLOADS[1]]) as session:
         assert len(session.visit([0, 1])) == 2
     assert len(compiler.compiled) == len(WORKLOADS)
+
+
+def test_every_operator_of_a_model_has_its_time() -> None:
+    nodes = made_up_npu().nodes(WORKLOADS[1])
+    whole = 2 * AROUND + op_macs(SMALL_OPS[1])
+    assert [node.name for node in nodes] == ["before", "op", "after"]
+    assert [node.share for node in nodes] == pytest.approx(
+        [AROUND / whole, 1 - 2 * AROUND / whole, AROUND / whole]
+    )
+    assert sum(node.ms for node in nodes) == pytest.approx(1e3 * whole / HZ)
 
 
 def test_sums_of_a_peak_are_refused(tiny: Path) -> None:
