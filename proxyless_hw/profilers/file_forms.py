@@ -17,6 +17,7 @@ RUNTIME_FORM: Final[Mapping[str, ModelFormat]] = {
     "openvino": "onnx",
     "litert": "tflite",
     "tflite": "tflite",
+    "vela": "tflite",
 }
 """Runtime to the form of the files that it runs. Other runtimes run no file."""
 

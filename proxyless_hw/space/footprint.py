@@ -10,21 +10,16 @@ buffers, alignment) is not counted, and neither is what it saves by working in p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxyless_hw.errors import InfeasibleTargetError, SpaceError, did_you_mean
+from proxyless_hw.errors import SpaceError, did_you_mean
 from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.built_counts import built_counts
+from proxyless_hw.space.peaks import PeakWords, within_peaks
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.space.specs import (
-    OpSpec,
-    Position,
-    has_expansion,
-    op_variant,
-    squeeze_width,
-)
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import format_bytes
 
@@ -234,38 +229,18 @@ def within_memory(
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
         raise SpaceError(f"limit is a number of bytes above 0: received {limit!r}.")
     _require_precision(precision)
-    if space.wiring:
-        raise SpaceError(
-            f"a memory limit needs a chain: '{space.id}' is a tree, whose peak depends on the "
-            "order in which a runtime takes its branches. Leave the memory limit out."
-        )
-    side = space.resolution if resolution is None else resolution
-    fixed = space.fixed_ops(side, num_classes)
-    slots = [
-        [0 if op is None else op_memory_bytes(op, precision) for op in ops]
-        for ops in space.slot_ops(side)
-    ]
-    least = max(*(op_memory_bytes(op, precision) for op in fixed), *(min(needs) for needs in slots))
-    if least > limit:
-        raise InfeasibleTargetError(
-            f"no network of space '{space.id}' runs within {format_bytes(limit)} of memory in "
-            f"{precision} at {side} pixels: the smallest needs {format_bytes(least)} ({least} "
-            "bytes). Raise the limit, or lower the resolution or the precision."
-        )
-    remaining = iter(slots)
-    positions = []
-    for position in space.positions:
-        if position.is_slot:
-            pairs = zip(position.candidates, next(remaining), strict=True)
-            kept = tuple(layer for layer, need in pairs if need <= limit)
-            position = Position(kept, position.stage)
-        positions.append(position)
-    if not any(position.is_slot for position in positions):
-        raise InfeasibleTargetError(
-            f"only one network of space '{space.id}' runs within {format_bytes(limit)} of memory "
-            f"in {precision} at {side} pixels, so there is nothing to search. Raise the limit."
-        )
-    return replace(space, positions=tuple(positions))
+    return within_peaks(
+        space,
+        limit,
+        lambda op: op_memory_bytes(op, precision),
+        PeakWords(
+            memory=f"memory in {precision}",
+            text=format_bytes,
+            exact=lambda need: f"{format_bytes(need)} ({need:.0f} bytes)",
+        ),
+        resolution,
+        num_classes,
+    )
 
 
 def _layers(op: OpSpec) -> Iterator[_Layer]:

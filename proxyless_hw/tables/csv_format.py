@@ -21,6 +21,7 @@ from proxyless_hw.storage.documents import encoding_of
 from proxyless_hw.tables.entry import (
     OP_COLUMNS,
     OPTIONS_COLUMN,
+    UNITS,
     VALUE_COLUMNS,
     Entry,
     header_text,
@@ -28,7 +29,6 @@ from proxyless_hw.tables.entry import (
 from proxyless_hw.tables.table import LatencyTable
 
 SCHEMA = "proxyless-hw-table/1"
-UNITS = {"latency": "ms", "energy": "mJ", "memory": "MB"}
 COLUMNS = (*OP_COLUMNS, *VALUE_COLUMNS)
 MAX_BYTES = 512 * 2**20
 MAX_ROWS = 2_000_000

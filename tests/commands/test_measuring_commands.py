@@ -292,7 +292,7 @@ def test_per_op_is_refused_before_anything_is_measured(
     (tmp_path / "model.tflite").write_bytes(b"not opened")
     path = tmp_path / "model.tflite"
     assert run("benchmark", path, "--device", "gpu", "--per-op") == 1
-    assert "--per-op is measured with --device cpu and --device mobile" in capsys.readouterr().err
+    assert "--per-op is measured with --device cpu, mobile and npu" in capsys.readouterr().err
 
 
 def test_benchmark_names_a_file_that_is_not_there(

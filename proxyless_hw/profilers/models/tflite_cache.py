@@ -146,10 +146,12 @@ def _shrink(place: Path, needed: set[Path]) -> None:
 class ConversionJob(TypedDict):
     """What a converter process is told of a workload; its digest names the cached model.
 
-    `built` is there for ops of the user's own alone: the digest of what they build.
+    `built` is there for ops of the user's own alone: the digest of what they build. `between` is
+    there for an op that is built between two convolutions.
     """
 
     built: NotRequired[str]
+    between: NotRequired[bool]
     name: str
     op: str | None
     arch: str | None
@@ -199,6 +201,8 @@ def _job(workload: Workload, settings: ProfilerSettings) -> ConversionJob:
             package_version("ai-edge-quantizer") if settings.precision != "fp32" else "",
         ],
     }
+    if workload.between:
+        job["between"] = True
     if own:  # the code of such an op may change under its name: what it builds decides
         job["built"] = _built_digest(workload, settings.batch_size, own)
     return job
@@ -219,6 +223,7 @@ def _workload(job: ConversionJob) -> Workload:
         op=None if job["op"] is None else OpSpec.from_key(job["op"]),
         arch=None if job["arch"] is None else Architecture.from_json(job["arch"]),
         batch_norm=BatchNormSpec(momentum, eps),
+        between=job.get("between", False),
     )
 
 

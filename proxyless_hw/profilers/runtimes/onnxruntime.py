@@ -164,17 +164,8 @@ class OnnxRuntimeProfiler:
         from proxyless_hw.export.quantise import quantise_onnx
         from proxyless_hw.profilers.models.random_inputs import calibration_inputs
 
-        module, shape = build_module(workload, self.settings.batch_size)
-        if workload.op is not None and workload != IDENTITY:
-            from proxyless_hw.profilers.runtimes.network_form import between_convolutions
-
-            module = between_convolutions(
-                module,
-                workload.op.in_c,
-                workload.op.out_c,
-                first=takes_input(workload),
-                last=gives_output(workload),
-            )
+        inside = workload.op is not None and workload != IDENTITY
+        module, shape = build_module(replace(workload, between=inside), self.settings.batch_size)
         model = onnx_bytes(module, shape)
         if self.settings.precision == "fp32" or workload == IDENTITY:
             return model

@@ -14,7 +14,8 @@ from typing import Final
 from proxyless_hw.errors import TableError, did_you_mean
 from proxyless_hw.space.op_names import SHORTCUT_OPS
 from proxyless_hw.space.specs import LayerSpec, OpSpec, op_variant, usual_activation
-from proxyless_hw.tables.csv_format import COLUMNS, UNITS, RowParser
+from proxyless_hw.tables.csv_format import COLUMNS, RowParser
+from proxyless_hw.tables.entry import UNITS
 from proxyless_hw.tables.intervals import t_quantile
 from proxyless_hw.tables.table import Entry, LatencyTable
 

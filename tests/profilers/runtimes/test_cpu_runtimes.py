@@ -15,9 +15,10 @@ from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingE
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models import tflite_cache
+from proxyless_hw.profilers.models.between import between_convolutions
 from proxyless_hw.profilers.models.building import build_module, gives_output, takes_input
 from proxyless_hw.profilers.runtimes.litert import LiteRtProfiler, make_interpreter
-from proxyless_hw.profilers.runtimes.network_form import between_convolutions, cut_out
+from proxyless_hw.profilers.runtimes.network_form import cut_out
 from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
 from proxyless_hw.profilers.runtimes.onnxruntime_session import make_session
 from proxyless_hw.profilers.runtimes.torch_cpu import TorchCpuProfiler
