@@ -108,6 +108,17 @@ class LiteRtOptions(CpuOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenVinoOptions(CpuOptions):
+    """Options of OpenVINO on the CPU."""
+
+    inference_precision: Literal["f32", "bf16", "f16"] = option(
+        "f32",
+        "number format that OpenVINO's float kernels compute in; left to itself it takes bf16 or "
+        "f16 where the processor has it",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CudaOptions(DeviceOptions):
     """Options of every runtime on an NVIDIA GPU."""
 

@@ -15,6 +15,7 @@ from proxyless_hw.profilers.device_options import (
     CudaOptions,
     LiteRtOptions,
     MobileOptions,
+    OpenVinoOptions,
     TorchCudaOptions,
 )
 from proxyless_hw.profilers.options import (
@@ -47,6 +48,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
         "onnxruntime": _Home("runtimes.onnxruntime", "OnnxRuntimeProfiler", CpuOptions),
         "litert": _Home("runtimes.litert", "LiteRtProfiler", LiteRtOptions),
         "torch": _Home("runtimes.torch_cpu", "TorchCpuProfiler", CpuOptions),
+        "openvino": _Home("runtimes.openvino", "OpenVinoProfiler", OpenVinoOptions),
     },
     "gpu": {
         "onnxruntime": _Home("gpu.cuda_onnxruntime", "CudaOnnxRuntimeProfiler", CudaOptions),

@@ -1,0 +1,62 @@
+"""Torch modules as serialised ONNX models, and a store that keeps some of them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from proxyless_hw.errors import ExportError, ProfilingError
+from proxyless_hw.profilers.base import Precision
+from proxyless_hw.profilers.models.random_inputs import calibration_inputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST_KEPT_BYTES: Final = 2**30
+"""Memory for models that later sessions open again without making them anew."""
+
+
+def onnx_model(module: nn.Module, shape: tuple[int, ...], precision: Precision, name: str) -> bytes:
+    """A module as a serialised ONNX model.
+
+    Args:
+        module: in eval mode, with one input and one output.
+        shape: (N, C, H, W) of its input.
+        precision: int8 is calibrated on random images; their values do not change the time.
+        name: what it is called in messages.
+
+    Raises:
+        ExportError: it cannot be written.
+        ProfilingError: it cannot be quantised.
+    """
+    from proxyless_hw.export.onnx_file import onnx_bytes
+    from proxyless_hw.export.quantise import quantise_onnx
+
+    model = onnx_bytes(module, shape)
+    if precision == "fp32":
+        return model
+    try:
+        return quantise_onnx(model, precision, calibration_inputs(shape))
+    except ExportError as cause:
+        raise ProfilingError(f"{name} cannot be quantised: {cause}") from cause
+
+
+class KeptModels:
+    """Models by name, as later sessions open them again; beyond a size they are made anew."""
+
+    def __init__(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
+        self._models: dict[str, bytes] = {}
+        self._room = most_bytes
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._models
+
+    def get(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """The model of this name, made where it is not kept."""
+        if name in self._models:
+            return self._models[name]
+        model = make()
+        if len(model) <= self._room:
+            self._room -= len(model)
+            self._models[name] = model
+        return model
