@@ -96,6 +96,18 @@ class CpuOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnnxRuntimeOptions(CpuOptions):
+    """Options of ONNX Runtime in this process."""
+
+    provider: str | None = option(
+        None,
+        "execution provider that runs the whole model, as CoreML, DirectML (Dml), QNN or OpenVINO, "
+        "with or without 'ExecutionProvider'; by default the CPU's own",
+        pattern=("[A-Za-z][A-Za-z0-9]{0,60}", "a provider's name as CoreMLExecutionProvider"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiteRtOptions(CpuOptions):
     """Options of LiteRT on the CPU."""
 

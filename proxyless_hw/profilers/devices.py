@@ -128,6 +128,7 @@ def _runtimes(has_gpu: bool) -> list[Runtime]:
         Runtime("onnxruntime", "cpu", onnxruntime, _absent(onnxruntime, "onnxruntime")),
         Runtime("litert", "cpu", litert, litert_note),
         Runtime("torch", "cpu", package_version("torch"), ""),
+        *(_of_extra(name) for name in ("openvino", "executorch")),
     ]
     for name, provider in (
         ("onnxruntime", "CUDAExecutionProvider"),
@@ -138,6 +139,13 @@ def _runtimes(has_gpu: bool) -> list[Runtime]:
         found.append(Runtime(name, "gpu", onnxruntime if there else "absent", note))
     found.append(Runtime("torch", "gpu", package_version("torch"), gpu_note))
     return found
+
+
+def _of_extra(name: str) -> Runtime:
+    """A runtime of the CPU whose package and whose extra have its name."""
+    version = package_version(name)
+    note = f"pip install 'proxyless-hw[{name}]'" if version == "absent" else ""
+    return Runtime(name, "cpu", version, note)
 
 
 def _absent(version: str, package: str) -> str:

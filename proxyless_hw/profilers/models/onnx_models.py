@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ExportError, ProfilingError
-from proxyless_hw.profilers.base import Precision
+from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
+from proxyless_hw.profilers.models.building import IDENTITY
 from proxyless_hw.profilers.models.random_inputs import calibration_inputs
+from proxyless_hw.profilers.models.surroundings import Surroundings, build_surrounded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,9 +50,6 @@ class KeptModels:
         self._models: dict[str, bytes] = {}
         self._room = most_bytes
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._models
-
     def get(self, name: str, make: Callable[[], bytes]) -> bytes:
         """The model of this name, made where it is not kept."""
         if name in self._models:
@@ -60,3 +59,15 @@ class KeptModels:
             self._room -= len(model)
             self._models[name] = model
         return model
+
+    def surrounded(self, item: Workload | Surroundings, settings: ProfilerSettings) -> bytes:
+        """The model of a network, of an op with its surroundings, or of surroundings alone.
+
+        Raises:
+            ExportError, ProfilingError: as `onnx_model`.
+        """
+        precision = "fp32" if item == IDENTITY else settings.precision
+        return self.get(
+            item.name,
+            lambda: onnx_model(*build_surrounded(item, settings.batch_size), precision, item.name),
+        )

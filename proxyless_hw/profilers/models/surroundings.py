@@ -64,6 +64,15 @@ def surroundings_of(workload: Workload) -> Surroundings | None:
     return Surroundings(op.in_c, op.in_h, op.in_w)
 
 
+def build_surrounded(
+    item: Workload | Surroundings, batch_size: int
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """An op with its surroundings, surroundings alone, or a network; and its input's shape."""
+    if isinstance(item, Surroundings):
+        return only_surroundings(item, batch_size)
+    return surrounded_op(item, batch_size)
+
+
 def surrounded_op(workload: Workload, batch_size: int) -> tuple[nn.Module, tuple[int, ...]]:
     """An op between its convolutions, and the (N, C, H, W) shape of what goes in."""
     module, shape = build_module(workload, batch_size)
@@ -85,7 +94,7 @@ def only_surroundings(around: Surroundings, batch_size: int) -> tuple[nn.Module,
 
 
 def _before(channels: int) -> nn.Module:
-    """Writes a map of many channels from one. The activation keeps an op's own first layer apart."""
+    """Writes a map of many channels from one. The activation keeps an op's first layer apart."""
     from torch import nn
 
     return nn.Sequential(nn.Conv2d(1, channels, 1), nn.ReLU())
@@ -98,7 +107,9 @@ def _after(channels: int, height: int, width: int) -> nn.Module:
     return nn.Conv2d(channels, channels, kernel, stride=(height, width), groups=channels)
 
 
-def _chain(before: nn.Module | None, module: nn.Module | None, after: nn.Module | None) -> nn.Module:
+def _chain(
+    before: nn.Module | None, module: nn.Module | None, after: nn.Module | None
+) -> nn.Module:
     from torch import nn
 
     from proxyless_hw.network.ops import init_weights

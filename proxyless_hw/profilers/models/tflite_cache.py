@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NotRequired, TypedDict
+from typing import Final, Literal, NotRequired, TypedDict
 
 from proxyless_hw.errors import ExportError, ProfilingError
 from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
@@ -74,18 +74,50 @@ def tflite_models(
     """
     place = cache_folder() if folder is None else folder
     jobs = [_job(workload, settings) for workload in workloads]
-    paths = [place / f"{_digest(job)}.tflite" for job in jobs]
+    return kept_models(jobs, place, convert, processes=processes, on_converted=on_converted)
+
+
+def kept_models(
+    jobs: Sequence[ConversionJob],
+    place: Path,
+    convert_here: Callable[[ConversionJob], bytes],
+    *,
+    processes: int = CONVERTER_PROCESSES,
+    on_converted: Callable[[int, int], None] | None = None,
+) -> list[bytes]:
+    """The models that jobs describe; what the folder `place` lacks is converted.
+
+    Args:
+        jobs: one per model.
+        place: the cache.
+        convert_here: converts a job whose ops only this process knows; the others are converted
+            by `convert_process`.
+        processes, on_converted: as for `tflite_models`.
+
+    Raises:
+        BackendUnavailableError, ExportError, ProfilingError: as `tflite_models`.
+    """
+    paths = [_entry(place, job) for job in jobs]
     missing = {path: job for path, job in zip(paths, jobs, strict=True) if read_entry(path) is None}
     if missing:
-        _convert(missing, place, processes, on_converted)
+        _convert(missing, place, convert_here, processes, on_converted)
         _shrink(place, set(paths))
     models = []
-    for path, workload in zip(paths, workloads, strict=True):
+    for path, job in zip(paths, jobs, strict=True):
         model = read_entry(path)
         if model is None:
-            raise ProfilingError(f"{workload.name} was converted, but {path} cannot be read back.")
+            raise ProfilingError(f"{job['name']} was converted, but {path} cannot be read back.")
         models.append(model)
     return models
+
+
+def missing_jobs(jobs: Sequence[ConversionJob], place: Path) -> list[ConversionJob]:
+    """The jobs whose models the folder `place` does not hold yet."""
+    return [job for job in jobs if read_entry(_entry(place, job)) is None]
+
+
+def _entry(place: Path, job: ConversionJob) -> Path:
+    return place / f"{_digest(job)}.{job.get('form', 'tflite')}"
 
 
 def missing_models(
@@ -93,11 +125,7 @@ def missing_models(
 ) -> list[Workload]:
     """The ops and networks that the cache does not hold yet."""
     place = cache_folder() if folder is None else folder
-    return [
-        workload
-        for workload in workloads
-        if read_entry(place / f"{_digest(_job(workload, settings))}.tflite") is None
-    ]
+    return [item for item in workloads if missing_jobs([_job(item, settings)], place)]
 
 
 def read_entry(path: Path) -> bytes | None:
@@ -126,7 +154,8 @@ def write_entry(path: Path, model: bytes) -> None:
 def _shrink(place: Path, needed: set[Path]) -> None:
     """Removes the oldest entries beyond `MOST_BYTES`, but not those needed now."""
     entries = []
-    for path in place.glob("*.tflite"):
+    suffixes = {path.suffix for path in needed}
+    for path in (path for path in place.iterdir() if path.suffix in suffixes):
         try:
             entries.append((path.stat().st_mtime, path.stat().st_size, path))
         except FileNotFoundError:
@@ -143,10 +172,13 @@ def _shrink(place: Path, needed: set[Path]) -> None:
 class ConversionJob(TypedDict):
     """What a converter process is told of a workload; its digest names the cached model.
 
-    `built` is there for ops of the user's own alone: the digest of what they build.
+    `built` is there for ops of the user's own alone: the digest of what they build. `form` is there
+    for other forms than TFLite, and `around` for surroundings without an op (see `pte_cache`).
     """
 
     built: NotRequired[str]
+    form: NotRequired[Literal["pte"]]
+    around: NotRequired[tuple[int, int, int, bool]]
     name: str
     op: str | None
     arch: str | None
@@ -166,7 +198,7 @@ def convert(job: ConversionJob) -> bytes:
     from proxyless_hw.export.tflite_file import tflite_bytes
     from proxyless_hw.profilers.models.random_inputs import calibration_inputs
 
-    workload = _workload(job)
+    workload = job_workload(job)
     module, shape = build_module(workload, int(job["batch_size"]))
     gives_map = workload.op is not None and not gives_output(workload)
     model = tflite_bytes(module, shape, channels_last_output=gives_map)
@@ -179,6 +211,23 @@ def convert(job: ConversionJob) -> bytes:
 
 
 def _job(workload: Workload, settings: ProfilerSettings) -> ConversionJob:
+    quantiser = package_version("ai-edge-quantizer") if settings.precision != "fp32" else ""
+    return conversion_job(workload, settings, [FORMAT, package_version("litert-torch"), quantiser])
+
+
+def conversion_job(
+    workload: Workload, settings: ProfilerSettings, versions: Sequence[int | str]
+) -> ConversionJob:
+    """What a converter process is told of an op or a network.
+
+    Args:
+        workload: the op or network.
+        settings: batch size and precision.
+        versions: of this way of writing and of the converter; torch's is added.
+
+    Raises:
+        ProfilingError: it is a file.
+    """
     if workload.op is None and workload.arch is None:
         raise ProfilingError(f"{workload.name} is a file; only ops and networks are converted.")
     own = tuple(own_op(name) for name in ops_here_only(workload))
@@ -189,12 +238,7 @@ def _job(workload: Workload, settings: ProfilerSettings) -> ConversionJob:
         "batch_norm": (workload.batch_norm.momentum, workload.batch_norm.eps),
         "batch_size": settings.batch_size,
         "precision": settings.precision,
-        "versions": [
-            FORMAT,
-            package_version("litert-torch"),
-            package_version("torch"),
-            package_version("ai-edge-quantizer") if settings.precision != "fp32" else "",
-        ],
+        "versions": [*versions[:2], package_version("torch"), *versions[2:]],
     }
     if own:  # the code of such an op may change under its name: what it builds decides
         job["built"] = _built_digest(workload, settings.batch_size, own)
@@ -209,7 +253,7 @@ def _built_digest(workload: Workload, batch_size: int, own: tuple[OwnOp, ...]) -
     return hashlib.sha256(onnx_bytes(*build_module(workload, batch_size))).hexdigest()
 
 
-def _workload(job: ConversionJob) -> Workload:
+def job_workload(job: ConversionJob) -> Workload:
     momentum, eps = job["batch_norm"]
     return Workload(
         name=job["name"],
@@ -231,6 +275,7 @@ def _digest(job: ConversionJob) -> str:
 def _convert(
     missing: dict[Path, ConversionJob],
     place: Path,
+    convert_here: Callable[[ConversionJob], bytes],
     processes: int,
     on_converted: Callable[[int, int], None] | None,
 ) -> None:
@@ -241,7 +286,7 @@ def _convert(
     _make_folder(place)
     for path, job in missing.items():
         if "built" in job:
-            write_entry(path, convert(job))
+            write_entry(path, convert_here(job))
     jobs = [{**job, "path": str(path)} for path, job in missing.items() if "built" not in job]
     if not jobs:
         return

@@ -1,14 +1,13 @@
 """OpenVINO on the CPU.
 
-Ops are called between two convolutions, whose cost is taken off (`models.surroundings`). OpenVINO's
-own times per node are no way to an op's cost: they are averages since a model was compiled, and each
-is cut to whole microseconds.
+Ops are called between two convolutions, whose cost is taken off (`models.surroundings`).
+OpenVINO's own times per node are no way to an op's cost: they are averages since a model was
+compiled, and each is cut to whole microseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,35 +18,27 @@ from numpy.typing import NDArray
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import OpenVinoOptions
-from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.host.conditioning import cache_line
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
-from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import Runner, thread_clock
+from proxyless_hw.profilers.host.session import Runner
 from proxyless_hw.profilers.host.surrounded import SurroundedSession
 from proxyless_hw.profilers.model_inputs import FileShape, ModelInput, Shape, shape_text
-from proxyless_hw.profilers.models.building import IDENTITY, build_module
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
-from proxyless_hw.profilers.models.onnx_models import KeptModels, onnx_model
+from proxyless_hw.profilers.models.onnx_models import KeptModels
 from proxyless_hw.profilers.models.random_inputs import random_arrays
 from proxyless_hw.profilers.models.shape_filling import fill_shapes
-from proxyless_hw.profilers.models.surroundings import (
-    Surroundings,
-    only_surroundings,
-    surrounded_op,
-    surroundings_of,
-)
+from proxyless_hw.profilers.models.surroundings import Surroundings
 from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.profilers.own_profilers import options_line
+from proxyless_hw.profilers.runtimes.surrounded import open_surrounded
 from proxyless_hw.terminal.quiet import quiet_native_output
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from torch import nn
-
 REFUSED: Final[dict[Precision, str]] = {
-    "fp16": "OpenVINO runs fp16 models on a CPU in the precision that it is told to compute in. Use "
+    "fp16": "OpenVINO computes fp16 models on a CPU in the precision that it is told to. Use "
     "--precision fp32 with --option inference_precision=f16 or bf16, where the processor has it."
 }
 
@@ -80,56 +71,25 @@ class OpenVinoProfiler:
 
         Raises:
             BackendUnavailableError: OpenVINO is missing, or lacks what the setting asks for.
-            ProfilingError: a workload cannot be built or run; the message names it.
+            ProfilingError, ExportError: a workload cannot be built or run; the message names it.
         """
         self._require()
-        with ExitStack() as stack:
-            stack.enter_context(scheduled(self.settings))
-            runners = [
-                replace(self.runner(workload), whole=workload.op is None) for workload in workloads
-            ]
-            kinds = dict(enumerate(map(surroundings_of, workloads)))
-            alone = {kind: self._surroundings(kind) for kind in set(kinds.values()) if kind}
-            idle = self.runner(IDENTITY)
-            return SurroundedSession(
-                runners,
-                {index: alone[kind] for index, kind in kinds.items() if kind},
-                idle,
-                conditioning=network_conditioning(self.settings, idle.call),
-                worked=thread_clock(self.settings),
-                resources=stack.pop_all(),
-            )
+        return open_surrounded(self.settings, workloads, self.runner)
 
-    def runner(self, workload: Workload) -> Runner:
-        """Compiles one workload.
+    def runner(self, item: Workload | Surroundings) -> Runner:
+        """Compiles one workload, or surroundings alone.
 
         Raises:
             ProfilingError, ExportError: it cannot be built or run; the message names it.
         """
-        name, batch_size = workload.name, self.settings.batch_size
-        if workload.file is None:
-            precision = "fp32" if workload == IDENTITY else self.settings.precision
-            return self._built(name, lambda: surrounded_op(workload, batch_size), precision)
-        file = _onnx_file(workload.file)
-        setting = file_setting(file, workload.shape, batch_size)
-        arrays = random_arrays(setting.inputs, setting.shapes, name)
-        compiled = self._compile(file, name, setting.shapes)
-        return bound_runner(compiled, name, arrays, setting.batch_size)
-
-    def _surroundings(self, kind: Surroundings) -> Runner:
-        batch_size = self.settings.batch_size
-        build = lambda: only_surroundings(kind, batch_size)  # noqa: E731
-        return self._built(kind.name, build, self.settings.precision)
-
-    def _built(
-        self,
-        name: str,
-        build: Callable[[], tuple[nn.Module, tuple[int, ...]]],
-        precision: Precision,
-    ) -> Runner:
-        """The runner of a module; its ONNX model is kept, as later sessions need it again."""
-        model = self._models.get(name, lambda: onnx_model(*build(), precision, name))
-        compiled = self._compile(model, name, {})
+        name = item.name
+        if isinstance(item, Workload) and item.file is not None:
+            file = _onnx_file(item.file)
+            setting = file_setting(file, item.shape, self.settings.batch_size)
+            arrays = random_arrays(setting.inputs, setting.shapes, name)
+            compiled = self._compile(file, name, setting.shapes)
+            return bound_runner(compiled, name, arrays, setting.batch_size)
+        compiled = self._compile(self._models.surrounded(item, self.settings), name, {})
         inputs = [_declared(port) for port in compiled.inputs]
         arrays = random_arrays(inputs, fill_shapes(inputs, FileShape(), name).shapes, name)
         return bound_runner(compiled, name, arrays, self.settings.batch_size)
@@ -145,8 +105,9 @@ class OpenVinoProfiler:
         found = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if needed is not None and needed not in found:
             raise BackendUnavailableError(
-                f"--option inference_precision={self.options.inference_precision} needs a processor "
-                f"that computes in it: OpenVINO lists {', '.join(found)} here. Leave the option out."
+                f"--option inference_precision={self.options.inference_precision} needs a "
+                f"processor that computes in it: OpenVINO lists {', '.join(found)} here. Leave the "
+                "option out."
             )
 
 
@@ -234,7 +195,9 @@ def bound_runner(
             request.set_tensor(key, openvino.Tensor(array, shared_memory=True))
         call()
     except RuntimeError as cause:
-        raise ProfilingError(f"OpenVINO cannot run {name} with {given}: {_reason(cause)}") from cause
+        raise ProfilingError(
+            f"OpenVINO cannot run {name} with {given}: {_reason(cause)}"
+        ) from cause
     held = {key: tuple(request.get_tensor(key).shape) for key in arrays}
     views = [array.reshape(-1).view(np.uint8) for array in arrays.values() if array.size]
     return Runner(
