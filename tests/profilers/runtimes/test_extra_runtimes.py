@@ -137,7 +137,7 @@ def test_a_program_has_one_batch_and_one_precision(module: nn.Module, tmp_path: 
     example = torch.zeros(1, 3, 16, 16)
     with pytest.raises(ExportError, match="fixed batch size"):
         ph.export(module, tmp_path, [("pte", "fp32")], example=example, batch_size=None)
-    with pytest.raises(ExportError, match="Known: .*'pte', 'fp32'"):
+    with pytest.raises(ExportError, match=r"Known: .*'pte', 'fp32'"):
         ph.export(module, tmp_path, [("pte", "int8")], example=example)  # type: ignore[list-item]
     assert list(tmp_path.iterdir()) == []
 
