@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from proxyless_hw.errors import ProxylessHwError
+from proxyless_hw.profilers.models.converted_models import write_entry
 from proxyless_hw.profilers.models.pte_cache import convert_pte
-from proxyless_hw.profilers.models.tflite_cache import convert, write_entry
+from proxyless_hw.profilers.models.tflite_cache import convert
 
 
 def main() -> None:

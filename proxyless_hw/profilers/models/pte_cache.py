@@ -12,15 +12,13 @@ from typing import Final
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.host.environment import package_version
 from proxyless_hw.profilers.models.building import IDENTITY
-from proxyless_hw.profilers.models.surroundings import Surroundings, build_surrounded
-from proxyless_hw.profilers.models.tflite_cache import (
+from proxyless_hw.profilers.models.conversion_jobs import (
     ConversionJob,
     conversion_job,
     job_workload,
-    kept_models,
-    missing_jobs,
-    user_cache,
 )
+from proxyless_hw.profilers.models.converted_models import kept_models, missing_jobs, user_cache
+from proxyless_hw.profilers.models.surroundings import Surroundings, build_surrounded
 
 FORMAT: Final = 1
 """Increase it whenever the same workload is written differently."""
