@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ExportError, ProfilingError
@@ -44,20 +44,20 @@ def onnx_model(module: nn.Module, shape: tuple[int, ...], precision: Precision, 
 
 
 class KeptModels:
-    """Models by name, as later sessions open them again; beyond a size they are made anew."""
+    """Models that later sessions open again; beyond a size in all they are made anew."""
 
     def __init__(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
-        self._models: dict[str, bytes] = {}
+        self._models: dict[Hashable, bytes] = {}
         self._room = most_bytes
 
-    def get(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """The model of this name, made where it is not kept."""
-        if name in self._models:
-            return self._models[name]
+    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """The model of this key, made where it is not kept."""
+        if key in self._models:
+            return self._models[key]
         model = make()
         if len(model) <= self._room:
             self._room -= len(model)
-            self._models[name] = model
+            self._models[key] = model
         return model
 
     def surrounded(self, item: Workload | Surroundings, settings: ProfilerSettings) -> bytes:
@@ -68,6 +68,6 @@ class KeptModels:
         """
         precision = "fp32" if item == IDENTITY else settings.precision
         return self.get(
-            item.name,
+            item,
             lambda: onnx_model(*build_surrounded(item, settings.batch_size), precision, item.name),
         )
