@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEVICES_STAMP := $(VENV)/.devices-installed
 COMMA := ,
 
-.PHONY: setup demo test test-slow test-matrix lint format bench dist clean
+.PHONY: setup setup-devices demo test test-devices test-slow test-matrix lint format bench dist clean
 
 # One step of the set-up: says what it does, runs it with its output in LOG, shows that where it fails.
 LOG := $(VENV)/set-up.log
@@ -36,12 +37,24 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 setup: $(STAMP)
 
+# OpenVINO and ExecuTorch beside the rest: about 0.4 GB more.
+$(DEVICES_STAMP): $(STAMP)
+	$(call step,OpenVINO and ExecuTorch (a minute or more),\
+		$(BIN)/python -m pip install -c constraints.txt -e '.[openvino$(COMMA)executorch]')
+	@touch $@
+
+setup-devices: $(DEVICES_STAMP)
+
 demo: $(STAMP)
 	$(BIN)/proxyless-hw demo
 
 # Two processes with a thread each; a file's tests stay together, since they share what they measured.
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# The tests that need what setup-devices installs; the others skip them where it is absent.
+test-devices: $(DEVICES_STAMP)
+	$(BIN)/python -m pytest -k "openvino or executorch or extra_runtimes" tests/profilers
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

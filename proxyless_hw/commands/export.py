@@ -1,4 +1,4 @@
-"""``proxyless-hw export``: write a network as ONNX or TFLite, checked against torch."""
+"""``proxyless-hw export``: write a network as a model file, checked against torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 
 @click.command()
 @click.argument("source", metavar="ARCH|DIR")
-@click.option("--format", "file_format", type=click.Choice(["onnx", "tflite"]))
+@click.option("--format", "file_format", type=click.Choice(["onnx", "tflite", "pte"]))
 @click.option(
     "--precision",
     default="fp32",
@@ -164,13 +164,13 @@ def command(
 def _format(asked: FileFormat | None, output: Path | None) -> FileFormat:
     """The format that was asked for, or that the name of the file says."""
     suffix = "" if output is None else output.suffix.removeprefix(".")
-    formats: tuple[FileFormat, ...] = ("onnx", "tflite")
+    formats: tuple[FileFormat, ...] = ("onnx", "tflite", "pte")
     for known in formats:
         if known == (asked or suffix):
             if suffix in formats and suffix != known and output is not None:
                 raise click.UsageError(f"--format {known} contradicts the name {output.name}.")
             return known
-    raise click.UsageError("give --format onnx or --format tflite, or --all.")
+    raise click.UsageError("give --format onnx, tflite or pte, or --all.")
 
 
 def _tell_one(written: ExportedFile, as_json: bool, quiet: bool) -> None:

@@ -16,9 +16,10 @@ from torch import nn
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.images import FLOAT_IMAGES, ExportData
-from proxyless_hw.export.metadata import add_to_onnx, add_to_tflite, describe_model
+from proxyless_hw.export.metadata import add_as_archive, add_to_onnx, describe_model
 from proxyless_hw.export.onnx_file import OPSET, onnx_bytes
 from proxyless_hw.export.prepare import DeployedNetwork
+from proxyless_hw.export.pte_file import pte_bytes
 from proxyless_hw.export.quantise import (
     NEEDS_CALIBRATION,
     FilePrecision,
@@ -126,7 +127,7 @@ class ExportedFile:
 
     @property
     def format(self) -> FileFormat:
-        """``onnx`` or ``tflite``."""
+        """``onnx``, ``tflite`` or ``pte``."""
         return self.target.file_format
 
     @property
@@ -172,6 +173,12 @@ def export_network(
             int8 is asked for without images, before anything is written.
         BackendUnavailableError: an optional dependency of a format is missing.
     """
+    for target in targets:
+        if target.file_format == "pte" and target.precision != "fp32":
+            raise ExportError(
+                "ExecuTorch programs are written in fp32 alone: received --precision "
+                f"{target.precision}. Next: leave it out, or choose --format tflite."
+            )
     if data.calibration is None and any(target.precision == "int8" for target in targets):
         raise ExportError(NEEDS_CALIBRATION)
     exporter = _Exporter(network, config, data)
@@ -220,8 +227,9 @@ class _Exporter:
             model = quantise_onnx(model, target.precision, calibration, form)
             model = add_to_onnx(model, document)
         else:
-            model = quantise_tflite(model, target.precision, calibration)
-            model = add_to_tflite(model, document)
+            if target.file_format == "tflite":
+                model = quantise_tflite(model, target.precision, calibration)
+            model = add_as_archive(model, document)
         verification = self._verify(model, target) if self.config.verify else None
         with atomic_path(target.path, ExportError) as temporary:
             temporary.write_bytes(model)
@@ -244,9 +252,11 @@ class _Exporter:
                 )
             elif self.config.batch_size is None:
                 raise ExportError(
-                    "a TFLite file has a fixed batch size: received dynamic. "
+                    f"a .{file_format} file has a fixed batch size: received dynamic. "
                     "Give --batch-size N, or --format onnx."
                 )
+            elif file_format == "pte":
+                model = pte_bytes(self.module, shape)
             else:
                 model = tflite_bytes(self.module, shape, channels_last_output=False)
             self._float_models[file_format] = model
@@ -255,8 +265,8 @@ class _Exporter:
     def _document(self, target: Target) -> JsonObject:
         data = self.data
         channels, height, width = self._image_shape()
-        onnx = target.file_format == "onnx"
-        shape = (channels, height, width) if onnx else (height, width, channels)
+        last = target.file_format == "tflite"
+        shape = (height, width, channels) if last else (channels, height, width)
         return describe_model(
             file_format=target.file_format,
             precision=target.precision,

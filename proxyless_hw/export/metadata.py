@@ -24,6 +24,14 @@ LABELS_ENTRY: Final = "labels.txt"
 SIGNATURE: Final = "serving_default"
 """Signature of the TFLite files, with the ends ``args_0`` and ``output_0``."""
 
+_END_NAMES: Final = {
+    "onnx": ("input", "output"),
+    "tflite": ("args_0", "output_0"),
+    "pte": (None, None),  # its runtime counts them
+}
+_MARKS: Final = {"tflite": ("TFLite file", b"TFL3"), "pte": ("ExecuTorch program", b"ET12")}
+"""What a file of a format is called, and its flatbuffer's identifier."""
+
 
 def describe_model(
     *,
@@ -43,7 +51,7 @@ def describe_model(
     """Makes the document that is kept inside a file.
 
     Args:
-        file_format: ``onnx`` or ``tflite``.
+        file_format: ``onnx``, ``tflite`` or ``pte``.
         precision: number format of the file.
         input_shape: shape of its input; None where the batch is open.
         output_shape: shape of its output without the batch.
@@ -57,17 +65,19 @@ def describe_model(
     """
     whole = file_format == "tflite" and precision == "int8"
     colours = {1: "grey", 3: "RGB"}
-    channels = input_shape[1 if file_format == "onnx" else 3] or 0
+    channels_last = file_format == "tflite"
+    names = _END_NAMES[file_format]
+    channels = input_shape[3 if channels_last else 1] or 0
     return {
         "schema": METADATA_SCHEMA,
         "generator": f"proxyless-hw {__version__}",
         "precision": precision,
         "signature": SIGNATURE if file_format == "tflite" else None,
         "input": {
-            "name": "input" if file_format == "onnx" else "args_0",
+            "name": names[0],
             "shape": list(input_shape),
             "dtype": "int8" if whole else "float32",
-            "layout": "NCHW" if file_format == "onnx" else "NHWC",
+            "layout": "NHWC" if channels_last else "NCHW",
             "colours": colours.get(channels),
             **preparation,
             "values": _values(mean, preparation, normalise_in_graph),
@@ -75,7 +85,7 @@ def describe_model(
             "std": None if std is None else list(std),
         },
         "output": {
-            "name": "output" if file_format == "onnx" else "output_0",
+            "name": names[1],
             "shape": [input_shape[0], *output_shape],
             "dtype": "int8" if whole else "float32",
             "values": "probabilities" if softmax else "logits",
@@ -103,12 +113,12 @@ def add_to_onnx(model: bytes, document: dict[str, Any]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def add_to_tflite(model: bytes, document: dict[str, Any]) -> bytes:
+def add_as_archive(model: bytes, document: dict[str, Any]) -> bytes:
     """Appends the document, and ``labels.txt`` where there are labels, as a zip archive.
 
     This is where TFLite's own tools keep a model's associated files: interpreters read the model
     from the front and ignore the rest, archive tools read from the back. ``unzip -p M.tflite
-    proxyless-hw.json`` shows the document.
+    proxyless-hw.json`` shows the document. ExecuTorch reads its programs from the front as well.
     """
     stream = io.BytesIO()
     stream.write(model)
@@ -135,7 +145,7 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
         content = path.read_bytes()
     except OSError as cause:
         raise ExportError(f"cannot read {path}: {cause.strerror or cause}.") from cause
-    text = _onnx_text(content, path) if path.suffix == ".onnx" else _tflite_text(content, path)
+    text = _onnx_text(content, path) if path.suffix == ".onnx" else _archived_text(content, path)
     if text is None:
         return None
     document = parse_json(text, ExportError, f"the metadata of {path}")
@@ -154,9 +164,10 @@ def _onnx_text(content: bytes, path: Path) -> str | None:
     return next((item.value for item in model.metadata_props if item.key == METADATA_KEY), None)
 
 
-def _tflite_text(content: bytes, path: Path) -> str | None:
-    if content[4:8] != b"TFL3":
-        raise ExportError(f"{path} is not a TFLite file: it lacks the mark 'TFL3'.")
+def _archived_text(content: bytes, path: Path) -> str | None:
+    kind, mark = _MARKS["pte" if path.suffix == ".pte" else "tflite"]
+    if content[4:8] != mark:
+        raise ExportError(f"{path} is not a {kind}: it lacks the mark '{mark.decode()}'.")
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Running an exported file on a batch of images: ONNX Runtime or LiteRT behind one call."""
+"""Running an exported file on images: ONNX Runtime, LiteRT, ExecuTorch behind one call."""
 
 from __future__ import annotations
 
@@ -75,6 +75,33 @@ def tflite_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
         return _dequantised(interpreter.get_tensor(exit_["index"]), exit_)
 
     return _in_batches(images, int(entry["shape"][0]), run)
+
+
+def pte_outputs(model: bytes, images: Images) -> NDArray[np.float32]:
+    """Runs an ExecuTorch program on the CPU.
+
+    Args:
+        model: the program; takes (N, C, H, W), gives (N, classes).
+        images: (N, C, H, W); N is a multiple of the program's batch.
+
+    Returns:
+        (N, classes) outputs.
+
+    Raises:
+        BackendUnavailableError: ExecuTorch is not installed.
+        ExportError: it refuses the program.
+    """
+    import torch
+
+    from proxyless_hw.export.pte_file import open_pte
+
+    method = open_pte(model, "the exported file")
+
+    def run(part: Images) -> NDArray[np.float32]:
+        outputs: NDArray[np.float32] = method([torch.from_numpy(part)])[0].numpy()
+        return outputs
+
+    return _in_batches(images, method.input_sizes[0][0], run)
 
 
 def open_interpreter(model: bytes, threads: int = 1) -> Any:

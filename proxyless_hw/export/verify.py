@@ -13,10 +13,13 @@ from torch import nn
 
 from proxyless_hw.errors import ExportError
 from proxyless_hw.export.quantise import FilePrecision
-from proxyless_hw.export.runtimes import Images, onnx_outputs, tflite_outputs
+from proxyless_hw.export.runtimes import Images, onnx_outputs, pte_outputs, tflite_outputs
 from proxyless_hw.storage.documents import JsonObject
 
-FileFormat = Literal["onnx", "tflite"]
+FileFormat = Literal["onnx", "tflite", "pte"]
+
+_OUTPUTS: Final = {"onnx": onnx_outputs, "tflite": tflite_outputs, "pte": pte_outputs}
+"""Runs a model of each format on images."""
 
 MAX_DIFFERENCE: Final = {"fp32": 1e-4, "fp16": 1e-2}
 """Largest difference allowed, in standard deviations of the torch outputs."""
@@ -119,8 +122,7 @@ def verify_bytes(
     """
     spread = float(expected.std())
     _require_variation(expected, spread, source)
-    run = onnx_outputs if file_format == "onnx" else tflite_outputs
-    outputs = run(model, images).reshape(expected.shape)
+    outputs = _OUTPUTS[file_format](model, images).reshape(expected.shape)
     difference = np.abs(outputs - expected) / spread
     before = after = right = None
     if labels is not None:

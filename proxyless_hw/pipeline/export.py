@@ -33,6 +33,7 @@ Images = NDArray[np.float32]
 PRECISIONS: Final[dict[str, tuple[str, ...]]] = {
     "onnx": ("fp32", "fp16", "int8"),
     "tflite": ("fp32", "fp16", "int8", "int8-dynamic"),
+    "pte": ("fp32",),
 }
 MAX_IMAGE_BYTES: Final = 256 * 2**20
 """Test images are taken up to this much memory; a sample of a larger set."""
@@ -61,8 +62,8 @@ def export(
     Args:
         network: the module; its mode and weights are left alone.
         folder: takes the files.
-        targets: pairs of format (``onnx``, ``tflite``) and precision (``fp32``, ``fp16``,
-            ``int8``; TFLite also ``int8-dynamic``).
+        targets: pairs of format (``onnx``, ``tflite``, ``pte``) and precision (``fp32``, ``fp16``,
+            ``int8``; TFLite also ``int8-dynamic``; ``pte`` only ``fp32``).
         data: test images for the comparison and training images for the ranges of int8; or
             images (N, C, H, W), normalised as in training, for both. When None, normal noise for
             the comparison; int8 is then refused.

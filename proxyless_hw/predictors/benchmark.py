@@ -12,6 +12,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.predictors.measured import measuring_for, without_anchors
 from proxyless_hw.profilers.base import Metric, Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.file_forms import form_of_runtime
+from proxyless_hw.profilers.models.file_shapes import model_suffix
 from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import TimingConfig
@@ -47,9 +48,9 @@ def benchmark(
     """Times one model file or network by the protocol of `profile`: ``proxyless-hw benchmark``.
 
     Args:
-        target: a model file (.onnx or .tflite), which runs with its own shape; an architecture, or
-            what names one (`load_architecture`), at its deployment shape; or a torch module, which
-            is written as a model file first.
+        target: a model file (.onnx, .tflite or .pte), which runs with its own shape; an
+            architecture, or what names one (`load_architecture`), at its deployment shape; or a
+            torch module, which is written as a model file first.
         device: ``cpu``, ``gpu``, ``mobile``, ``npu``, ``command``, or a registered kind.
         runtime: the device's default when None; of a file, the one that runs it.
         budget_s: seconds at most; less is used where the interval is narrow enough.
@@ -130,7 +131,7 @@ def _workload(
             f"Received input_shape={tuple(input_shape)} for {str(target)[:80]}."
         )
     if isinstance(target, (str, Path)):
-        if Path(target).suffix.lower() in (".onnx", ".tflite"):
+        if model_suffix(target) is not None:
             if not Path(target).is_file():
                 raise ProfilingError(f"no model file {target}.")
             yield Workload(name=str(target), file=Path(target))
@@ -161,7 +162,13 @@ def _workload(
     # The module itself counts, not its architecture: its head may have been changed.
     with scratch_folder(ProfilingError) as folder:
         path = folder / type(target).__name__
-        if form_of_runtime(settings.runtime, device) == "tflite":
+        form = form_of_runtime(settings.runtime, device)
+        if form == "pte":
+            from proxyless_hw.export.pte_file import pte_bytes
+
+            file = path.with_suffix(".pte")
+            file.write_bytes(pte_bytes(target, input_shape))
+        elif form == "tflite":
             from proxyless_hw.export.tflite_file import tflite_bytes
 
             file = path.with_suffix(".tflite")

@@ -76,7 +76,7 @@ def options_of(header: Mapping[str, str]) -> dict[str, str]:
     options = cache_options(header.get("cache", ""))
     if kind == "cpu" and header.get("delegate"):
         options["delegate"] = header["delegate"]
-    return options
+    return options | recorded_own_options(header)
 
 
 def _runtime_of(header: Mapping[str, str]) -> str | None:

@@ -15,7 +15,7 @@ from proxyless_hw.predictors.fit import fit_predictor
 from proxyless_hw.predictors.measured import measure_for, measuring_for
 from proxyless_hw.predictors.verdict import Verification, verification_of
 from proxyless_hw.profilers.command.recorded import require_asked
-from proxyless_hw.profilers.models.file_shapes import read_model
+from proxyless_hw.profilers.models.file_shapes import MODEL_SUFFIXES, read_model
 from proxyless_hw.profilers.models.input_axes import batch_axis
 from proxyless_hw.profilers.protocol.timing import Progress
 from proxyless_hw.space.architecture import Architecture
@@ -26,7 +26,7 @@ VERIFY_BUDGET_S: Final = 60.0
 VERIFY_GOAL: Final = 0.006
 """Half-width at which a measurement may end before its budget: a fifth of the tolerance."""
 
-SUFFIXES: Final = (".onnx", ".tflite")
+SUFFIXES: Final = MODEL_SUFFIXES
 
 
 def verify(

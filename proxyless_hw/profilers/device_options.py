@@ -96,6 +96,18 @@ class CpuOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnnxRuntimeOptions(CpuOptions):
+    """Options of ONNX Runtime in this process."""
+
+    provider: str | None = option(
+        None,
+        "execution provider that runs the whole model, as CoreML, DirectML (Dml), QNN or OpenVINO, "
+        "with or without 'ExecutionProvider'; by default the CPU's own",
+        pattern=("[A-Za-z][A-Za-z0-9]{0,60}", "a provider's name as CoreMLExecutionProvider"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiteRtOptions(CpuOptions):
     """Options of LiteRT on the CPU."""
 
@@ -104,6 +116,17 @@ class LiteRtOptions(CpuOptions):
         "what runs the ops: XNNPACK, or with none LiteRT's own kernels",
         flag="--delegate",
         hint="GPU and NNAPI delegates run on a phone: --device mobile.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVinoOptions(CpuOptions):
+    """Options of OpenVINO on the CPU."""
+
+    inference_precision: Literal["f32", "bf16", "f16"] = option(
+        "f32",
+        "number format that OpenVINO's float kernels compute in; left to itself it takes bf16 or "
+        "f16 where the processor has it",
     )
 
 

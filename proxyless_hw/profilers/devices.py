@@ -128,6 +128,7 @@ def _runtimes(has_gpu: bool) -> list[Runtime]:
         Runtime("onnxruntime", "cpu", onnxruntime, _absent(onnxruntime, "onnxruntime")),
         Runtime("litert", "cpu", litert, litert_note),
         Runtime("torch", "cpu", package_version("torch"), ""),
+        *(_of_extra(name) for name in ("openvino", "executorch")),
     ]
     for name, provider in (
         ("onnxruntime", "CUDAExecutionProvider"),
@@ -151,6 +152,13 @@ def _vela() -> Runtime:
     except BackendUnavailableError:
         return Runtime("vela", "npu", "absent", "pip install 'proxyless-hw[npu]'")
     return Runtime("vela", "npu", version, "the compiler's estimate: no NPU is needed")
+
+
+def _of_extra(name: str) -> Runtime:
+    """A runtime of the CPU whose package and whose extra have its name."""
+    version = package_version(name)
+    note = f"pip install 'proxyless-hw[{name}]'" if version == "absent" else ""
+    return Runtime(name, "cpu", version, note)
 
 
 def _absent(version: str, package: str) -> str:

@@ -9,12 +9,13 @@ from typing import Final, Literal
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.registry import runtimes
 
-ModelFormat = Literal["onnx", "tflite"]
+ModelFormat = Literal["onnx", "tflite", "pte"]
 
 RUNTIME_FORM: Final[Mapping[str, ModelFormat]] = {
     "onnxruntime": "onnx",
     "tensorrt": "onnx",
     "openvino": "onnx",
+    "executorch": "pte",
     "litert": "tflite",
     "tflite": "tflite",
     "vela": "tflite",
@@ -24,6 +25,7 @@ RUNTIME_FORM: Final[Mapping[str, ModelFormat]] = {
 CPU_RUNTIMES: Final[Mapping[ModelFormat, tuple[str, ...]]] = {
     "onnx": ("onnxruntime", "openvino"),
     "tflite": ("litert",),
+    "pte": ("executorch",),
 }
 """Form to the runtimes of a CPU that run it. The first one runs a file where none is named."""
 
@@ -48,7 +50,7 @@ def form_of_file(file: Path) -> ModelFormat:
     for form in CPU_RUNTIMES:
         if file.suffix.lower() == f".{form}":
             return form
-    raise ProfilingError(f"model files end in .onnx or .tflite: received {file}.")
+    raise ProfilingError(f"model files end in .onnx, .tflite or .pte: received {file}.")
 
 
 def by_form(files: Iterable[Path]) -> dict[ModelFormat, list[Path]]:

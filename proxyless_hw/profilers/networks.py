@@ -271,8 +271,8 @@ def settings_for_files(
     forms = list(by_form(files))
     if len(forms) != 1:
         raise ProfilingError(
-            "files measured together share one runtime: received .onnx and .tflite files. "
-            "Measure them in two runs."
+            "files measured together share one runtime: received "
+            f"{' and '.join(f'.{form}' for form in forms)} files. Measure them in several runs."
         )
     return replace(settings, runtime=CPU_RUNTIMES[forms[0]][0])
 

@@ -188,7 +188,7 @@ def completed_header(
         "statistic": "median",
         "fingerprint": "not stated",
     }
-    options = _options_line(option_texts(settings.options))
+    options = options_line(option_texts(settings.options))
     header |= {"options": options} if options else {}
     header |= stated
     if UNITS.get(metric) != header["unit"]:
@@ -200,7 +200,7 @@ def completed_header(
     return header
 
 
-def _options_line(values: Mapping[str, str]) -> str:
+def options_line(values: Mapping[str, str]) -> str:
     """Options as one header line; `recorded_own_options` reads it back."""
     return json.dumps(values, ensure_ascii=False) if values else ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import InterruptedRunError, ProfilingError
 from proxyless_hw.profilers.base import Metric, Precision, ProfilerSettings
-from proxyless_hw.profilers.models.tflite_cache import user_cache
+from proxyless_hw.profilers.models.converted_models import user_cache
 from proxyless_hw.profilers.profile import ProfileConfig
 from proxyless_hw.profilers.profile import profile as run_profile
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig

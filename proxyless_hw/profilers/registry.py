@@ -15,6 +15,8 @@ from proxyless_hw.profilers.device_options import (
     CudaOptions,
     LiteRtOptions,
     MobileOptions,
+    OnnxRuntimeOptions,
+    OpenVinoOptions,
     TorchCudaOptions,
     VelaOptions,
 )
@@ -46,9 +48,13 @@ class _Home:
 BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
     # device kind: runtime: its class; the first runtime is the default
     "cpu": {
-        "onnxruntime": _Home("runtimes.onnxruntime", "OnnxRuntimeProfiler", CpuOptions),
+        "onnxruntime": _Home(
+            "runtimes.onnxruntime_provider", "onnxruntime_profiler", OnnxRuntimeOptions
+        ),
         "litert": _Home("runtimes.litert", "LiteRtProfiler", LiteRtOptions),
         "torch": _Home("runtimes.torch_cpu", "TorchCpuProfiler", CpuOptions),
+        "openvino": _Home("runtimes.openvino", "OpenVinoProfiler", OpenVinoOptions),
+        "executorch": _Home("runtimes.executorch", "ExecuTorchProfiler", CpuOptions),
     },
     "gpu": {
         "onnxruntime": _Home("gpu.cuda_onnxruntime", "CudaOnnxRuntimeProfiler", CudaOptions),

@@ -82,7 +82,7 @@ def test_random_weights_may_be_quantised_on_noise(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ((), 2, "give --format onnx or --format tflite, or --all"),
+        ((), 2, "give --format onnx, tflite or pte, or --all"),
         (("--output", "x.onnx", "--format", "tflite"), 2, "contradicts the name x.onnx"),
         (("--all", "--format", "onnx"), 2, "leave out --format"),
         (("--format", "onnx", "--batch-size", "0"), 2, "from 1 to 4096"),

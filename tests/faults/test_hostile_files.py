@@ -22,7 +22,7 @@ from proxyless_hw.data import files as data_files
 from proxyless_hw.data.base import DataConfig
 from proxyless_hw.data.load import load_data
 from proxyless_hw.errors import DataError, ExportError, ProxylessHwError, SearchError, TableError
-from proxyless_hw.export.metadata import TFLITE_ENTRY, add_to_tflite, read_metadata
+from proxyless_hw.export.metadata import TFLITE_ENTRY, add_as_archive, read_metadata
 from proxyless_hw.formats.load import load_architecture
 from proxyless_hw.formats.published import load_published_weights
 from proxyless_hw.runs.run_network import load_derived_network
@@ -233,7 +233,7 @@ def model_with(entries: dict[str, bytes], path: Path) -> Path:
 def test_a_models_archive_is_read_in_memory_and_writes_nowhere(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
-    good = add_to_tflite(b"\x00\x00\x00\x00TFL3", {"output": {"labels": None}, "schema": "x"})
+    good = add_as_archive(b"\x00\x00\x00\x00TFL3", {"output": {"labels": None}, "schema": "x"})
     assert TFLITE_ENTRY.encode() in good
     hostile = dict.fromkeys((f"../{TRACE}", str(tmp_path / TRACE), "a/../../b"), b"x")
     model = model_with({**hostile, TFLITE_ENTRY: b"{}"}, inside / "m.tflite")

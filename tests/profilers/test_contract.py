@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,22 @@ PROFILERS: dict[str, Callable[[Path], Profiler]] = {
 }
 
 
-@pytest.fixture(params=PROFILERS, scope="module")
+EXTRAS = {"cpu openvino": "openvino", "cpu executorch": "executorch"}
+"""Profilers to the package of an extra that they need, whose name the extra has."""
+
+PARAMETERS = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name in EXTRAS and find_spec(EXTRAS[name]) is None,
+            reason=f"{EXTRAS.get(name)} is not installed: make setup-devices",
+        ),
+    )
+    for name in PROFILERS
+]
+
+
+@pytest.fixture(params=PARAMETERS, scope="module")
 def profiler(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profiler:
     return PROFILERS[request.param](tmp_path_factory.mktemp("profiler"))
 
@@ -195,7 +211,9 @@ def test_a_session_may_be_closed_twice(profiler: Profiler) -> None:
     opened.close()
 
 
-@pytest.mark.parametrize("name", [name for name in PROFILERS if name.startswith(("cpu", "gpu"))])
+@pytest.mark.parametrize(
+    "name", [item for item in PARAMETERS if str(item.values[0]).startswith(("cpu", "gpu"))]
+)
 def test_a_model_that_does_nothing_shows_the_overhead_of_a_call(name: str, tmp_path: Path) -> None:
     with PROFILERS[name](tmp_path).open([IDENTITY, WORKLOADS[1]]) as opened:
         nothing, large = opened.visit([0, 1])

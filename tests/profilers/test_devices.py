@@ -65,7 +65,7 @@ def test_the_command_prints_one_json_object(capsys: pytest.CaptureFixture[str]) 
     assert found["cpu"]["cores"] == os.cpu_count()
     cpu_runtimes = {item["name"]: item for item in found["runtimes"] if item["device"] == "cpu"}
     assert cpu_runtimes["onnxruntime"]["version"] != "absent"
-    assert set(cpu_runtimes) == {"onnxruntime", "litert", "torch"}
+    assert set(cpu_runtimes) == {"onnxruntime", "litert", "torch", "openvino", "executorch"}
 
 
 def test_the_command_prints_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:

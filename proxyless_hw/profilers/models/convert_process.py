@@ -1,4 +1,4 @@
-"""``python -m proxyless_hw.profilers.models.convert_process``: converts models for `tflite_cache`.
+"""``python -m proxyless_hw.profilers.models.convert_process``: converts models to be kept.
 
 Reads a JSON list of jobs on stdin, writes each model to its cache entry, and ends with one line
 of JSON on stdout: how many were converted, or the error.
@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 from proxyless_hw.errors import ProxylessHwError
-from proxyless_hw.profilers.models.tflite_cache import convert, write_entry
+from proxyless_hw.profilers.models.converted_models import write_entry
+from proxyless_hw.profilers.models.pte_cache import convert_pte
+from proxyless_hw.profilers.models.tflite_cache import convert
 
 
 def main() -> None:
@@ -23,7 +25,8 @@ def main() -> None:
         if os.getppid() != parent:
             sys.exit(1)
         try:
-            write_entry(Path(job["path"]), convert(job))
+            model = convert_pte(job) if job.get("form") == "pte" else convert(job)
+            write_entry(Path(job["path"]), model)
         except ProxylessHwError as error:
             json.dump(
                 {"error": f"{job['name']}: {error}", "kind": type(error).__name__}, sys.stdout

@@ -11,10 +11,11 @@ from typing import Final
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.model_inputs import FileShape, ModelInput, Size, shape_text
 from proxyless_hw.profilers.models.onnx_reader import read_onnx
+from proxyless_hw.profilers.models.pte_reader import read_pte
 from proxyless_hw.profilers.models.shape_filling import fill_shapes
 from proxyless_hw.profilers.models.tflite_reader import TfliteInterface, read_tflite
 
-MODEL_SUFFIXES: Final = (".onnx", ".tflite")
+MODEL_SUFFIXES: Final = (".onnx", ".tflite", ".pte")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class FileSetting(ModelFile):
 
 
 def model_suffix(path: str | Path) -> str | None:
-    """``.onnx`` or ``.tflite`` for the name of a model file, in upper or lower case; else None."""
+    """``.onnx``, ``.tflite`` or ``.pte`` by the name of a file, in any case; None for others."""
     suffix = Path(path).suffix.lower()
     return suffix if suffix in MODEL_SUFFIXES else None
 
@@ -93,7 +94,7 @@ def read_model(path: Path, signature: str | None = None) -> ModelFile:
     """Reads what a model file says about itself.
 
     Args:
-        path: an .onnx or .tflite file.
+        path: an .onnx, .tflite or .pte file.
         signature: the signature to run, for a TFLite file that has several.
 
     Raises:
@@ -101,12 +102,16 @@ def read_model(path: Path, signature: str | None = None) -> ModelFile:
             its signatures to run is not known.
     """
     _refuse_pointer(path)
-    if model_suffix(path) == ".onnx":
-        if signature is not None:
-            raise ProfilingError(
-                f"--signature names a part of a TFLite file: received {signature[:80]!r} with "
-                f"{path}. Leave it out."
-            )
+    suffix = model_suffix(path)
+    if signature is not None and suffix in (".onnx", ".pte"):
+        raise ProfilingError(
+            f"--signature names a part of a TFLite file: received {signature[:80]!r} with "
+            f"{path}. Leave it out."
+        )
+    if suffix == ".pte":
+        pte = read_pte(path)
+        return ModelFile(path=path, inputs=pte.inputs, num_classes=_classes(pte.outputs))
+    if suffix == ".onnx":
         onnx = read_onnx(path)
         return ModelFile(
             path=path,
@@ -131,7 +136,7 @@ def file_setting(path: Path, shape: FileShape | None, batch_size: int = 1) -> Fi
     """Decides the shapes that a file runs with. Runners and commands both use it.
 
     Args:
-        path: an .onnx or .tflite file.
+        path: an .onnx, .tflite or .pte file.
         shape: what the user says; None where nobody was asked.
         batch_size: the setting's batch, which counts as said when `shape` is None and it is not 1.
 

@@ -19,10 +19,11 @@ from proxyless_hw.profilers.options import given_options
 
 
 def file_request(path: Path, settings: ProfilerSettings, setting: FileSetting) -> dict[str, Any]:
-    """What the process needs: ``path``, ``inputs``, ``threads`` and ``delegate``."""
+    """What the process needs: path, inputs, runtime (or None), threads, delegate."""
     return {
         "path": str(path.absolute()),
         "inputs": inputs_as_json(setting),
+        "runtime": settings.runtime,
         "threads": settings.threads,
         "delegate": given_options(settings.options).get("delegate", "xnnpack"),
     }

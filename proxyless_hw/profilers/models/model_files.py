@@ -26,7 +26,7 @@ def write_model_files(
     Args:
         workloads: ops and networks are converted; files of the same form are copied.
         settings: batch size and precision.
-        form: ``onnx`` or ``tflite``.
+        form: ``onnx``, ``tflite``, or ``pte``, in which an op has its surroundings.
         folder: an existing folder.
 
     Raises:
@@ -42,9 +42,9 @@ def write_model_files(
                 f"proxyless-hw export ... --format {form}"
             )
     contents = (
-        _tflite_files(workloads, settings)
-        if form == "tflite"
-        else [_onnx_content(workload, settings) for workload in workloads]
+        [_onnx_content(workload, settings) for workload in workloads]
+        if form == "onnx"
+        else _converted_files(workloads, settings, form)
     )
     paths = []
     for index, content in enumerate(contents):
@@ -77,9 +77,12 @@ def _onnx_content(workload: Workload, settings: ProfilerSettings) -> bytes | Pat
     return quantise_onnx(content, settings.precision, calibration_inputs(shape))
 
 
-def _tflite_files(workloads: Sequence[Workload], settings: ProfilerSettings) -> list[bytes | Path]:
+def _converted_files(
+    workloads: Sequence[Workload], settings: ProfilerSettings, form: ModelFormat
+) -> list[bytes | Path]:
+    from proxyless_hw.profilers.models.pte_cache import pte_models
     from proxyless_hw.profilers.models.tflite_cache import tflite_models
 
     built = [workload for workload in workloads if workload.file is None]
-    converted = iter(tflite_models(built, settings))
+    converted = iter((pte_models if form == "pte" else tflite_models)(built, settings))
     return [workload.file or next(converted) for workload in workloads]

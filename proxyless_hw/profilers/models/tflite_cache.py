@@ -1,51 +1,28 @@
-"""TFLite models of ops and networks, converted in parallel processes and kept by content.
-
-Conversion takes about a second per op. What was converted once is found again under the user's
-cache folder by a digest of everything that decides its content: the op, BatchNorm settings,
-batch size, precision, and the versions of the converter and of this format. An entry carries its
-own checksum; a damaged one is converted anew.
-"""
+"""TFLite models of ops and networks, converted once (see `converted_models`)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Final, NotRequired, TypedDict
+from typing import Final
 
-from proxyless_hw.errors import ExportError, ProfilingError
-from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
+from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.host.environment import package_version
-from proxyless_hw.profilers.models.building import build_module, gives_output, ops_here_only
-from proxyless_hw.profilers.models.child_process import reply_of
-from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.op_registry import OwnOp, own_op
-from proxyless_hw.space.specs import BatchNormSpec, OpSpec
-from proxyless_hw.storage.files import atomic_path
+from proxyless_hw.profilers.models.building import build_module, gives_output
+from proxyless_hw.profilers.models.conversion_jobs import (
+    ConversionJob,
+    conversion_job,
+    job_workload,
+)
+from proxyless_hw.profilers.models.converted_models import (
+    CONVERTER_PROCESSES,
+    kept_models,
+    missing_jobs,
+    user_cache,
+)
 
 FORMAT: Final = 2
 """Increase it whenever the same workload is written differently."""
-
-CONVERTER_PROCESSES: Final = 2
-OPS_OF_A_START: Final = 4
-"""A process takes as long to load the converter as to convert so many ops. A network takes longer
-than that."""
-MOST_BYTES: Final = 4 * 2**30
-"""Size of the cache. The oldest entries are removed first."""
-
-_MAGIC: Final = b"proxyless-hw-tflite\n"
-_DIGEST_BYTES: Final = 32
-
-
-def user_cache() -> Path:
-    """``$XDG_CACHE_HOME/proxyless-hw``, or the same under ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "proxyless-hw"
 
 
 def cache_folder() -> Path:
@@ -77,18 +54,7 @@ def tflite_models(
     """
     place = cache_folder() if folder is None else folder
     jobs = [_job(workload, settings) for workload in workloads]
-    paths = [place / f"{_digest(job)}.tflite" for job in jobs]
-    missing = {path: job for path, job in zip(paths, jobs, strict=True) if read_entry(path) is None}
-    if missing:
-        _convert(missing, place, processes, on_converted)
-        _shrink(place, set(paths))
-    models = []
-    for path, workload in zip(paths, workloads, strict=True):
-        model = read_entry(path)
-        if model is None:
-            raise ProfilingError(f"{workload.name} was converted, but {path} cannot be read back.")
-        models.append(model)
-    return models
+    return kept_models(jobs, place, convert, processes=processes, on_converted=on_converted)
 
 
 def missing_models(
@@ -96,69 +62,7 @@ def missing_models(
 ) -> list[Workload]:
     """The ops and networks that the cache does not hold yet."""
     place = cache_folder() if folder is None else folder
-    return [
-        workload
-        for workload in workloads
-        if read_entry(place / f"{_digest(_job(workload, settings))}.tflite") is None
-    ]
-
-
-def read_entry(path: Path) -> bytes | None:
-    """The model in a cache entry; None when it is absent or damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    head = len(_MAGIC) + _DIGEST_BYTES
-    model = content[head:]
-    if content[: len(_MAGIC)] != _MAGIC:
-        return None
-    return model if hashlib.sha256(model).digest() == content[len(_MAGIC) : head] else None
-
-
-def write_entry(path: Path, model: bytes) -> None:
-    """Writes a cache entry atomically.
-
-    Raises:
-        ExportError: the cache cannot be written.
-    """
-    with atomic_path(path, ExportError) as temporary:
-        temporary.write_bytes(_MAGIC + hashlib.sha256(model).digest() + model)
-
-
-def _shrink(place: Path, needed: set[Path]) -> None:
-    """Removes the oldest entries beyond `MOST_BYTES`, but not those needed now."""
-    entries = []
-    for path in place.glob("*.tflite"):
-        try:
-            entries.append((path.stat().st_mtime, path.stat().st_size, path))
-        except FileNotFoundError:
-            continue  # another process shrinks the cache too
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= MOST_BYTES:
-            break
-        if path not in needed:
-            path.unlink(missing_ok=True)
-            total -= size
-
-
-class ConversionJob(TypedDict):
-    """What a converter process is told of a workload; its digest names the cached model.
-
-    `built` is there for ops of the user's own alone: the digest of what they build. `between` is
-    there for an op that is built between two convolutions.
-    """
-
-    built: NotRequired[str]
-    between: NotRequired[bool]
-    name: str
-    op: str | None
-    arch: str | None
-    batch_norm: tuple[float, float]
-    batch_size: int
-    precision: Precision
-    versions: list[int | str]
+    return [item for item in workloads if missing_jobs([_job(item, settings)], place)]
 
 
 def convert(job: ConversionJob) -> bytes:
@@ -171,7 +75,7 @@ def convert(job: ConversionJob) -> bytes:
     from proxyless_hw.export.tflite_file import tflite_bytes
     from proxyless_hw.profilers.models.random_inputs import calibration_inputs
 
-    workload = _workload(job)
+    workload = job_workload(job)
     module, shape = build_module(workload, int(job["batch_size"]))
     gives_map = workload.op is not None and not gives_output(workload)
     model = tflite_bytes(module, shape, channels_last_output=gives_map)
@@ -184,141 +88,5 @@ def convert(job: ConversionJob) -> bytes:
 
 
 def _job(workload: Workload, settings: ProfilerSettings) -> ConversionJob:
-    if workload.op is None and workload.arch is None:
-        raise ProfilingError(f"{workload.name} is a file; only ops and networks are converted.")
-    own = tuple(own_op(name) for name in ops_here_only(workload))
-    job: ConversionJob = {
-        "name": workload.name,
-        "op": None if workload.op is None else workload.op.key,
-        "arch": None if workload.arch is None else workload.arch.to_json(),
-        "batch_norm": (workload.batch_norm.momentum, workload.batch_norm.eps),
-        "batch_size": settings.batch_size,
-        "precision": settings.precision,
-        "versions": [
-            FORMAT,
-            package_version("litert-torch"),
-            package_version("torch"),
-            package_version("ai-edge-quantizer") if settings.precision != "fp32" else "",
-        ],
-    }
-    if workload.between:
-        job["between"] = True
-    if own:  # the code of such an op may change under its name: what it builds decides
-        job["built"] = _built_digest(workload, settings.batch_size, own)
-    return job
-
-
-@lru_cache(maxsize=1024)
-def _built_digest(workload: Workload, batch_size: int, own: tuple[OwnOp, ...]) -> str:
-    """Digest of a workload's ONNX form; `own` are the registered ops that it holds."""
-    from proxyless_hw.export.onnx_file import onnx_bytes
-
-    return hashlib.sha256(onnx_bytes(*build_module(workload, batch_size))).hexdigest()
-
-
-def _workload(job: ConversionJob) -> Workload:
-    momentum, eps = job["batch_norm"]
-    return Workload(
-        name=job["name"],
-        op=None if job["op"] is None else OpSpec.from_key(job["op"]),
-        arch=None if job["arch"] is None else Architecture.from_json(job["arch"]),
-        batch_norm=BatchNormSpec(momentum, eps),
-        between=job.get("between", False),
-    )
-
-
-def _digest(job: ConversionJob) -> str:
-    decisive = {key: value for key, value in job.items() if key != "name"}
-    if job["arch"] is not None:
-        # Where a network came from does not change its model.
-        arch = json.loads(job["arch"])
-        decisive["arch"] = {key: value for key, value in arch.items() if key != "provenance"}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _convert(
-    missing: dict[Path, ConversionJob],
-    place: Path,
-    processes: int,
-    on_converted: Callable[[int, int], None] | None,
-) -> None:
-    """Spreads jobs over converter processes, which write the entries themselves.
-
-    Models with ops that only this process knows are converted here.
-    """
-    _make_folder(place)
-    for path, job in missing.items():
-        if "built" in job:
-            write_entry(path, convert(job))
-    jobs = [{**job, "path": str(path)} for path, job in missing.items() if "built" not in job]
-    if not jobs:
-        return
-    networks = sum(job["arch"] is not None for job in jobs)
-    count = process_count(len(jobs) - networks, networks, processes)
-    shares = [jobs[start::count] for start in range(count)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running: list[tuple[subprocess.Popen[str], str]] = []
-    try:
-        for share in shares:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "proxyless_hw.profilers.models.convert_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-            )
-            running.append((process, json.dumps(share)))
-        _collect(running, len(jobs), on_converted)
-    finally:
-        _end(running)
-
-
-def process_count(ops: int, networks: int, most: int = CONVERTER_PROCESSES) -> int:
-    """How many processes convert: no more than have work for longer than they load.
-
-    Args:
-        ops: to convert.
-        networks: to convert.
-        most: so many at most.
-    """
-    worth = (ops + OPS_OF_A_START * networks) // OPS_OF_A_START
-    return max(1, min(most, ops + networks, worth))
-
-
-def _end(running: Sequence[tuple[subprocess.Popen[str], str]]) -> None:
-    for process, _ in running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _collect(
-    running: list[tuple[subprocess.Popen[str], str]],
-    total: int,
-    on_converted: Callable[[int, int], None] | None,
-) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(len(running)) as pool:
-        try:
-            replies = list(pool.map(lambda item: item[0].communicate(item[1]), running))
-        except BaseException:
-            _end(running)  # or the pool would wait until they have converted everything
-            raise
-    done = 0
-    for (process, _), (stdout, stderr) in zip(running, replies, strict=True):
-        reply = reply_of(stdout, stderr, process.returncode, "a converter process", ExportError)
-        done += reply["converted"]
-        if on_converted is not None:
-            on_converted(done, total)
-
-
-def _make_folder(place: Path) -> None:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise ExportError(
-            f"cannot write the cache of converted models {place}: {cause.strerror}. "
-            "Set XDG_CACHE_HOME to a folder that can be written."
-        ) from cause
+    quantiser = package_version("ai-edge-quantizer") if settings.precision != "fp32" else ""
+    return conversion_job(workload, settings, [FORMAT, package_version("litert-torch"), quantiser])

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from proxyless_hw.errors import ExportError, ProfilingError
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
-from proxyless_hw.profilers.device_options import CpuOptions
+from proxyless_hw.profilers.device_options import OnnxRuntimeOptions
 from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
@@ -24,6 +24,7 @@ from proxyless_hw.profilers.models.building import (
     takes_input,
 )
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
+from proxyless_hw.profilers.models.onnx_models import onnx_model
 from proxyless_hw.profilers.models.random_inputs import random_arrays
 from proxyless_hw.profilers.models.shape_filling import fill_shapes
 from proxyless_hw.profilers.options import parse_options
@@ -54,7 +55,9 @@ class OnnxRuntimeProfiler:
     """
 
     def __init__(self, settings: ProfilerSettings) -> None:
-        self.settings = replace(settings, options=parse_options(CpuOptions, settings.options))
+        self.settings = replace(
+            settings, options=parse_options(OnnxRuntimeOptions, settings.options)
+        )
         self._forms: dict[Workload, tuple[bytes, Any]] = {}
         self._models: dict[str, bytes] = {}
         self._form_bytes = 0
@@ -160,19 +163,10 @@ class OnnxRuntimeProfiler:
         Raises:
             ExportError: it cannot be written.
         """
-        from proxyless_hw.export.onnx_file import onnx_bytes
-        from proxyless_hw.export.quantise import quantise_onnx
-        from proxyless_hw.profilers.models.random_inputs import calibration_inputs
-
         inside = workload.op is not None and workload != IDENTITY
         module, shape = build_module(replace(workload, between=inside), self.settings.batch_size)
-        model = onnx_bytes(module, shape)
-        if self.settings.precision == "fp32" or workload == IDENTITY:
-            return model
-        try:
-            return quantise_onnx(model, self.settings.precision, calibration_inputs(shape))
-        except ExportError as cause:
-            raise ProfilingError(f"{workload.name} cannot be quantised: {cause}") from cause
+        precision = "fp32" if workload == IDENTITY else self.settings.precision
+        return onnx_model(module, shape, precision, workload.name)
 
 
 def onnx_file(path: Path) -> Path:

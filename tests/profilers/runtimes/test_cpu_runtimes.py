@@ -14,9 +14,10 @@ from small_ops import SMALL_OPS
 from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingError
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
-from proxyless_hw.profilers.models import tflite_cache
+from proxyless_hw.profilers.models import converted_models, tflite_cache
 from proxyless_hw.profilers.models.between import between_convolutions
 from proxyless_hw.profilers.models.building import build_module, gives_output, takes_input
+from proxyless_hw.profilers.models.conversion_jobs import job_digest
 from proxyless_hw.profilers.runtimes.litert import LiteRtProfiler, make_interpreter
 from proxyless_hw.profilers.runtimes.network_form import cut_out
 from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
@@ -189,7 +190,7 @@ def test_the_cache_is_used_the_second_time(
     def fail(*_: object) -> None:
         raise AssertionError("nothing is left to convert")
 
-    monkeypatch.setattr(tflite_cache, "_convert", fail)
+    monkeypatch.setattr(converted_models, "_convert", fail)
     items = [workload(op) for op in SMALL_OPS]
     assert tflite_cache.tflite_models(items, ProfilerSettings()) == models
 
@@ -201,26 +202,26 @@ def test_the_cache_forgets_what_is_oldest_and_not_needed(
     for index, path in enumerate(paths):
         path.write_bytes(b"x" * 100)
         os.utime(path, (index, index))
-    monkeypatch.setattr(tflite_cache, "MOST_BYTES", 250)
-    tflite_cache._shrink(tmp_path, {paths[0]})
+    monkeypatch.setattr(converted_models, "MOST_BYTES", 250)
+    converted_models._shrink(tmp_path, {paths[0]})
     assert [path.exists() for path in paths] == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_a_damaged_entry_counts_as_absent(tmp_path: Path, damage: bytes | None) -> None:
     path = tmp_path / "entry.tflite"
-    tflite_cache.write_entry(path, b"model" * 100)
-    assert tflite_cache.read_entry(path) == b"model" * 100
+    converted_models.write_entry(path, b"model" * 100)
+    assert converted_models.read_entry(path) == b"model" * 100
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"?" if damage is None else damage)
-    assert tflite_cache.read_entry(path) is None
+    assert converted_models.read_entry(path) is None
 
 
 def test_entries_depend_on_what_decides_the_model_and_on_nothing_else() -> None:
     def digest(op: OpSpec, name: str = "x", **settings: object) -> str:
         item = Workload(name, op=op)
         job = tflite_cache._job(item, ProfilerSettings(**settings))  # type: ignore[arg-type]
-        return tflite_cache._digest(job)
+        return job_digest(job)
 
     base = digest(BLOCK)
     assert digest(BLOCK, name="y", threads=2) == base
@@ -236,7 +237,7 @@ def test_entries_depend_on_what_decides_the_model_and_on_nothing_else() -> None:
 def test_a_converter_process_is_started_where_it_has_work_for_longer_than_it_loads(
     ops: int, networks: int, processes: int
 ) -> None:
-    assert tflite_cache.process_count(ops, networks, most=2) == processes
+    assert converted_models.process_count(ops, networks, most=2) == processes
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:
