@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from proxyless_hw.profilers.base import ProfilerSession, ProfilerSettings, Visit
-from proxyless_hw.profilers.host.conditioning import Conditioning
+from proxyless_hw.profilers.host.conditioning import Conditioning, network_conditioning
 
 WARM_UP_CALLS = 3
 WARM_UP_SECONDS = 0.02
@@ -255,6 +255,31 @@ class HostSession(ProfilerSession):
         """Releases the runners and restores what was set for the session."""
         self.runners = []
         self.resources.close()
+
+
+def host_session(
+    runners: Sequence[Runner],
+    settings: ProfilerSettings,
+    idle_call: Callable[[], object],
+    resources: ExitStack,
+) -> HostSession:
+    """The session of a runtime that works in this process, under a setting.
+
+    Args:
+        runners: what can be visited.
+        settings: its caches and threads are used.
+        idle_call: runs the runtime on a model that does nothing.
+        resources: closed together with the session.
+
+    Raises:
+        ProfilingError: an option has a value that it cannot have.
+    """
+    return HostSession(
+        runners,
+        conditioning=network_conditioning(settings, idle_call),
+        worked=thread_clock(settings),
+        resources=resources,
+    )
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError
 from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import LiteRtOptions
-from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.host.conditioning import cache_line
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
+from proxyless_hw.profilers.host.session import HostSession, Runner, host_session
 from proxyless_hw.profilers.model_inputs import FileShape, Shape, shape_text
 from proxyless_hw.profilers.models.building import IDENTITY
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
@@ -76,12 +76,7 @@ class LiteRtProfiler:
                 for workload, model in zip(listed, models, strict=True)
             ]
             idle = runners[listed.index(IDENTITY)].call
-            return HostSession(
-                runners,
-                conditioning=network_conditioning(self.settings, idle),
-                worked=thread_clock(self.settings),
-                resources=stack.pop_all(),
-            )
+            return host_session(runners, self.settings, idle, stack.pop_all())
 
     def prepare(self, workloads: Sequence[Workload], say: Callable[[str], None]) -> bool:
         """Converts what the cache lacks (see `PreparingProfiler`)."""

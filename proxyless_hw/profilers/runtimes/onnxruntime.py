@@ -11,11 +11,11 @@ from typing import Any, Final
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import OnnxRuntimeOptions
-from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.host.conditioning import cache_line
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
+from proxyless_hw.profilers.host.session import HostSession, Runner, host_session
 from proxyless_hw.profilers.model_inputs import FileShape
 from proxyless_hw.profilers.models.building import (
     IDENTITY,
@@ -96,13 +96,8 @@ class OnnxRuntimeProfiler:
             runners = [
                 replace(self.runner(workload), whole=workload.op is None) for workload in workloads
             ]
-            conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
-            return HostSession(
-                runners,
-                conditioning=conditioning,
-                worked=thread_clock(self.settings),
-                resources=stack.pop_all(),
-            )
+            idle = self.runner(IDENTITY).call
+            return host_session(runners, self.settings, idle, stack.pop_all())
 
     def runner(self, workload: Workload) -> Runner:
         """Builds one workload.

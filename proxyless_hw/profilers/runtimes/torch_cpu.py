@@ -10,11 +10,11 @@ from typing import Final
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.device_options import CpuOptions
-from proxyless_hw.profilers.host.conditioning import cache_line, network_conditioning
+from proxyless_hw.profilers.host.conditioning import cache_line
 from proxyless_hw.profilers.host.environment import cpu_header, package_version
 from proxyless_hw.profilers.host.precision import refuse_precision
 from proxyless_hw.profilers.host.scheduling import scheduled
-from proxyless_hw.profilers.host.session import HostSession, Runner, thread_clock
+from proxyless_hw.profilers.host.session import HostSession, Runner, host_session
 from proxyless_hw.profilers.models.building import IDENTITY, build_module
 from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.threads import WAITING
@@ -58,13 +58,8 @@ class TorchCpuProfiler:
             stack.enter_context(scheduled(self.settings))
             stack.enter_context(_threads(self.settings.threads))
             runners = [self.runner(workload) for workload in workloads]
-            conditioning = network_conditioning(self.settings, self.runner(IDENTITY).call)
-            return HostSession(
-                runners,
-                conditioning=conditioning,
-                worked=thread_clock(self.settings),
-                resources=stack.pop_all(),
-            )
+            idle = self.runner(IDENTITY).call
+            return host_session(runners, self.settings, idle, stack.pop_all())
 
     def runner(self, workload: Workload) -> Runner:
         """Builds one workload.
