@@ -50,14 +50,17 @@ head:
   - {op: classifier}
 """
 SEEDS = range(5)
+RUNS = 10
+"""Processes of a row that repeats a command."""
 Row = dict[str, Any]
 
 
 class Bench:
     """A folder to work in and the commands that are run there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runs: int = RUNS) -> None:
         self.folder = folder
+        self.runs = runs
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cam96.yaml").write_text(CAM96)
 
@@ -205,7 +208,7 @@ def compare(first: Path, second: Path) -> Row:
 
 
 def ten_benchmarks(bench: Bench) -> Row:
-    """One file in ten processes, quiet and beside other work, at the table's speed."""
+    """One file in ten processes (--runs), quiet and beside other work, at the table's speed."""
     table, file = bench.table("quiet", ["--budget", "60"]), bench.onnx()
     rows = {}
     for name in ("quiet", "busy"):
@@ -214,7 +217,7 @@ def ten_benchmarks(bench: Bench) -> Row:
                 ["benchmark", str(file), "--table", str(table)],
                 busy=None if name == "quiet" else seed,
             )
-            for seed in range(10)
+            for seed in range(bench.runs)
         ]
         middle = statistics.median(item["table_speed_median"] for item in found)
         raw = statistics.median(item["median"] for item in found)
@@ -332,7 +335,8 @@ def verify(bench: Bench) -> Row:
         ("6% over, busy", missed, True),
     ):
         found = [
-            bench.json([*words, f"{target:.6f}"], busy=seed if busy else None) for seed in range(10)
+            bench.json([*words, f"{target:.6f}"], busy=seed if busy else None)
+            for seed in range(bench.runs)
         ]
         verdicts = [item["verdict"] for item in found]
         rows[name] = {word: verdicts.count(word) for word in ("agrees", "undecided", "missed")} | {
@@ -392,6 +396,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--row", action="append", choices=list(ROWS), help="run it, again if kept")
     parser.add_argument("--folder", type=Path, default=Path("runs/any-machine"))
+    parser.add_argument("--runs", type=int, default=RUNS, help="of ten_benchmarks and verify")
     parser.add_argument("--show", action="store_true", help="only print what is kept")
     parser.add_argument("--json", action="store_true", help="print one object as the last line")
     arguments = parser.parse_args()
@@ -402,7 +407,7 @@ def main() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise SystemExit("another any_machine.py is measuring on this machine.") from None
-            bench = Bench(arguments.folder.resolve())
+            bench = Bench(arguments.folder.resolve(), arguments.runs)
             for name in arguments.row or [name for name in ROWS if name not in rows]:
                 print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
                 rows = kept() | {name: ROWS[name](bench)}
