@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from proxyless_hw.profilers.protocol.measurement import (
     Anchors,
     Measurement,
     Measuring,
-    TableSpeed,
+    measurement_of,
 )
 from proxyless_hw.profilers.protocol.sessions import (
     MOST_SESSIONS,
@@ -39,7 +39,7 @@ from proxyless_hw.profilers.protocol.sessions import (
     fine_timing,
     measure_sessions,
 )
-from proxyless_hw.profilers.protocol.statistics import interval_of, median_with_error, middle_of
+from proxyless_hw.profilers.protocol.statistics import median_with_error, middle_of
 from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Estimate, estimates
 from proxyless_hw.profilers.registry import described, get_profiler
@@ -201,7 +201,7 @@ def _measure_chunk(
         level, half_width = _speed(found[len(chunk) :], how.anchors)
         beyond = max(0.0, disturbed_share(rounds, timing) - USUALLY_DISTURBED)
         speed = level, float(np.hypot(half_width, DISTURBANCE * beyond))
-    return [_measurement(item, header, speed) for item in found[: len(chunk)]]
+    return [measurement_of(item, header, speed) for item in found[: len(chunk)]]
 
 
 def _turns(networks: int, anchors: int) -> int:
@@ -225,37 +225,6 @@ def _speed(measured: Sequence[Estimate], anchors: Anchors) -> tuple[float, float
     own = np.array([item.own for item in measured])
     complete = len(measured) == len(anchors.values)
     return median_with_error(change, own) if complete else middle_of(change, own)
-
-
-def _measurement(
-    item: Estimate, header: Mapping[str, str], speed: tuple[float, float] | None
-) -> Measurement:
-    """An estimate under the public field names."""
-    at_table_speed = None
-    if speed is not None:
-        level, half_width = speed
-        whole = float(np.hypot(item.own, half_width))
-        interval = interval_of(float(np.log(item.interval.estimate)) - level, whole)
-        at_table_speed = TableSpeed(
-            median=interval.estimate,
-            ci_low=interval.low,
-            ci_high=interval.high,
-            machine_speed=float(np.exp(-level)),
-        )
-    return Measurement(
-        name=item.name,
-        median=item.interval.estimate,
-        ci_low=item.interval.low,
-        ci_high=item.interval.high,
-        p90=item.p90,
-        min=item.min,
-        unit=header.get("unit", "ms"),
-        rounds=item.rounds,
-        samples=item.samples,
-        converged=item.converged,
-        cache=header.get("cache", "").partition(" ")[0],
-        table_speed=at_table_speed,
-    )
 
 
 def settings_for_files(

@@ -27,6 +27,7 @@ from proxyless_hw.profilers.npu.vela import Vela
 from proxyless_hw.profilers.options import parse_options
 from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.tables.entry import ESTIMATED, UNITS
+from proxyless_hw.terminal.notices import notice
 
 CONVERSION_S: Final = 1.0
 """Seconds that converting and quantising an op takes with two processes, for the announcement."""
@@ -106,7 +107,10 @@ class NpuProfiler:
             "statistic": ESTIMATED,
             "fingerprint": f"no device: the estimate of {compiler.runtime} {compiler.version} for "
             + ", ".join(f"{name} {value}" for name, value in setting.items()),
-            "options": json.dumps(setting, ensure_ascii=False),
+            "options": json.dumps(
+                setting | ({"cpu_operators": "allow"} if self._allows_cpu else {}),
+                ensure_ascii=False,
+            ),
         }
         if self._left_out:
             described["left_to_cpu"] = "; ".join(self._left_out)
@@ -161,6 +165,10 @@ class NpuProfiler:
             for item in estimate.operators
         ]
 
+    @property
+    def _allows_cpu(self) -> bool:
+        return self.options.cpu_operators == "allow"
+
     def _surrounded(self, workload: Workload) -> Workload:
         """An op with its surroundings; flash is that of the op alone."""
         inside = workload.op is not None and self.settings.metric != "flash"
@@ -193,10 +201,16 @@ class NpuProfiler:
                     (folder / f"m{index:04d}.tflite", *item)
                     for index, item in enumerate(missing.values())
                 ]
-                with ThreadPoolExecutor(PROCESSES) as pool:
-                    found = pool.map(self._compile, jobs)
-                    self._estimates |= dict(zip(missing, found, strict=True))
+                self._estimates |= dict(zip(missing, self._compile_all(jobs), strict=True))
         return [self._estimates[key] for key in digests]
+
+    def _compile_all(self, jobs: Sequence[tuple[Path, bytes, Workload]]) -> list[ModelEstimate]:
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            try:
+                return list(pool.map(self._compile, jobs))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # or the others would be compiled all the same
+                raise
 
     def _compile(self, job: tuple[Path, bytes, Workload]) -> ModelEstimate:
         path, model, workload = job
@@ -224,13 +238,14 @@ class NpuProfiler:
             for workload, estimate in zip(workloads, estimates, strict=True)
             if estimate.cycles <= 0
         ]
-        if nothing_left or self.options.cpu_operators == "refuse":
+        if nothing_left or not self._allows_cpu:
             raise ProfilingError(
                 f"operators that {self.compiler.device} does not run would fall back to the CPU, "
                 f"whose time {self.compiler.runtime} does not estimate: {listed[:1500]}. Leave "
                 "these ops out of the space; export files with --precision int8; or take the "
                 "NPU's part alone: --option cpu_operators=allow"
             )
+        notice(f"left to the CPU, whose time is not in the estimate: {listed}.")
         self._left_out |= dict.fromkeys(f"{name}: {kinds}" for name, kinds in found.items())
 
     def _value(self, workload: Workload, estimate: ModelEstimate) -> float:

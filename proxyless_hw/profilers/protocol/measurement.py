@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
+import numpy as np
+
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models.building import REFERENCE_OP
 from proxyless_hw.profilers.options import given_options
 from proxyless_hw.profilers.protocol.sessions import is_exact
-from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.profilers.protocol.statistics import interval_of
+from proxyless_hw.profilers.protocol.timing import Estimate, Progress, TimingConfig
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.tables.anchors import anchors_of
@@ -206,3 +209,40 @@ class Measuring:
             sessions=document["sessions"],
             anchors=None if anchors is None else Anchors(**anchors),
         )
+
+
+def measurement_of(
+    item: Estimate, header: Mapping[str, str], speed: tuple[float, float] | None
+) -> Measurement:
+    """An estimate under the public field names.
+
+    Args:
+        item: the estimate.
+        header: what the device says of itself.
+        speed: log of the anchors' cost now to then, with its 95% half-width; None without anchors.
+    """
+    at_table_speed = None
+    if speed is not None:
+        level, half_width = speed
+        whole = float(np.hypot(item.own, half_width))
+        interval = interval_of(float(np.log(item.interval.estimate)) - level, whole)
+        at_table_speed = TableSpeed(
+            median=interval.estimate,
+            ci_low=interval.low,
+            ci_high=interval.high,
+            machine_speed=float(np.exp(-level)),
+        )
+    return Measurement(
+        name=item.name,
+        median=item.interval.estimate,
+        ci_low=item.interval.low,
+        ci_high=item.interval.high,
+        p90=item.p90,
+        min=item.min,
+        unit=header.get("unit", "ms"),
+        rounds=item.rounds,
+        samples=item.samples,
+        converged=item.converged,
+        cache=header.get("cache", "").partition(" ")[0],
+        table_speed=at_table_speed,
+    )

@@ -26,6 +26,7 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import op_macs, op_parameters
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.terminal.notices import Notice
 
 WORKLOADS = [Workload(op.key, op=op) for op in SMALL_OPS]
 
@@ -123,7 +124,9 @@ def test_operators_left_to_the_cpu_are_named_in_the_header_where_they_are_allowe
     tiny: Path,
 ) -> None:
     allowed = NpuOptions(cpu_operators="allow")
-    table = tiny_table(tiny, made_up_npu(MadeUpCompiler(["Softmax"]), options=allowed))
+    with pytest.warns(Notice, match=r"left to the CPU.*Softmax"):
+        table = tiny_table(tiny, made_up_npu(MadeUpCompiler(["Softmax"]), options=allowed))
+    assert settings_of(table)[1].options == {"clock": "1 GHz", "cpu_operators": "allow"}
     assert table.metadata["left_to_cpu"].count("Softmax") == len(table)
 
 
