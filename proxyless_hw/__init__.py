@@ -71,6 +71,7 @@ _HOME = {
     "run_search": "proxyless_hw.search.driver",
     "run_training": "proxyless_hw.train.driver",
     "search_resolutions": "proxyless_hw.search.resolutions",
+    "space_ranges": "proxyless_hw.predictors.space_ranges",
     "specialize": "proxyless_hw.pipeline.specialize",
     "summarise": "proxyless_hw.tables.summary",
     "to_net_config": "proxyless_hw.formats.net_config",

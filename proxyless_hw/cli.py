@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write a network as ONNX or TFLite, checked against torch.",
     "benchmark": "Time a model file or network by the profiling protocol.",
     "report": "One HTML file that shows a run.",
+    "space": "Size and ranges of search spaces.",
     "zoo": "Published networks and baselines.",
     "import-weights": "Load a checkpoint of other code into a zoo network.",
     "specialize": "From a folder of images to a verified file.",

@@ -11,6 +11,7 @@ from documented import ROOT, typed
 
 import proxyless_hw as ph
 from proxyless_hw.cli import COMMANDS
+from proxyless_hw.commands.space import SPACE_COMMANDS
 from proxyless_hw.commands.table import TABLE_COMMANDS
 from proxyless_hw.profilers import own_profilers
 from proxyless_hw.space import op_registry
@@ -36,8 +37,9 @@ def test_the_page_names_a_function_for_every_command() -> None:
     head = "| command | function | returns |\n|---|---|---|\n"
     rows = [line.split("|") for line in page.partition(head)[2].partition("\n\n")[0].splitlines()]
     named = [name for row in rows for name in re.findall(r"`([^`]+)`", row[1])]
-    whole = [*COMMANDS, *(f"table {name}" for name in TABLE_COMMANDS)]
-    assert sorted([*named, "demo"]) == sorted(set(whole) - {"table"})
+    groups = {"table": TABLE_COMMANDS, "space": SPACE_COMMANDS}
+    within = [f"{group} {name}" for group, names in groups.items() for name in names]
+    assert sorted([*named, "demo"]) == sorted({*COMMANDS, *within} - set(groups))
     for row in rows:
         functions = re.findall(r"`([^`]+)`", row[2])
         assert functions

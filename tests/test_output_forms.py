@@ -61,6 +61,7 @@ COMMANDS = {
     "export": "trained --format onnx --resolution 32 --output net.onnx",
     "benchmark": "net.onnx --budget 1",
     "report": "run",
+    "space list": "imagenet cifar-mbconv",
     "zoo list": "",
     "zoo show": "proxyless-mobile",
     "import-weights": "mobile.pth --output imported",
@@ -68,7 +69,7 @@ COMMANDS = {
 # Cheap ones that print for people on stdout.
 FOR_PEOPLE = (
     *("devices", "table show", "table check", "table diff", "fit", "predict", "pareto"),
-    *("report", "zoo list", "zoo show"),
+    *("report", "space list", "zoo list", "zoo show"),
 )
 
 

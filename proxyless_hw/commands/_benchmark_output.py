@@ -43,6 +43,9 @@ def show(results: list[dict[str, Any]]) -> None:
 def line(result: dict[str, Any]) -> str:
     """One result, with its nodes where they were timed."""
     unit = result["unit"]
+    if result["ci_low"] == result["ci_high"]:
+        nodes = "".join(f"\n{row}" for row in _node_lines(result.get("nodes", [])))
+        return f"{_estimate(result)}; input {result['input_shape']}{nodes}"
     text = (
         f"{result['name']}: median {result['median']:.4g} {unit} "
         f"(95% interval {result['ci_low']:.4g} to {result['ci_high']:.4g}), "
@@ -64,6 +67,13 @@ def line(result: dict[str, Any]) -> str:
     if not result["converged"]:
         text += "; the interval is wider than the goal: close other programs, or give --budget"
     return text + "".join(f"\n{row}" for row in _node_lines(result.get("nodes", [])))
+
+
+def _estimate(result: dict[str, Any]) -> str:
+    return (
+        f"{result['name']}: {result['median']:.4g} {result['unit']} by the compiler's estimate, "
+        "the same each time"
+    )
 
 
 def _node_lines(nodes: list[dict[str, Any]]) -> list[str]:

@@ -91,24 +91,25 @@ def _device_options(function: Function, several: bool) -> Function:
                 f"--runtime is one runtime here: received {', '.join(runtimes)}."
             )
         taken["runtime"] = runtimes[0] if len(runtimes) == 1 else None
-        on = DeviceChoice(taken.pop("device"), _settings_from(taken), runtimes, given)
+        device = taken.pop("device")
+        on = DeviceChoice(device, _settings_from(taken, device), runtimes, given)
         return function(*args, on=on, **values)
 
     decorated = cast("Function", collected)
     for option in reversed(
         (
             click.option("--device", default="cpu", show_default=True,
-                         help="cpu, gpu, mobile, command, or a registered kind."),
+                         help="cpu, gpu, mobile, npu, command, or a registered kind."),
             click.option("--runtime", multiple=True, metavar="NAME",
                          help="onnxruntime, litert, torch, ...: the device's default when not "
                          f"given.{' Repeat it to compare runtimes.' if several else ''}"),
             click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024)),
             click.option("--batch-size", default=1, show_default=True,
                          type=click.IntRange(1, 4096)),
-            click.option("--precision", default="fp32", show_default=True,
-                         type=click.Choice(["fp32", "fp16", "int8"])),
+            click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]),
+                         help="Number format of the model: fp32 by default, int8 on an NPU."),
             click.option("--metric", default="latency", show_default=True,
-                         type=click.Choice(["latency", "energy", "memory"])),
+                         type=click.Choice(["latency", "energy", "memory", "flash", "sram"])),
             click.option("--cpus", help="Processors to pin to, as 0 or 0,2."),
             *(
                 click.option(flag.flag, metavar=flag.metavar, help=flag.help)
@@ -123,8 +124,9 @@ def _device_options(function: Function, several: bool) -> Function:
     return decorated
 
 
-def _settings_from(values: dict[str, Any]) -> ProfilerSettings:
+def _settings_from(values: dict[str, Any], device: str) -> ProfilerSettings:
     from proxyless_hw.profilers.base import ProfilerSettings
+    from proxyless_hw.profilers.registry import default_precision
 
     options = {
         flag.name: value
@@ -141,11 +143,12 @@ def _settings_from(values: dict[str, Any]) -> ProfilerSettings:
                 "Leave one of the two out."
             )
         options[key] = value
+    runtime = values.pop("runtime")
     return ProfilerSettings(
-        runtime=values.pop("runtime"),
+        runtime=runtime,
         threads=values.pop("threads"),
         batch_size=values.pop("batch_size"),
-        precision=values.pop("precision"),
+        precision=values.pop("precision") or default_precision(device, runtime),
         metric=values.pop("metric"),
         cpus=_cpus(values.pop("cpus")),
         options=options,

@@ -48,7 +48,8 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option("--all", "everything", is_flag=True, help="The whole set, with a manifest.")
 @path_option(
     "--weights",
-    "A published checkpoint for a bare architecture; without it weights are random.",
+    "A checkpoint of other code for a bare architecture, or timm:NAME; without it weights are "
+    "random.",
 )
 @click.option("--data", help="Data set for calibration and checking; a run brings its own.")
 @click.option("--data-root", help="Its folder, where it needs one.")

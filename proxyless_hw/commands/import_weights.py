@@ -23,8 +23,8 @@ def command(file: str, arch: str | None, output: Path | None, as_json: bool, qui
     """Load a checkpoint, every tensor accounted for; nothing in it is executed.
 
     FILE holds the weights of a network under the names of the ProxylessNAS or Once-for-All code,
-    of torchvision (MobileNetV2, MobileNetV3, MNASNet) or of timm, as a torch or a safetensors file.
-    timm:NAME takes pretrained weights from timm, where it is installed.
+    of torchvision (MobileNetV2, MobileNetV3, MNASNet, EfficientNet-B0) or of timm, as a torch or a
+    safetensors file. timm:NAME takes pretrained weights from timm, where it is installed.
 
     \b
     Example:

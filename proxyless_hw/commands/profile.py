@@ -155,6 +155,8 @@ def _summary(table: LatencyTable, output: Path) -> str:
 
     metadata = table.metadata
     lines = [f"{output}: {len(table)} ops on {metadata['device']}, {metadata['runtime']}."]
+    if "left_to_cpu" in metadata:
+        lines.append(f"Left to the CPU, whose time is not counted: {metadata['left_to_cpu']}.")
     if "quality_median_half_width" in metadata:
         lines.append(
             f"Median 95% half-width {float(metadata['quality_median_half_width']):.2%}, "
@@ -171,7 +173,11 @@ def _summary(table: LatencyTable, output: Path) -> str:
         )
     judgement = judge_intervals(table)
     lines.append(judgement.sentence)
-    if judgement.grade != "poor":
+    if table.metric in ("flash", "sram"):
+        lines.append(
+            f"Next: proxyless-hw search --table TABLE_OF_LATENCY --constraint {output}=LIMIT"
+        )
+    elif judgement.grade != "poor":
         lines.append(
             f"Next: proxyless-hw validate --table {output} (are predictions right?) or "
             f"proxyless-hw search --table {output}"

@@ -39,7 +39,8 @@ def command(
     """
     from proxyless_hw.space.search_space import SearchSpace
     from proxyless_hw.tables.check import missing_ops, pricing_shape
-    from proxyless_hw.tables.table import LatencyTable, missing_message
+    from proxyless_hw.tables.missing import missing_message
+    from proxyless_hw.tables.table import LatencyTable
 
     loaded = LatencyTable.load(table)
     wanted = SearchSpace.load(space)

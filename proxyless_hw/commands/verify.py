@@ -48,9 +48,10 @@ def command(
     Example:
       proxyless-hw verify runs/demo/exports/demo-fp32.onnx --table tables/cpu.csv --target-ms 8
     """  # fmt: skip
-    from proxyless_hw.predictors.measured import NO_ANCHORS
+    from proxyless_hw.predictors.measured import without_anchors
     from proxyless_hw.predictors.verify import verify
     from proxyless_hw.profilers.host.environment import seconds_since_process_start
+    from proxyless_hw.tables.table import LatencyTable
 
     log(f"measuring {target}, up to {budget:g} s", quiet)
     left = budget - seconds_since_process_start() - FINISH_SECONDS
@@ -64,7 +65,7 @@ def command(
             progress=progress,
         )
     if found.measured.table_speed is None:
-        log(NO_ANCHORS, quiet)
+        log(without_anchors(LatencyTable.load(table)), quiet)
     if as_json:
         echo_json(found.to_json())
     elif found.verdict == "agrees":

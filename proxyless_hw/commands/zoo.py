@@ -65,6 +65,7 @@ def list_networks(as_json: bool, quiet: bool) -> None:
     table.add_column("network", no_wrap=True)
     devices = {
         "Pixel 1": "Google Pixel 1, batch 1",
+        "Pixel 6": "Google Pixel 6 CPU",
         "V100 x8": "NVIDIA V100, batch 8",
         "CPU": "CPU",
     }

@@ -10,7 +10,8 @@ from typing import Final
 from proxyless_hw.drawing.canvas import Canvas, Line, Polygon, Rect, Text
 from proxyless_hw.drawing.palette import kernel_colour
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import LayerSpec, describe, op_variant
+from proxyless_hw.space.op_names import uib_form
+from proxyless_hw.space.specs import LayerSpec, bottleneck_name, describe, op_variant
 from proxyless_hw.space.wiring import Node, TreeBlock
 
 GAP, STAGE_GAP = 4, 12
@@ -50,7 +51,7 @@ class _Block:
             return 4 + CELL * -(-len(self.cells) // TREE_COLUMNS)
         if self.layer.is_zero:
             return 30
-        return 34 + 9 * (min(self.layer.kernel, 11) - 3) if self.part == "block" else 34
+        return 34 + 9 * (min(self.layer.largest_kernel, 11) - 3) if self.part == "block" else 34
 
     @property
     def stage(self) -> tuple[str, int, tuple[int, int]]:
@@ -175,7 +176,7 @@ def _draw_block(canvas: Canvas, block: _Block, x: float, top: float) -> None:
         _draw_tree(canvas, block, x, y)
         _draw_stride(canvas, block, centre, y)
         return
-    fill = kernel_colour(layer.kernel) if block.part == "block" else "fixed"
+    fill = kernel_colour(layer.largest_kernel) if block.part == "block" else "fixed"
     box = Rect(
         x=x, y=y, width=block.width, height=block.height, fill=fill, radius=3, title=_title(block)
     )
@@ -241,9 +242,22 @@ def _label(block: _Block) -> tuple[str, str]:
     if layer.op == "pool":
         return "pool", ""
     base = op_variant(layer.op).base
+    if base == "uib":
+        return _uib_label(layer)
+    if base == "fused_mbconv":
+        return f"FMB{layer.expand:g}", f"{layer.kernel}×{layer.kernel}"
     short = {"avgpool": "pool", "maxpool": "pool", "identity": "BN", "sepconv": "sep"}
-    name = f"MB{layer.expand:g}" if base == "mbconv" else short.get(base, base[:5])
+    name = bottleneck_name(layer) if base == "mbconv" else short.get(base, base[:5])
     return name, f"{layer.kernel}×{layer.kernel}" if base != "identity" else ""
+
+
+def _uib_label(layer: LayerSpec) -> tuple[str, str]:
+    """Form and expansion; kernels of the depthwise convolutions: ``XDW4``, ``5, 3``."""
+    short = {"ExtraDW": "XDW", "ConvNext": "CNx"}
+    form = uib_form(layer.start_kernel, layer.kernel)
+    kernels = [str(size) for size in (layer.start_kernel, layer.kernel) if size > 1]
+    second = ", ".join(kernels) if len(kernels) > 1 else "".join(f"{k}×{k}" for k in kernels)
+    return f"{short.get(form, form)}{layer.expand:g}", second
 
 
 def _title(block: _Block) -> str:
@@ -279,7 +293,7 @@ def _legend(arch: Architecture) -> Canvas:
     x = 12.0
     if arch.wiring:
         return _tree_legend(canvas)
-    kernels = sorted({layer.kernel for layer in arch.blocks if not layer.is_zero})
+    kernels = sorted({layer.largest_kernel for layer in arch.blocks if not layer.is_zero})
     for kernel in kernels:
         canvas.add(
             Rect(x=x, y=6, width=12, height=12, fill=kernel_colour(kernel), radius=2),

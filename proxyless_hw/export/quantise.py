@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from proxyless_hw.errors import BackendUnavailableError, ExportError
 from proxyless_hw.export.onnx_file import INPUT_NAME
+from proxyless_hw.export.tflite_buffers import with_inline_buffers
 from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.terminal.quiet import quiet_native_output
 
@@ -132,7 +133,8 @@ def _quantised(
         return path.read_bytes()
 
     def quantised(ranges: dict[str, Any] | None) -> bytes:
-        return bytes(quantizer.Quantizer(str(path), rules).quantize(ranges).quantized_model)
+        result = quantizer.Quantizer(str(path), rules).quantize(ranges)
+        return with_inline_buffers(bytes(result.quantized_model))
 
     if precision != "int8" or calibration is None:
         return quantised(None)
@@ -302,9 +304,13 @@ def _static_int8(content: bytes, calibration: NDArray[np.float32], form: Quantis
 
     metadata = onnx.load_from_string(content).metadata_props
     with scratch_folder(ExportError) as folder:
-        prepared, output = folder / "prepared.onnx", folder / "int8.onnx"
+        model_path, prepared, output = (
+            folder / name for name in ("float.onnx", "prepared.onnx", "int8.onnx")
+        )
+        # As a file: the shapes of a model given in memory are hidden from shape inference.
+        model_path.write_bytes(content)
         # Constant ReLU6 bounds are fused only after the pre-processing has seen the shapes.
-        quant_pre_process(onnx.load_from_string(content), prepared, skip_symbolic_shape=True)
+        quant_pre_process(str(model_path), prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
             output,

@@ -18,6 +18,7 @@ from proxyless_hw.space.specs import Position
 from proxyless_hw.storage.fields import Fields
 
 _KEYS: Final = ("ks", "e", "d")
+_SIDES: Final = ("r", "image_size", "resolution")
 
 
 def is_encoding(document: object) -> bool:
@@ -38,7 +39,7 @@ def from_encoding(document: object, space: SearchSpace, source: str = "encoding"
             is not a candidate; the message names the field and the place.
     """
     fields = Fields(document, source, ArchitectureError)
-    fields.only((*_KEYS, "r", "wid", "w"))
+    fields.only((*_KEYS, *_SIDES, "wid", "w"))
     stages = [list(group) for _, group in groupby(_slots(space), key=lambda slot: slot.stage)]
     count = sum(len(stage) for stage in stages)
     kernels = _wholes(fields, "ks", count, f"slots of space '{space.id}'")
@@ -55,12 +56,14 @@ def from_encoding(document: object, space: SearchSpace, source: str = "encoding"
             index = len(choices)
             kept = place < depth
             choices.append(_candidate(slot, kept, kernels[index], expansions[index], fields, index))
-    resolution = None
-    if fields.values.get("r") is not None:
-        resolution = _wholes(fields, "r", 1, "resolution")[0]
+    resolution, provenance = None, {}
+    for key in (key for key in _SIDES if fields.values.get(key) is not None):
+        if resolution is not None:
+            fields.fail(key, "must not stand beside another resolution")
+        resolution = _wholes(fields, key, 1, "resolution")[0]
         if not 1 <= resolution <= MAX_RESOLUTION:
-            fields.fail("r", f"must be from 1 to {MAX_RESOLUTION}", resolution)
-    provenance = {} if resolution is None else {"stated_resolution": "its field r"}
+            fields.fail(key, f"must be from 1 to {MAX_RESOLUTION}", resolution)
+        provenance = {"stated_resolution": f"its field {key}"}
     return Architecture.from_choices(space, choices, resolution=resolution, provenance=provenance)
 
 

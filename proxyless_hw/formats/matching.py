@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,8 +13,17 @@ from proxyless_hw.formats.published import published_names
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
 from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.counting import count_parameters
 
+ALIKE: Final = 0.5
+"""A network that has so much of a checkpoint is probably meant: what differs is listed."""
+
+Named = tuple[str, tuple[int, ...]]
+"""Name and shape of a tensor."""
+
+_LISTED = 4
 _COUNTER = "num_batches_tracked"
+_NOT_PARAMETERS = (_COUNTER, "running_mean", "running_var")
 
 
 def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
@@ -27,18 +37,47 @@ def matching_network(tensors: Mapping[str, Tensor], source: str) -> str:
         ArchitectureError: no network fits; the nearest is named.
     """
     given = {(name, _flat(held.shape)) for name, held in tensors.items() if _counts(name)}
-    nearest, most = "", -1.0
-    for name in zoo_names():
+    nearest, most, theirs = "", -1.0, given
+    for name in _by_size(tensors):
         wanted = _wanted(zoo_architecture(name), tensors)
         if wanted == given:
             return name
         share = len(wanted & given) / len(wanted | given)
-        nearest, most = (name, share) if share > most else (nearest, most)
+        if share > most:
+            nearest, most, theirs = name, share, wanted
     raise ArchitectureError(
         f"{source} is not the checkpoint of a network of the zoo; nearest is {nearest} with "
-        f"{most:.0%} of the tensors. Give its net.config: proxyless-hw import-weights {source} "
+        f"{most:.0%} of the tensors.{_differences(given, theirs) if most > ALIKE else ''} "
+        f"Give its net.config: proxyless-hw import-weights {source} "
         "--arch FILE --output RUN, and use RUN."
     )
+
+
+def _differences(given: set[Named], wanted: set[Named]) -> str:
+    """What keeps a checkpoint from being a network's, by name and shape."""
+    parts = [
+        f" {word} {len(found)}: {', '.join(found[:_LISTED])}{', ...' if found[_LISTED:] else ''}."
+        for word, found in (
+            ("Missing", sorted(f"{name} {shape}" for name, shape in wanted - given)),
+            ("Left over", sorted(f"{name} {shape}" for name, shape in given - wanted)),
+        )
+        if found
+    ]
+    return "".join(parts)
+
+
+def _by_size(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The zoo's names, those of about as many parameters first: each try builds a network."""
+    held = sum(
+        tensor.numel()
+        for name, tensor in tensors.items()
+        if not name.endswith(_NOT_PARAMETERS) and not name.startswith("classifier.")
+    )
+
+    def difference(name: str) -> int:
+        return abs(count_parameters(zoo_architecture(name).with_shape(num_classes=1)) - held)
+
+    return sorted(zoo_names(), key=difference)
 
 
 def with_its_classes(arch: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
@@ -52,7 +91,7 @@ def with_its_classes(arch: Architecture, tensors: Mapping[str, Tensor]) -> Archi
     return arch.with_shape(num_classes=len(held))
 
 
-def _wanted(arch: Architecture, tensors: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+def _wanted(arch: Architecture, tensors: Mapping[str, Tensor]) -> set[Named]:
     """Names and shapes that a checkpoint of this network has; empty where none can be written."""
     try:
         arch = with_its_classes(arch, tensors)

@@ -16,7 +16,8 @@ KNOWN_NODES: Final = frozenset(
     (
         *("Conv", "Clip", "Relu", "HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add", "Div"),
         *("GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Gemm", "Softmax"),
-        *("BatchNormalization", "Constant", "Identity", "Dropout"),
+        *("BatchNormalization", "Constant", "Identity", "Dropout", "Transpose"),
+        *("Swish", "Min", "Max"),
     )
 )
 """Node types that can be part of a known op."""
@@ -206,7 +207,7 @@ class Graph:
             )
         if 0 in sizes[2:] and resolution is None:
             self.fail(
-                "leaves the height and width of its images open. Say which are priced: predict "
+                "leaves the height and width of its images open. Say which are priced: "
                 "--resolution N"
             )
         return [*sizes[:2], *(size or resolution or 0 for size in sizes[2:])]

@@ -3,24 +3,34 @@
 A BatchNorm that export folded away leaves a biased convolution: that is read as ``conv``, as is one
 with its BatchNorm still behind it (runtimes fold it), and a convolution with neither as
 ``conv_nobn``. A pointwise convolution with an activation before a depthwise one is read as the
-expansion of one ``mbconv``.
+expansion of one ``mbconv``, also where it is grouped and its channels are shuffled behind it.
+`onnx_rows` says which convolutions are a ``uib`` or a ``fused_mbconv``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, PredictorError
 from proxyless_hw.formats.onnx_activations import (
-    clip_bounds,
     hard_sigmoid_end,
     hard_swish_end,
+    relu6_end,
 )
+from proxyless_hw.formats.onnx_channels import shuffled
 from proxyless_hw.formats.onnx_graph import Graph, Node
+from proxyless_hw.formats.onnx_rows import LONGEST_ROW, Convolution, row_block
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import LayerSpec, squeeze_width
+from proxyless_hw.space.op_names import SHORTCUT_OPS
+from proxyless_hw.space.specs import (
+    LayerSpec,
+    OpVariant,
+    op_variant,
+    squeeze_act,
+    squeeze_width,
+)
 
 _FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")
 
@@ -42,29 +52,6 @@ def architecture_from_onnx(path: Path, resolution: int | None = None) -> Archite
     return _Reader(Graph(path, resolution)).read()
 
 
-@dataclass(frozen=True)
-class _Conv:
-    """A convolution and the activation after it; `output` is the tensor behind both."""
-
-    node: Node
-    in_c: int
-    out_c: int
-    kernel: int
-    stride: int
-    groups: int
-    has_bias: bool
-    act: str
-    output: str
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self.groups == self.in_c == self.out_c and self.groups > 1
-
-    @property
-    def is_pointwise(self) -> bool:
-        return self.kernel == 1 and self.stride == 1 and self.groups == 1
-
-
 class _Reader:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -81,7 +68,11 @@ class _Reader:
             if len(self.layers) > len(graph.nodes):
                 graph.fail("goes round in a circle")
             self.layer()
-        places = [index for index, layer in enumerate(self.layers) if layer.op == "mbconv"]
+        places = [
+            index
+            for index, layer in enumerate(self.layers)
+            if op_variant(layer.op).base in SHORTCUT_OPS
+        ]
         first, last = (places[0], places[-1] + 1) if places else (1, 1)
         try:
             return Architecture(
@@ -130,14 +121,25 @@ class _Reader:
     def convolution(self, node: Node) -> None:
         start = self.tensor
         first = self.conv(node)
+        block = row_block(
+            self.row(first),
+            lambda end: self.addition(start, end) is not None,
+            is_stem=not self.layers,
+        )
+        if block is not None:
+            layer, behind_it = block
+            self.layers.append(replace(layer, skip=self.join(start, behind_it)))
+            return
         if first.is_depthwise:
             self.mbconv(start, None, first)
             return
-        behind = self.graph.user(first.output, "Conv")
+        end = shuffled(self.graph, first.output, first.out_c, first.groups)
+        behind = self.graph.user(end or first.output, "Conv")
         if first.is_pointwise and first.act != "none" and behind is not None:
             depthwise = self.conv(behind)
-            if depthwise.is_depthwise and depthwise.act == first.act:
-                self.mbconv(start, first, depthwise)
+            same = depthwise.is_depthwise and depthwise.act == first.act
+            if same and (first.groups == 1 or self.projects_groups(depthwise, first.groups)):
+                self.mbconv(start, first, depthwise, shuffle=end is not None)
                 return
         name = "conv" if first.has_bias else "conv_nobn"
         if first.groups > 1:
@@ -150,10 +152,39 @@ class _Reader:
             stride=first.stride,
             act=first.act,
         )
-        self.layers.append(layer)
-        self.tensor = first.output
+        self.layers.append(replace(layer, skip=self.join(start, first.output)))
 
-    def mbconv(self, start: str, expansion: _Conv | None, depthwise: _Conv) -> None:
+    def row(self, first: Convolution) -> list[Convolution]:
+        """A convolution and those behind it, each the only reader of the one before it."""
+        row = [first]
+        while len(row) < LONGEST_ROW:
+            node = self.graph.user(row[-1].output, "Conv")
+            if node is None:
+                break
+            row.append(self.conv(node))
+        return row
+
+    def addition(self, start: str, end: str) -> Node | None:
+        """The residual addition of the block from one tensor to another; None without one."""
+        added = self.graph.user(end, "Add")
+        return added if added is not None and set(added.inputs) == {start, end} else None
+
+    def join(self, start: str, end: str) -> bool:
+        """Moves behind a block, and says whether it ends with a residual addition."""
+        added = self.graph.user(end, "Add")
+        if added is not None and self.addition(start, end) is None:
+            self.fail(f"{added.name}, which adds what is not a block's own input")
+        self.tensor = end if added is None else added.output
+        return added is not None
+
+    def mbconv(
+        self,
+        start: str,
+        expansion: Convolution | None,
+        depthwise: Convolution,
+        *,
+        shuffle: bool = False,
+    ) -> None:
         tensor, squeezed = self.squeeze_excite(depthwise)
         node = self.graph.user(tensor, "Conv")
         if node is None:
@@ -161,18 +192,19 @@ class _Reader:
         project = self.conv(node)
         if not project.is_pointwise or project.act != "none":
             self.fail(f"{project.node.name}, which should project a block linearly")
+        if project.groups != (expansion.groups if expansion else 1):
+            self.fail(f"{project.node.name}, which has other groups than the expansion")
         in_c, mid_c = (expansion or depthwise).in_c, depthwise.in_c
-        self.tensor = project.output
-        # The residual addition is the one that takes both ends of this block.
-        added = self.graph.user(self.tensor, "Add")
-        skip = added is not None and set(added.inputs) == {start, self.tensor}
-        if added is not None:
-            if not skip:
-                self.fail(f"{added.name}, which adds what is not a block's own input")
-            self.tensor = added.output
+        variant = OpVariant(
+            "mbconv",
+            groups=project.groups,
+            shuffle=shuffle,
+            pw=expansion is not None and mid_c == in_c and project.groups == 1,
+        )
+        skip = self.join(start, project.output)
         self.layers.append(
             LayerSpec(
-                "mbconv",
+                variant.name,
                 in_c,
                 project.out_c,
                 kernel=depthwise.kernel,
@@ -184,7 +216,12 @@ class _Reader:
             )
         )
 
-    def squeeze_excite(self, depthwise: _Conv) -> tuple[str, int]:
+    def projects_groups(self, depthwise: Convolution, groups: int) -> bool:
+        """Whether the convolution behind a depthwise one has these groups."""
+        node = self.graph.user(self.squeeze_excite(depthwise)[0], "Conv")
+        return node is not None and self.conv(node).groups == groups
+
+    def squeeze_excite(self, depthwise: Convolution) -> tuple[str, int]:
         """(tensor behind it, the layer's `se`); without a squeeze, the tensor itself and 0."""
         users = self.graph.users(depthwise.output)
         pools = [node for node in users if node.kind in ("GlobalAveragePool", "ReduceMean")]
@@ -196,14 +233,17 @@ class _Reader:
         expand = self.graph.user(squeeze.output, "Conv") if squeeze is not None else None
         kind, end = self.gate(expand.output) if expand else ("", None)
         product = self.graph.user(end, "Mul") if end else None
-        if squeeze is None or product is None or squeeze.act != "relu":
+        if squeeze is None or product is None:
             self.fail(f"{pools[0].name}, which is not a squeeze-and-excite")
         width = squeeze.out_c
-        if kind == "Sigmoid" and width > 1:
-            return product.output, width
-        if kind != "HardSigmoid" or width != squeeze_width(depthwise.out_c, 1):
-            self.fail(f"a squeeze-and-excite with {kind} over {width} channels")
-        return product.output, 1
+        form = width if kind == "Sigmoid" else 1
+        fits = width > 1 if kind == "Sigmoid" else width == squeeze_width(depthwise.out_c, 1)
+        if not fits or squeeze.act != squeeze_act(depthwise.act, form):
+            self.fail(
+                f"a squeeze-and-excite with {squeeze.act} and {kind} over {width} channels, behind "
+                f"{depthwise.act}"
+            )
+        return product.output, form
 
     def gate(self, tensor: str) -> tuple[str, str | None]:
         """(kind of the gate of a squeeze-and-excite, tensor behind it)."""
@@ -239,7 +279,7 @@ class _Reader:
         self.layers.append(LayerSpec("classifier", channels, classes))
         self.tensor = linear.output
 
-    def conv(self, node: Node) -> _Conv:
+    def conv(self, node: Node) -> Convolution:
         shape = self.graph.weight_shape(node)
         if len(shape) != 4 or shape[2] != shape[3]:
             self.fail(f"{node.name}, whose weights have shape {shape}")
@@ -261,7 +301,7 @@ class _Reader:
         act, output = self.activation(output)
         has_bias = len(node.weights) > 1 or norm is not None
         in_c = shape[1] * groups
-        return _Conv(node, in_c, shape[0], kernel, strides[0], groups, has_bias, act, output)
+        return Convolution(node, in_c, shape[0], kernel, strides[0], groups, has_bias, act, output)
 
     def activation(self, tensor: str) -> tuple[str, str]:
         """(activation, tensor behind it)."""
@@ -275,12 +315,17 @@ class _Reader:
         end = hard_swish_end(self.graph, tensor)
         if end is not None:
             return "hswish", end
-        node = self.graph.user(tensor, "Clip", "Relu", "HardSwish")
+        end = relu6_end(self.graph, tensor)
+        if end is not None:
+            return "relu6", end
+        node = self.graph.user(tensor, "Clip", "Relu", "HardSwish", "Swish")
         if node is None:
             return "none", tensor
-        if node.kind == "Clip" and clip_bounds(self.graph, node) != [0.0, 6.0]:
+        if node.kind == "Clip":
             self.fail(f"{node.name}, a clip that is not ReLU6")
-        return {"Clip": "relu6", "Relu": "relu", "HardSwish": "hswish"}[node.kind], node.output
+        if node.attributes.get("alpha", 1.0) != 1.0 and node.kind == "Swish":
+            self.fail(f"{node.name}, a swish of another alpha than 1")
+        return {"Relu": "relu", "HardSwish": "hswish", "Swish": "swish"}[node.kind], node.output
 
     def gated(self, gate: Node) -> str:
         """Name of the activation x times gate(x)."""

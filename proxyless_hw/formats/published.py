@@ -4,13 +4,12 @@ Names of the published code: ``first_conv``, ``blocks.N.mobile_inverted_conv.{in
 depth_conv, point_linear}``, ``final_expand_layer``, ``feature_mix_layer``,
 ``classifier.{bn,linear}``; in the tree network ``blocks.N.layers.i``,
 ``blocks.N.{in_bottle,out_bottle,final_bn,cell}`` and inside a cell ``edges.i``, ``child_nodes.i``,
-``branch_bns.i``. Today's Once-for-All writes ``conv`` for ``mobile_inverted_conv``. Names of
-torchvision and timm: `libraries`.
+``branch_bns.i``. Names of torchvision and timm: `libraries`; which file is opened, and how:
+`weights_source`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -21,12 +20,13 @@ from torch import Tensor
 
 from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.formats.libraries import recognised
-from proxyless_hw.formats.state_dicts import choose_state_dict
+from proxyless_hw.formats.weights_source import open_weights
 from proxyless_hw.network.network import Network, build_network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import op_variant
 from proxyless_hw.space.wiring import Node, TreeBlock
-from proxyless_hw.storage.tensor_files import is_plain, load_tensors
+from proxyless_hw.storage.tensor_files import is_plain
+from proxyless_hw.terminal.notices import notice
 
 _MBCONV: Final = {
     "expand": "inverted_bottleneck",
@@ -35,9 +35,6 @@ _MBCONV: Final = {
     "se.expand": "depth_conv.se.fc.expand",
     "project": "point_linear",
 }
-_TODAY: Final = re.compile(
-    r"^(blocks\.\d{1,4})\.conv\.(?=inverted_bottleneck|depth_conv|point_linear)"
-)
 _COUNTER: Final = "num_batches_tracked"
 _LISTED: Final = 8
 
@@ -51,7 +48,7 @@ def load_published_weights(arch: Architecture, path: str | Path) -> Network:
     Args:
         arch: the architecture the checkpoint belongs to. BatchNorm's eps and momentum become those
             of torchvision or timm where the file is one of theirs.
-        path: the file.
+        path: the file, or ``timm:NAME`` for pretrained weights of timm, where it is installed.
 
     Returns:
         The network in eval mode.
@@ -65,7 +62,7 @@ def load_published_weights(arch: Architecture, path: str | Path) -> Network:
         >>> arch = ph.load_architecture("proxyless-mobile")
         >>> network = ph.load_published_weights(arch, "proxyless_mobile.pth")  # doctest: +SKIP
     """
-    return published_network(arch, read_published(path), str(path)).eval()
+    return published_network(arch, open_weights(path).tensors, str(path)).eval()
 
 
 def published_network(arch: Architecture, tensors: Mapping[str, Tensor], source: str) -> Network:
@@ -79,6 +76,14 @@ def published_network(arch: Architecture, tensors: Mapping[str, Tensor], source:
     Raises:
         ArchitectureError: as `fill_from_published`.
     """
+    library = recognised(tensors)
+    if library is not None and arch.space in library.exceptions:
+        eps = library.settings(arch).batch_norm.eps
+        notice(
+            f"{source}: a file does not hold BatchNorm's eps. {eps:g} is taken, that of "
+            f"{library.name}'s published weights of {arch.space}. Where they were trained with "
+            "another, change batch_norm in architecture.json."
+        )
     network = build_network(as_its_library(arch, tensors))
     fill_from_published(network, tensors, source)
     return network
@@ -88,32 +93,6 @@ def as_its_library(arch: Architecture, tensors: Collection[str]) -> Architecture
     """The architecture with the BatchNorm settings of the library whose names tensors have."""
     library = recognised(tensors)
     return arch if library is None else library.settings(arch)
-
-
-def read_published(path: str | Path) -> dict[str, Tensor]:
-    """Reads the tensors of a published checkpoint by their published names.
-
-    Raises:
-        ArchitectureError: unreadable, unsafe, or no dict of tensors.
-    """
-    document = load_tensors(Path(path), ArchitectureError, "published checkpoint")
-    return published_tensors(choose_state_dict(document, str(path)), str(path))
-
-
-def published_tensors(tensors: dict[Any, Any], source: str) -> dict[str, Tensor]:
-    """Checks that what a checkpoint holds are named tensors.
-
-    Raises:
-        ArchitectureError: something else is among them, or there is nothing.
-    """
-    if not tensors:
-        raise ArchitectureError(f"{source}: state_dict must be a dict of tensors.")
-    for name, tensor in tensors.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ArchitectureError(
-                f"{source} must hold tensors only: '{str(name)[:80]}' is a {type(tensor).__name__}."
-            )
-    return {_TODAY.sub(r"\1.mobile_inverted_conv.", name): held for name, held in tensors.items()}
 
 
 def fill_from_published(network: Network, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -19,7 +19,8 @@ PLAIN: Final = (
     *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module"),
     "weights",
 )
-_WRAPPERS: Final = ("module.", "_orig_mod.")  # of several GPUs, and of torch.compile
+_WRAPPERS: Final = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+"""Of several GPUs, of torch.compile, and of what a training framework calls its network."""
 _COUNTER: Final = "n_averaged"  # torch's AveragedModel counts its updates in a buffer
 
 

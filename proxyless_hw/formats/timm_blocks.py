@@ -6,8 +6,10 @@ block has one only where it says ``skip``. ``a`` and ``p`` are the kernels of th
 the start and at the end (of ``uir``: depthwise ones, 0 for none). ``d`` of ``ir`` and ``ds`` turns
 space into depth.
 
-A block that no op here is (``er``, ``dsa``, most of ``uir``) is read as the convolutions that it
-consists of where no shortcut leads around them, and refused otherwise.
+``er`` is ``fused_mbconv``; ``uir`` is ``uib``, or ``mbconv`` where its only depthwise convolution
+is the one in the middle. What no op here is (``dsa``, a ``uir`` with ``p`` or, at two depthwise
+convolutions, with ``se``) is read as the parts that it consists of where no shortcut leads around
+them, and refused otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from typing import Final, NoReturn
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
 from proxyless_hw.formats.timm_settings import ACTS, MAX_DIGITS, MAX_LINE, TimmSettings
+from proxyless_hw.space.bottlenecks import start_options
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_STRIDE
+from proxyless_hw.space.op_options import NO_OPTIONS, OpOptions
 from proxyless_hw.space.specs import LayerSpec, make_divisible
 
 MAX_KERNEL: Final = 31
@@ -73,64 +77,92 @@ class TimmBlock:
             yield LayerSpec(
                 "conv", in_c, out_c, kernel=kernel, stride=stride, skip=joins, act=self.act
             )
-        elif self.kind in ("ds", "ir") or (self.kind == "uir" and kernel and not (start or end)):
+        elif self.kind in ("ds", "ir"):
             yield self._bottleneck(in_c, out_c, stride, kernel, joins)
-        elif joins:
-            self.fail(
-                "has a shortcut around convolutions that no op here holds together. Known with a "
-                "shortcut are ds, ir, uir with a0, p0 and a kernel (uir_r1_a0_k3...), and cn with "
-                "skip; without one (stride 2, other channels, noskip) er, dsa and every uir"
-            )
+        elif self.kind == "er":
+            yield self._expanding("fused_mbconv", in_c, out_c, stride, kernel, joins)
         elif self.kind == "uir":
-            yield from self._universal(in_c, out_c, stride, start, kernel, end)
+            yield from self._universal(in_c, out_c, stride, (start, kernel, end), joins)
         else:
-            yield from self._fused(in_c, out_c, stride, kernel)
+            yield from self._separable(in_c, out_c, stride, kernel)
 
     def _bottleneck(
         self, in_c: int, out_c: int, stride: int, kernel: int, joins: bool
     ) -> LayerSpec:
+        expand = self.expand(in_c)
+        # All but ds have their first 1x1 convolution at expansion 1 too.
         return LayerSpec(
-            "mbconv",
+            "mbconv_pw" if expand == 1 and self.kind != "ds" else "mbconv",
             in_c,
             out_c,
             kernel=kernel,
             stride=stride,
-            expand=self.expand(in_c),
+            expand=expand,
             skip=joins,
             act=self.act,
             se=self.squeeze(in_c),
         )
 
-    def _fused(self, in_c: int, out_c: int, stride: int, kernel: int) -> Iterator[LayerSpec]:
-        """``er``: a whole convolution expands. ``dsa``: ds with an activation at the end."""
-        if "se" in self.options:
-            self.fail("has squeeze-excite between its convolutions, which no op here holds")
-        if self.kind == "dsa":
-            yield _depthwise(in_c, kernel, stride, self.act)
-            yield LayerSpec("conv", in_c, out_c, act=self.act)
-            return
-        middle = make_divisible(in_c * self.ratio)
-        yield LayerSpec("conv", in_c, middle, kernel=kernel, stride=stride, act=self.act)
-        yield LayerSpec("conv", middle, out_c)
+    def _separable(self, in_c: int, out_c: int, stride: int, kernel: int) -> Iterator[LayerSpec]:
+        """``dsa``: ds with an activation at the end."""
+        self.refuse_squeeze()
+        yield _depthwise(in_c, kernel, stride, self.act)
+        yield LayerSpec("conv", in_c, out_c, act=self.act)
 
     def _universal(
-        self, in_c: int, out_c: int, stride: int, start: int, kernel: int, end: int
+        self, in_c: int, out_c: int, stride: int, kernels: tuple[int, int, int], joins: bool
     ) -> Iterator[LayerSpec]:
-        """``uir`` with a depthwise convolution before or after the others, or without any."""
-        if stride > 1 and not (start or kernel or end):
+        """``uir`` with depthwise kernels at its start, in its middle and at its end; 0 for none."""
+        start, kernel, end = kernels
+        if stride > 1 and not any(kernels):
             self.fail("has a stride and no depthwise convolution to take it")
-        if start:
-            yield _depthwise(in_c, start, 1 if kernel else stride, "none")
-        if kernel:
-            yield self._bottleneck(in_c, out_c, stride, kernel, joins=False)
+        apart = bool(start and kernel and "se" in self.options)
+        if joins and (end or apart):
+            self.fail(
+                "has a shortcut around what no op here holds together: a uir with a depthwise "
+                "convolution at its end (p), or with one at its start and squeeze-excite"
+            )
+        takes_stride = stride if start or kernel else 1
+        if apart:
+            yield _depthwise(in_c, start, 1, "none")
+        if kernel and (apart or not start):
+            yield self._bottleneck(in_c, out_c, takes_stride, kernel, joins)
         else:
-            if "se" in self.options:
-                self.fail("has squeeze-excite between its convolutions, which no op here holds")
-            middle = make_divisible(in_c * self.ratio)
-            yield LayerSpec("conv", in_c, middle, act=self.act)
-            yield LayerSpec("conv", middle, out_c)
+            yield self._expanding(
+                "uib", in_c, out_c, takes_stride, kernel or 1, joins, start_options(start or 1)
+            )
         if end:
             yield _depthwise(out_c, end, 1 if start or kernel else stride, "none")
+
+    def _expanding(
+        self,
+        op: str,
+        in_c: int,
+        out_c: int,
+        stride: int,
+        kernel: int,
+        joins: bool,
+        options: OpOptions = NO_OPTIONS,
+    ) -> LayerSpec:
+        """A block that has its first pointwise or whole convolution at every expansion."""
+        self.refuse_squeeze()
+        middle = make_divisible(in_c * self.ratio)
+        return LayerSpec(
+            op,
+            in_c,
+            out_c,
+            kernel=kernel,
+            stride=stride,
+            expand=_ratio_of(in_c, middle, self.ratio),
+            skip=joins,
+            act=self.act,
+            options=options,
+        )
+
+    def refuse_squeeze(self) -> None:
+        """Raises the error of a squeeze-and-excite that no op here has."""
+        if "se" in self.options:
+            self.fail("has squeeze-excite between its convolutions, which no op here holds")
 
     @property
     def act(self) -> str:
@@ -165,19 +197,13 @@ class TimmBlock:
 
     def expand(self, in_c: int) -> float:
         """The ratio that gives timm's rounded width."""
-        ratio = float(self.options.get("e", "1"))
+        ratio = self.ratio
         if self.kind == "ds":
             if ratio != 1:
                 self.fail("of type ds has no expansion")
             return 1
-        if not 1 < ratio <= 64:
-            way_on = "; write it as ds" if self.kind == "ir" else ""
-            self.fail(f"of type {self.kind} must expand by more than 1 and at most 64{way_on}")
         middle = make_divisible(in_c * ratio)
-        if middle == in_c:
-            self.fail("expands to its own width, which cannot be told from no expansion")
-        exact = ratio if round(in_c * ratio) == middle else middle / in_c
-        return int(exact) if float(exact).is_integer() else exact
+        return _ratio_of(in_c, middle, ratio)
 
     def squeeze(self, in_c: int) -> int:
         """Squeeze-excite, as `OpSettings.se` has it."""
@@ -237,3 +263,9 @@ def parse_block(text: str, source: str, settings: TimmSettings) -> TimmBlock:
 def _depthwise(channels: int, kernel: int, stride: int, act: str) -> LayerSpec:
     op = "conv" if channels == 1 else f"conv_g{channels}"
     return LayerSpec(op, channels, channels, kernel=kernel, stride=stride, act=act)
+
+
+def _ratio_of(in_c: int, middle: int, asked: float) -> float:
+    """The expansion that gives a middle of this width; the one asked for where it does."""
+    exact = asked if round(in_c * asked) == middle else middle / in_c
+    return int(exact) if float(exact).is_integer() else exact

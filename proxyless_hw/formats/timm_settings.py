@@ -31,6 +31,7 @@ class TimmSettings:
         head: channels of the last 1x1 convolution; 0: none. When the last string is a ``cn`` it
             comes before the pooling, and this one after it (MobileNetV3).
         head_bias: whether that convolution after the pooling has a bias.
+        head_norm: whether it has a BatchNorm instead (MobileNetV4).
         se: what a squeeze-excite ratio refers to: ``input`` (of the block, sigmoid) or ``middle``
             (the expanded width, in eights, hard sigmoid: MobileNetV3).
         bn_momentum, bn_eps: BatchNorm.
@@ -43,6 +44,7 @@ class TimmSettings:
     act: str = "relu6"
     head: int = 1280
     head_bias: bool = True
+    head_norm: bool = False
     se: str = "input"
     bn_momentum: float = 0.1
     bn_eps: float = 1e-5
@@ -58,7 +60,7 @@ def timm_settings(arch: Architecture) -> TimmSettings:
         raise ArchitectureError("timm's strings are for chains with a 3x3 convolution as stem.")
     stem = arch.stem[0]
     ops = [layer.op for layer in arch.head]
-    mobile = ops[:2] == ["conv", "pool"] and len(ops) == 4 and ops[2].startswith("conv_nobn")
+    mobile = ops[:2] == ["conv", "pool"] and len(ops) == 4 and ops[2].startswith("conv")
     if not mobile and ops not in (["classifier"], ["conv", "classifier"]):
         raise ArchitectureError(f"timm's networks have no head of {', '.join(ops)}.")
     last = arch.head[-2] if len(ops) > 1 else None
@@ -75,6 +77,7 @@ def timm_settings(arch: Architecture) -> TimmSettings:
         stem_stride=stem.stride,
         act=stem.act,
         head_bias=not mobile or op_variant(ops[2]).bias,
+        head_norm=mobile and ops[2] == "conv",
         se="middle" if 1 in squeezed else "input",
         bn_momentum=arch.batch_norm.momentum,
         bn_eps=arch.batch_norm.eps,
@@ -109,6 +112,7 @@ def settings_of(lines: Sequence[str], source: str) -> dict[str, Any]:
         low, high = _LIMITS.get(key, (0.0, 1.0))
         wrong = isinstance(values[key], (int, float)) and not low <= values[key] <= high
         choices = {"act": tuple(ACT_TOKENS), "se": ("input", "middle"), "head_bias": (True, False)}
+        choices["head_norm"] = (True, False)
         if wrong or values[key] not in choices.get(key, (values[key],)):
             raise ArchitectureError(f"{source}: {key} is out of range: received {text[:80]!r}.")
     return values

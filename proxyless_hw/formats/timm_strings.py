@@ -23,12 +23,20 @@ from proxyless_hw.formats.timm_settings import (
 )
 from proxyless_hw.space.architecture import Architecture, require_architecture
 from proxyless_hw.space.limits import MAX_POSITIONS
-from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
+from proxyless_hw.space.specs import (
+    ZERO,
+    BatchNormSpec,
+    LayerSpec,
+    has_expansion,
+    make_divisible,
+)
 
 PROVENANCE: Final = "timm_strings"
 SKIP: Final = "skip"
-_WRITTEN: Final = ("ds", "ir", "cn", SKIP)
+_WRITTEN: Final = ("ds", "ir", "cn", "er", "uir", SKIP)
 """Types that are written; others come back as they were read."""
+
+_WRITTEN_OPS: Final = ("conv", "mbconv", "mbconv_pw", "uib", "fused_mbconv", ZERO)
 
 
 def from_timm_strings(
@@ -48,7 +56,6 @@ def from_timm_strings(
     """
     lines = strings.splitlines() if isinstance(strings, str) else list(_flat(strings, source))
     values = settings_of(lines, source)
-    around = replace(settings or TimmSettings(), **values)
     texts: list[str] = []
     for line in lines:
         if line.strip() == f"# {SKIP}":
@@ -57,12 +64,20 @@ def from_timm_strings(
             texts += line.split()
     if not texts:
         raise ArchitectureError(f"{source} holds no block string.")
+    around = replace(settings or _usual_settings(texts), **values)
     arch = _Reader(source, around).read(texts)
     kept: dict[str, Any] = {"settings": settings_document(around)}
     others = any(text.partition("_")[0] not in _WRITTEN for text in texts)
+    others = others or any(block.op not in _WRITTEN_OPS for block in arch.blocks)
     if others or _written(arch, around) != texts:
         kept["strings"] = texts
     return replace(arch, provenance={PROVENANCE: kept})
+
+
+def _usual_settings(texts: Sequence[str]) -> TimmSettings:
+    """timm's own around such blocks: its networks of ``uir`` blocks have MobileNetV4's head."""
+    universal = any(text.startswith("uir_") for text in texts)
+    return TimmSettings(head_bias=not universal, head_norm=universal)
 
 
 def to_timm_strings(arch: Architecture) -> list[str]:
@@ -137,7 +152,7 @@ class _Reader:
                 raise ArchitectureError(f"{self.source} holds more than {MAX_POSITIONS} blocks.")
         if settings.head:
             bias = "_bias" if settings.head_bias else ""
-            op = f"conv_nobn{bias}" if head else "conv"
+            op = f"conv_nobn{bias}" if head and not settings.head_norm else "conv"
             head.append(LayerSpec(op, in_c, settings.head, act=settings.act))
             in_c = settings.head
         return Architecture(
@@ -169,13 +184,14 @@ def _written(arch: Architecture, settings: TimmSettings) -> list[str]:
             previous = None
             continue
         head, tail = _block_text(block, settings)
-        same = f"{block.kernel}_{tail}"
+        same = f"{head}_{tail}"
         if previous is not None and previous[0] == same and _repeats(block):
             count = previous[1] + 1
             texts[-1] = texts[-1].replace(f"_r{previous[1]}_", f"_r{count}_", 1)
             previous = (same, count)
         else:
-            texts.append(f"{head}_r1_k{block.kernel}_s{block.stride}_{tail}")
+            kind, kernels = head.split("_", 1)
+            texts.append(f"{kind}_r1_{kernels}_s{block.stride}_{tail}")
             previous = (same, 1)
     return texts
 
@@ -185,25 +201,30 @@ def _repeats(block: LayerSpec) -> bool:
 
 
 def _block_text(block: LayerSpec, settings: TimmSettings) -> tuple[str, str]:
-    """Block type and the options that all repeats share."""
-    if block.op not in ("conv", "mbconv"):
+    """(type and kernels, the options behind the stride), which all repeats share."""
+    if block.op not in _WRITTEN_OPS:
         raise ArchitectureError(f"timm's strings have no block for op '{block.op}'.")
     joins = block.stride == 1 and block.in_c == block.out_c
     words = [f"c{block.out_c}"]
-    kind = "cn"
-    if block.op == "mbconv":
-        kind = "ds" if block.expand == 1 else "ir"
-        if kind == "ir":
-            words.insert(0, f"e{_ratio(block)}")
-        if block.se:
-            words.append(f"se{_squeeze_ratio(block)}")
+    kind, kernels = "cn", f"k{block.kernel}"
+    if block.op in ("mbconv", "mbconv_pw"):
+        kind = "ir" if has_expansion(block) else "ds"
+    elif block.op == "uib":
+        sizes = (0 if size == 1 else size for size in (block.start_kernel, block.kernel))
+        kind, kernels = "uir", "a{}_k{}".format(*sizes)
+    elif block.op == "fused_mbconv":
+        kind = "er"
+    if kind not in ("cn", "ds"):
+        words.insert(0, f"e{_ratio(block)}")
+    if block.se:
+        words.append(f"se{_squeeze_ratio(block)}")
     if block.act != settings.act:
         if block.act not in ACT_TOKENS:
             raise ArchitectureError(f"timm's strings have no activation '{block.act}'.")
         words.append(f"n{ACT_TOKENS[block.act]}")
-    if joins and block.skip != (block.op == "mbconv"):
+    if joins and block.skip != (block.op != "conv"):
         words.append("skip" if block.skip else "noskip")
-    return kind, "_".join(words)
+    return f"{kind}_{kernels}", "_".join(words)
 
 
 def _ratio(block: LayerSpec) -> str:

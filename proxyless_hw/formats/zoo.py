@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any, Final
 
 from proxyless_hw.errors import ArchitectureError, did_you_mean
+from proxyless_hw.formats.timm_strings import from_timm_strings
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, make_divisible
@@ -22,7 +23,9 @@ _MOBILENET_V2_STAGES: Final = (
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 _PAPER: Final = "as compared in Cai, Zhu, Han, ICLR 2019 (arXiv 1812.00332)"
-_BLOCK: Final = re.compile(r"k(?P<kernel>\d+)(?:e(?P<expand>\d+)|m(?P<middle>\d+))(?P<se>se\d*)?")
+_BLOCK: Final = re.compile(
+    r"k(?P<kernel>\d+)(?:e(?P<expand>\d+)(?P<pw>pw)?|m(?P<middle>\d+))(?P<se>se\d*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ def zoo_architecture(name: str) -> Architecture:
         space = SearchSpace.load(entry["space"])
         choices = [int(digit) for row in entry["choices"] for digit in row]
         return replace(Architecture.from_choices(space, choices), space=name)
+    if "timm" in entry:
+        arch = from_timm_strings(_with_settings(entry["timm"], entry["settings"]), name)
+        return replace(arch, space=name, provenance={})
     return _chain(name, entry)
 
 
@@ -97,6 +103,11 @@ def _entries() -> dict[str, Any]:
     text = path.read_text("utf-8")
     entries: dict[str, Any] = json.loads(text)
     return entries
+
+
+def _with_settings(rows: Iterable[str], settings: Mapping[str, object]) -> str:
+    """timm's text form: the settings around the blocks, then rows of block strings."""
+    return "\n".join([*(f"# {key}: {value}" for key, value in settings.items()), *rows])
 
 
 def _chain(name: str, entry: Mapping[str, Any]) -> Architecture:
@@ -128,7 +139,9 @@ def _chain(name: str, entry: Mapping[str, Any]) -> Architecture:
 
 
 def _block(text: str, in_c: int, out_c: int, stride: int, act: str) -> LayerSpec:
-    """``-`` is a removed block; ``k5e6``, ``k5e6se10`` (to 10), ``k5m120se`` (to a quarter)."""
+    """``-`` is a removed block; ``k5e6``, ``k3e1pw`` (with a first 1x1 convolution), ``k5e6se10``
+    (squeezes to 10), ``k5m120se`` (to a quarter).
+    """
     if text == "-":
         return LayerSpec(ZERO, in_c, out_c, skip=True)
     match = _BLOCK.fullmatch(text)
@@ -136,7 +149,7 @@ def _block(text: str, in_c: int, out_c: int, stride: int, act: str) -> LayerSpec
     expand = float(match["expand"]) if match["expand"] else int(match["middle"]) / in_c
     squeeze = match["se"]
     return LayerSpec(
-        "mbconv",
+        "mbconv_pw" if match["pw"] else "mbconv",
         in_c,
         out_c,
         kernel=int(match["kernel"]),

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from proxyless_hw.network.drop_path import drop_path
-from proxyless_hw.network.variants import build_variant
+from proxyless_hw.network.variants import ChannelShuffle, build_variant
+from proxyless_hw.space.bottlenecks import inner_convolutions
 from proxyless_hw.space.built_counts import build_own
-from proxyless_hw.space.specs import BatchNormSpec, LayerSpec, op_variant, squeeze_width
+from proxyless_hw.space.specs import (
+    BatchNormSpec,
+    LayerSpec,
+    has_expansion,
+    op_variant,
+    squeeze_act,
+    squeeze_width,
+)
 
 _ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu6": lambda: nn.ReLU6(inplace=True),
@@ -52,12 +60,13 @@ class SqueezeExcite(nn.Module):
         channels: input channels.
         squeezed: channels of the bottleneck.
         hard: hard sigmoid (MobileNetV3) instead of the logistic one.
+        act: activation of the bottleneck.
     """
 
-    def __init__(self, channels: int, squeezed: int, hard: bool) -> None:
+    def __init__(self, channels: int, squeezed: int, hard: bool, act: str = "relu") -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, squeezed, 1)
-        self.act = nn.ReLU(inplace=True)
+        self.act = _ACTIVATION_MODULES[act]()
         self.expand = nn.Conv2d(squeezed, channels, 1)
         self.gate: nn.Module = nn.Hardsigmoid() if hard else nn.Sigmoid()
 
@@ -69,30 +78,65 @@ class SqueezeExcite(nn.Module):
 class MBConv(nn.Module):
     """Inverted bottleneck: expand 1x1, depthwise k x k, [squeeze-excite], project 1x1.
 
+    Both 1x1 convolutions may be grouped; then the channels may be shuffled behind the first one
+    (Wu et al., FBNet, CVPR 2019, figure 3).
+
     The residual addition is not part of this module; see `Residual`.
     """
 
     def __init__(self, layer: LayerSpec, batch_norm: BatchNormSpec) -> None:
         super().__init__()
-        mid_c = layer.mid_c
+        mid_c, variant = layer.mid_c, op_variant(layer.op)
         self.expand: nn.Module | None = None
-        if layer.expand != 1:
-            self.expand = conv_bn_act(layer.in_c, mid_c, 1, 1, layer.act, batch_norm)
+        if has_expansion(layer):
+            self.expand = conv_bn_act(
+                layer.in_c, mid_c, 1, 1, layer.act, batch_norm, variant.groups
+            )
+        self.shuffle = ChannelShuffle(mid_c, variant.groups) if variant.shuffle else None
         self.depthwise = conv_bn_act(
             mid_c, mid_c, layer.kernel, layer.stride, layer.act, batch_norm, groups=mid_c
         )
         self.se: nn.Module | None = None
         if layer.se:
-            self.se = SqueezeExcite(mid_c, squeeze_width(mid_c, layer.se), layer.se == 1)
-        self.project = conv_bn_act(mid_c, layer.out_c, 1, 1, "none", batch_norm)
+            act = squeeze_act(layer.act, layer.se)
+            self.se = SqueezeExcite(mid_c, squeeze_width(mid_c, layer.se), layer.se == 1, act)
+        self.project = conv_bn_act(mid_c, layer.out_c, 1, 1, "none", batch_norm, variant.groups)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.expand is not None:
             x = self.expand(x)
+        if self.shuffle is not None:
+            x = self.shuffle(x)
         x = self.depthwise(x)
         if self.se is not None:
             x = self.se(x)
         return self.project(x)  # type: ignore[no-any-return]
+
+
+class ConvolutionBlock(nn.Sequential):
+    """Convolutions in a row, each with BatchNorm: ``uib`` and ``fused_mbconv``.
+
+    Its parts have the names of `space.bottlenecks.InnerConvolution`. The residual addition is not
+    part of this module; see `Residual`.
+    """
+
+    def __init__(self, layer: LayerSpec, batch_norm: BatchNormSpec) -> None:
+        super().__init__()
+        for inner in inner_convolutions(layer):
+            part = conv_bn_act(
+                inner.in_c,
+                inner.out_c,
+                inner.kernel,
+                inner.stride,
+                layer.act if inner.activated else "none",
+                batch_norm,
+                inner.groups,
+            )
+            self.add_module(inner.name, part)
+
+
+Bottleneck = MBConv | ConvolutionBlock
+"""Blocks whose last convolution, ``project``, is linear."""
 
 
 class Residual(nn.Module):
@@ -146,13 +190,15 @@ def build_body(layer: LayerSpec, batch_norm: BatchNormSpec) -> nn.Module:
             return conv_bn_act(
                 layer.in_c, layer.out_c, layer.kernel, layer.stride, layer.act, batch_norm
             )
-        case "mbconv":
-            return MBConv(layer, batch_norm)
+        case "uib" | "fused_mbconv":
+            return ConvolutionBlock(layer, batch_norm)
         case "pool":
             return GlobalPool()
         case "classifier":
             return Classifier(layer.in_c, layer.out_c)
     variant = op_variant(layer.op)
+    if variant.base == "mbconv":
+        return MBConv(layer, batch_norm)
     if not variant.is_custom:
         return build_variant(layer, variant, batch_norm, _ACTIVATION_MODULES)
     return build_own(layer, batch_norm)

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from proxyless_hw.network.ops import MBConv, Residual
+from proxyless_hw.network.ops import Bottleneck, Residual
 
 NOISE: Final = 0.1
 """Scale of what lies around the middle of a large kernel, relative to an independent start."""
@@ -25,7 +25,7 @@ CENTRE: Final = 3
 
 @torch.no_grad()
 def identity_start(network: nn.Module, seed: int) -> None:
-    """Changes freshly drawn weights in place; ops other than inverted bottlenecks stay as drawn.
+    """Changes freshly drawn weights in place; ops that are no bottlenecks stay as drawn.
 
     Args:
         network: a network whose weights were just drawn.
@@ -33,15 +33,17 @@ def identity_start(network: nn.Module, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for part in network.modules():
-        if isinstance(part, Residual) and isinstance(part.body, MBConv):
+        if isinstance(part, Residual) and isinstance(part.body, Bottleneck):
             begin_as_shortcut(part.body)
-        elif isinstance(part, MBConv):
-            _begin_small(convolution(part.depthwise), generator)
+        elif isinstance(part, Bottleneck):
+            for name in ("start", "depthwise"):
+                if hasattr(part, name):
+                    _begin_small(convolution(part.get_submodule(name)), generator)
 
 
-def begin_as_shortcut(block: MBConv) -> None:
+def begin_as_shortcut(block: Bottleneck) -> None:
     """Sets the scale of a block's last BatchNorm to 0: with a shortcut it is then the identity."""
-    norm = block.project.get_submodule("bn")
+    norm = block.get_submodule("project.bn")
     assert isinstance(norm, nn.BatchNorm2d)
     nn.init.zeros_(norm.weight)
 

@@ -10,10 +10,13 @@ from typing import Final
 from proxyless_hw.data.base import DataSplits
 from proxyless_hw.data.facts import first_hash
 from proxyless_hw.data.folder import FolderSplit
+from proxyless_hw.errors import SearchError
+from proxyless_hw.formats.weights_source import is_timm
 from proxyless_hw.pipeline.specialize_config import SpecializeConfig
 from proxyless_hw.pipeline.stage_record import CONTENT, MadeOf
 from proxyless_hw.predictors.calibration import calibration_path, table_fingerprint
 from proxyless_hw.profilers.registry import runtimes
+from proxyless_hw.runs.run_network import weights_file
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.table import LatencyTable
 
@@ -61,6 +64,8 @@ def made_of(
             "holdout": config.holdout,
             "batch_size": config.batch_size,
             "seed": config.seed,
+            "weights": config.weights,
+            CONTENT + "weights": _weights(config.weights),
         },
         "train": {"from_scratch": config.from_scratch},
         "export": {},
@@ -74,6 +79,26 @@ def _content(table: LatencyTable, is_named: bool) -> str:
     has_one = is_named and Path(table.name).is_file() and sidecar.is_file()
     calibration = sidecar.read_bytes() if has_one else b""
     return _hash(table_fingerprint(table) + hashlib.sha256(calibration).hexdigest())
+
+
+def _weights(source: str | None) -> str | None:
+    """A hash of the file that the search starts from; None without one, and for timm's weights.
+
+    Raises:
+        SearchError: there is no such file, or the folder is no run with weights.
+    """
+    if source is None or is_timm(source):
+        return None
+    path = Path(source)
+    file = weights_file(path, SearchError) if path.is_dir() else path
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:HASH_DIGITS]
+    except OSError as cause:
+        raise SearchError(
+            f"--weights is a run folder, a file or timm:NAME: cannot read {file} "
+            f"({cause.strerror or cause})."
+        ) from cause
 
 
 def _images(config: SpecializeConfig, data: DataSplits) -> MadeOf:

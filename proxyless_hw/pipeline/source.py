@@ -50,7 +50,7 @@ def load_source(
 
     Args:
         source: a run folder (of a search or a training), an architecture file, or a zoo name.
-        weights: a published checkpoint for a bare architecture.
+        weights: a checkpoint of other code for a bare architecture, or ``timm:NAME``.
         resolution: exported resolution; the deployment resolution when None.
         num_classes: classes of a bare architecture; its own when None.
         training_shape: take the shape it was trained at instead of the deployment shape.
@@ -165,4 +165,4 @@ def _load_architecture(
     from proxyless_hw.formats.published import load_published_weights
 
     network = load_published_weights(arch, weights)
-    return Source(network=network, name=name, weights=f"published checkpoint {weights.name}")
+    return Source(network=network, name=name, weights=f"checkpoint {weights.name}")

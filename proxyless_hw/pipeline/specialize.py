@@ -232,6 +232,7 @@ class _Work:
             warmup_lr=WARMUP_LR * scale,
             lr=SEARCH_LR * scale,
             holdout=config.holdout,
+            weights=config.weights,
             verify=parts.is_here,
             force=True,
             device=config.torch_device,

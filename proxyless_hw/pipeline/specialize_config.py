@@ -75,6 +75,11 @@ class SpecializeConfig(Settings):
     budget: str = setting(
         "8m", "Time in all, as 90s, 15m or 2h: the stages share it.", metavar="TIME", free=True
     )
+    weights: str | None = setting(
+        None,
+        "Start the search from this network's weights: a run folder, a file or timm:NAME.",
+        metavar="FILE|RUN|timm:NAME",
+    )
     from_scratch: bool = setting(False, "Train from fresh weights instead of the supernet's.")
     torch_device: str = setting(
         "auto", "Where torch computes: cpu, cuda, mps or auto.", metavar="DEVICE", free=True

@@ -109,7 +109,7 @@ def calibrate_stage(config: SearchConfig, budget_s: float, talk: Talk) -> bool:
         return calibrate_first(config, observer)
 
 
-PLACES: Final = ("device", "data_root", "table")
+PLACES: Final = ("device", "data_root", "table", "weights")
 """Settings that say where something lies or runs. What it is has been compared before, so a run
 that goes on keeps its own words for them: a relative path, for example."""
 
@@ -163,7 +163,7 @@ def train_stage(config: TrainConfig, length: TrainLength, talk: Talk) -> TrainRe
     if folder.result.exists():
         return TrainResult.from_json(folder.read_json(folder.result), folder.path)
     if folder.config.exists():
-        kept = _places(folder, (*PLACES, "arch", "weights"))
+        kept = _places(folder, (*PLACES, "arch"))
         chosen = replace(config, **decided(length, folder.settings()), **kept)
     else:
         with phase("timing a few steps of the training", talk.quiet):

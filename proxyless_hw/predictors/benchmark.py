@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxyless_hw.errors import ProfilingError
-from proxyless_hw.predictors.measured import NO_ANCHORS, measuring_for
+from proxyless_hw.predictors.measured import measuring_for, without_anchors
 from proxyless_hw.profilers.base import Metric, Precision, ProfilerSettings, Workload
 from proxyless_hw.profilers.file_forms import form_of_runtime
 from proxyless_hw.profilers.models.file_shapes import model_suffix
 from proxyless_hw.profilers.networks import measure_workloads, settings_for_files
 from proxyless_hw.profilers.protocol.measurement import Measurement, Measuring
 from proxyless_hw.profilers.protocol.timing import TimingConfig
+from proxyless_hw.profilers.registry import default_precision
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.files import scratch_folder
 from proxyless_hw.tables.given import table_of
@@ -40,7 +41,7 @@ def benchmark(
     options: Mapping[str, object] | DataclassInstance | None = None,
     threads: int = 1,
     batch_size: int = 1,
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
     metric: Metric = "latency",
     quiet: bool = False,
 ) -> Measurement:
@@ -50,7 +51,7 @@ def benchmark(
         target: a model file (.onnx, .tflite or .pte), which runs with its own shape; an
             architecture, or what names one (`load_architecture`), at its deployment shape; or a
             torch module, which is written as a model file first.
-        device: ``cpu``, ``gpu``, ``mobile``, ``command``, or a registered kind.
+        device: ``cpu``, ``gpu``, ``mobile``, ``npu``, ``command``, or a registered kind.
         runtime: the device's default when None; of a file, the one that runs it.
         budget_s: seconds at most; less is used where the interval is narrow enough.
         goal: half-width of the 95% interval at which it is done, as a fraction.
@@ -59,7 +60,8 @@ def benchmark(
             beside it. An object, a path or a shipped name.
         input_shape: (N, C, H, W), of a module; of one that this package built, its own when None.
         options: device options by name, or the profiler's own dataclass.
-        threads, batch_size, precision, metric: the setting.
+        threads, batch_size, precision, metric: the setting; the precision is fp32 when None, int8
+            on an NPU.
         quiet: shows no progress.
 
     Raises:
@@ -77,7 +79,7 @@ def benchmark(
         runtime=runtime,
         threads=threads,
         batch_size=batch_size,
-        precision=precision,
+        precision=precision or default_precision(device, runtime),
         metric=metric,
         options={} if options is None else options,
     )
@@ -88,7 +90,7 @@ def benchmark(
         loaded = table_of(table)
         how = replace(measuring_for(loaded, budget_s=budget_s, goal=goal), timing=timing)
         if how.anchors is None:
-            notice(NO_ANCHORS)
+            notice(without_anchors(loaded))
     with _workload(target, input_shape, how.settings, how.device) as workload:
         if workload.file is not None:
             chosen = settings_for_files([workload.file], how.settings, how.device)

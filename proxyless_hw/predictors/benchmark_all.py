@@ -10,7 +10,7 @@ from typing import Final
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.formats.load import load_architecture
-from proxyless_hw.predictors.measured import NO_ANCHORS, measuring_for, settings_of
+from proxyless_hw.predictors.measured import measuring_for, settings_of, without_anchors
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.file_forms import form_of_runtime
 from proxyless_hw.profilers.inspection import peak_memory_mb, write_model
@@ -164,7 +164,7 @@ def benchmark_all(
         if beside is not None:
             anchored = measuring_for(beside, device=device, settings=first)
             if anchored.anchors is None and say is not None:
-                say(NO_ANCHORS)
+                say(without_anchors(beside))
             how = replace(how, settings=anchored.settings, anchors=anchored.anchors)
         run = _as_run(workloads, files, device, stack)
         measured = measure_workloads(run, how, profiler=profiler)

@@ -29,7 +29,8 @@ from proxyless_hw.predictors.rates import (
     fit_rates,
     typical_log_rates,
 )
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.op_names import SHORTCUT_OPS
+from proxyless_hw.space.specs import OpSpec, op_variant
 from proxyless_hw.tables.table import LatencyTable
 
 FloatArray = NDArray[np.float64]
@@ -119,7 +120,7 @@ class Deviation:
 
     def unscaled_covariance(self, ops: Sequence[OpSpec]) -> FloatArray:
         """Between ops, the part that is not scaled, (n, n)."""
-        large = np.array([float(op.kernel >= LARGE_KERNEL) for op in ops])
+        large = np.array([float(op.largest_kernel >= LARGE_KERNEL) for op in ops])
         first = np.array([float(_reads_an_image(op)) for op in ops])
         result: FloatArray = self.large_kernel**2 * np.outer(large, large)
         result += self.first_layer**2 * np.outer(first, first)
@@ -127,7 +128,8 @@ class Deviation:
 
 
 def _reads_an_image(op: OpSpec) -> bool:
-    return op.op != "mbconv" and op.kernel > 1 and op.in_c <= IMAGE_CHANNELS
+    is_block = op_variant(op.op).base in SHORTCUT_OPS
+    return not is_block and op.kernel > 1 and op.in_c <= IMAGE_CHANNELS
 
 
 def _same(labels: Sequence[object]) -> FloatArray:

@@ -15,14 +15,16 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.counting import op_bytes, op_macs
-from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
+from proxyless_hw.space.op_options import NO_OPTIONS
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
 FloatArray = NDArray[np.float64]
 
-Kind = Literal["pointwise", "depthwise", "dense", "linear", "addition", "other"]
-"""1x1 convolution; depthwise; other convolution; linear; residual addition; the rest (pooling,
-squeeze-and-excite, a third party's op)."""
+Kind = Literal["pointwise", "depthwise", "dense", "linear", "addition", "squeeze", "other"]
+"""1x1 convolution; depthwise; other convolution (grouped 1x1 ones too); linear; residual addition;
+squeeze-and-excite; the rest (pooling, channel shuffle, a third party's op)."""
 
 WORK: Final = (
     *("calls", "pointwise_macs", "pointwise_padding", "pointwise_outputs", "depthwise_macs"),
@@ -38,6 +40,8 @@ SHAPE_FEATURES: Final = (
     *("log_area", "log_in_c", "log_out_c", "log_kernel", "log_expand", "stride", "skip"),
     *("squeeze", "hard_swish", "in_alignment", "mid_alignment", "out_alignment", "mbconv", "conv"),
     *("log_macs", "log_bytes", "log_intensity"),
+    *("swish", "unexpanded", "log_groups"),
+    *("log_start_kernel", "uib", "fused_mbconv"),
 )
 """Columns of `shape_features`."""
 
@@ -85,6 +89,8 @@ def _layers(op: OpSpec) -> Iterator[Part]:
     area_in, area = op.in_h * op.in_w, op.out_h * op.out_w
     variant = op_variant(op.op)
     match variant.base:
+        case "uib" | "fused_mbconv":
+            yield from _block_layers(op)
         case "conv" if op.kernel == 1 and variant.groups == 1:
             yield _pointwise(area, op.in_c, op.out_c)
         case "conv":
@@ -98,14 +104,18 @@ def _layers(op: OpSpec) -> Iterator[Part]:
             yield _depthwise(op, area_in, area, op.in_c)
             yield _pointwise(area, op.in_c, op.out_c)
         case "mbconv":
-            if op.expand != 1:
-                yield _pointwise(area_in, op.in_c, op.mid_c)
+            if has_expansion(op):
+                yield _pointwise(area_in, op.in_c, op.mid_c, variant.groups)
+            if variant.shuffle:
+                moved = 2 * area_in * op.mid_c
+                yield Part("other", 0, moved, 0, area_in, op.mid_c, op.mid_c)
             yield _depthwise(op, area_in, area, op.mid_c)
             if op.se:
                 squeezed = squeeze_width(op.mid_c, op.se)
                 weights = 2 * op.mid_c * squeezed
-                yield Part("other", weights, 3 * area * op.mid_c, weights, 1, op.mid_c, op.mid_c)
-            yield _pointwise(area, op.mid_c, op.out_c)
+                moved = 3 * area * op.mid_c
+                yield Part("squeeze", weights, moved, weights, 1, op.mid_c, op.mid_c)
+            yield _pointwise(area, op.mid_c, op.out_c, variant.groups)
         case "classifier":
             weights = op.in_c * op.out_c
             moved = area_in * op.in_c + op.out_c
@@ -117,9 +127,27 @@ def _layers(op: OpSpec) -> Iterator[Part]:
             )  # fmt: skip
 
 
-def _pointwise(area: int, in_c: int, out_c: int) -> Part:
-    weights = in_c * out_c
-    return Part("pointwise", weights * area, area * (in_c + out_c), weights, area, in_c, out_c)
+def _block_layers(op: OpSpec) -> Iterator[Part]:
+    """The convolutions of a ``uib`` or ``fused_mbconv``."""
+    for inner, area_in, area in sized_convolutions(op):
+        kind: Kind = "pointwise" if inner.kernel == 1 else "dense"
+        yield Part(
+            kind="depthwise" if inner.depthwise else kind,
+            macs=inner.weights * area,
+            moved=area_in * inner.in_c + area * inner.out_c,
+            weights=inner.weights,
+            area=area,
+            in_c=inner.in_c,
+            out_c=inner.out_c,
+            kernel=inner.kernel,
+            stride=inner.stride,
+        )
+
+
+def _pointwise(area: int, in_c: int, out_c: int, groups: int = 1) -> Part:
+    weights = in_c * out_c // groups
+    kind: Kind = "pointwise" if groups == 1 else "dense"
+    return Part(kind, weights * area, area * (in_c + out_c), weights, area, in_c, out_c)
 
 
 def _depthwise(op: OpSpec, area_in: int, area: int, channels: int) -> Part:
@@ -192,6 +220,8 @@ def _shape_row(op: OpSpec) -> list[float]:
     parts = op_parts(op)
     macs = sum(part.macs for part in parts) + 1.0
     moved = 4 * sum(part.moved + part.weights for part in parts) + 1.0
+    variant = op_variant(op.op)
+    grouped = variant.groups if variant.base == "mbconv" else 1
     values = {
         "log_area": math.log(op.in_h * op.in_w) / 1.5,
         "log_in_c": math.log(op.in_c) / 0.8,
@@ -202,11 +232,17 @@ def _shape_row(op: OpSpec) -> list[float]:
         "skip": 2.0 * op.skip,
         "squeeze": 2.0 * (op.se > 0),
         "hard_swish": 2.0 * (op.act == "hswish"),
+        "swish": 2.0 * (op.act == "swish"),
         "in_alignment": 4.0 * _alignment(op.in_c),
         "mid_alignment": 4.0 * _alignment(op.mid_c),
         "out_alignment": 4.0 * _alignment(op.out_c),
-        "mbconv": 4.0 * (op.op == "mbconv"),
-        "conv": 4.0 * (op_variant(op.op).base == "conv"),
+        "mbconv": 4.0 * (variant.base == "mbconv"),
+        "conv": 4.0 * (variant.base == "conv"),
+        "unexpanded": 2.0 * variant.pw,
+        "log_groups": math.log(grouped) / 0.35,
+        "log_start_kernel": math.log(op.start_kernel) / 0.35,
+        "uib": 4.0 * (op.op == "uib"),
+        "fused_mbconv": 4.0 * (op.op == "fused_mbconv"),
         "log_macs": math.log(macs),
         "log_bytes": math.log(moved),
         "log_intensity": math.log(macs / moved),
@@ -226,10 +262,15 @@ def _alignment(channels: int) -> float:
 
 
 def shape_group(op: OpSpec) -> str:
-    """What ops of one shape share: every column but kernel and expand."""
-    return replace(op, kernel=1, expand=1).key
+    """What ops of one shape share: every column but kernels and expand."""
+    options = NO_OPTIONS if op.op == "uib" else op.options
+    return replace(op, kernel=1, expand=1, options=options).key
 
 
 def family(op: OpSpec) -> tuple[str, int, int]:
-    """(op, kernel, stride): ops that a runtime treats alike, up to size."""
-    return op.op, op.kernel, op.stride
+    """(op, kernel, stride): ops that a runtime treats alike, up to size.
+
+    A ``uib`` is named with the kernel at its start: ``uib 5``.
+    """
+    name = f"{op.op} {op.start_kernel}" if op.start_kernel > 1 else op.op
+    return name, op.kernel, op.stride

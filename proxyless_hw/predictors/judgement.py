@@ -49,6 +49,11 @@ class Judgement:
 
 def judge_intervals(table: LatencyTable) -> Judgement:
     """Judges the rows of a table by the half-widths in its header."""
+    if table.is_estimate:
+        return Judgement(
+            "unknown",
+            "The values are a compiler's estimates, the same each time.",
+        )
     text = table.metadata.get("quality_median_half_width")
     try:
         width = float(text) if text is not None else None

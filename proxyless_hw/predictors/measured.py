@@ -32,10 +32,21 @@ from proxyless_hw.tables.check import pricing_shape
 from proxyless_hw.tables.entry import OPTION_KEYS, SETTING_KEYS
 from proxyless_hw.tables.table import LatencyTable
 
-NO_ANCHORS: Final = (
+_NO_ANCHORS: Final = (
     "the table has no anchors (it was imported, or made by an older version): values are those of "
     "the machine as it is now, not at the table's speed."
 )
+
+
+_ESTIMATES: Final = (
+    "the table holds a compiler's estimates, which are the same each time: one compilation is "
+    "compared, and intervals have no width."
+)
+
+
+def without_anchors(table: LatencyTable) -> str:
+    """What to say where nothing is measured beside a table's anchors."""
+    return _ESTIMATES if table.is_estimate else _NO_ANCHORS
 
 
 def settings_of(table: LatencyTable) -> tuple[str, ProfilerSettings]:
@@ -60,7 +71,7 @@ def options_of(header: Mapping[str, str]) -> dict[str, str]:
         return recorded_options(header)
     if kind == "mobile":
         return recorded_delegate(header)
-    if kind and kind not in BUILT_IN:
+    if kind == "npu" or (kind and kind not in BUILT_IN):
         return recorded_own_options(header)
     options = cache_options(header.get("cache", ""))
     if kind == "cpu" and header.get("delegate"):
@@ -71,7 +82,7 @@ def options_of(header: Mapping[str, str]) -> dict[str, str]:
 def _runtime_of(header: Mapping[str, str]) -> str | None:
     """What chooses a runtime among a device kind's; others than these have one each."""
     runtime = (header.get("runtime") or "").split()
-    if not runtime or header.get("device_kind") not in ("cpu", "gpu"):
+    if not runtime or header.get("device_kind") not in ("cpu", "gpu", "npu"):
         return None
     return runtime[0]
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from proxyless_hw.predictors.features import Part, op_parts
 from proxyless_hw.predictors.posterior import Measurements, Prior, condition
-from proxyless_hw.space.specs import OpSpec, op_variant
+from proxyless_hw.space.bottlenecks import sized_convolutions
+from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant
 
 FloatArray = NDArray[np.float64]
 
@@ -46,7 +48,7 @@ multiply-accumulates of a 1x1 convolution.
 
 The first six are launches (kernels that an op becomes): per op, layer with weights,
 squeeze-and-excite (each counts as `SQUEEZE_LAUNCHES`), activation that runs on its own, residual
-addition, pooling. Then multiply-accumulates in
+addition, pooling (or channel shuffle). Then multiply-accumulates in
 millions: 1x1, depthwise by kernel size, dense, linear; elements in millions: read and written by
 layers, weights, and those of squeeze-and-excite, activations and additions. At last thousands of
 normalised channels.
@@ -87,7 +89,7 @@ def _amounts(op: OpSpec) -> Iterator[tuple[str, float]]:
             case "addition":
                 yield "additions", 1.0
                 yield "addition_moved", part.moved / 1e6
-            case _ if op.op == "mbconv":
+            case "squeeze":
                 yield "squeezes", float(SQUEEZE_LAUNCHES)
                 yield "squeeze_moved", part.moved / 1e6
                 yield "weights", part.weights / 1e6
@@ -114,11 +116,17 @@ def _layer(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
 
 def _activation(op: OpSpec) -> Iterator[tuple[str, float]]:
     area_out = op.out_h * op.out_w
-    if op.op != "mbconv":
+    if op.op in CONVOLUTION_BLOCKS:
+        for inner, _, area in sized_convolutions(op):
+            if inner.activated:
+                yield "activations", 1.0
+                yield "activation_moved", area * inner.out_c / 1e6
+        return
+    if op_variant(op.op).base != "mbconv":
         yield "activations", 1.0
         yield "activation_moved", area_out * op.out_c / 1e6
         return
-    expands = op.expand != 1
+    expands = has_expansion(op)
     yield "activations", 2.0 if expands else 1.0
     area = area_out + (op.in_h * op.in_w if expands else 0)
     yield "activation_moved", area * op.mid_c / 1e6

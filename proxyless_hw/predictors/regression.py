@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.features import (
+    op_parts,
     shape_features,
     shape_group,
     work_columns,
@@ -78,9 +79,10 @@ class CostModel:
         """
         from scipy.optimize import nnls
 
-        counts = [op.kernel for op in ops if op.op in ("mbconv",) or op.op.startswith("sepconv")]
+        parts = (part for op in ops for part in op_parts(op))
+        kernels = {part.kernel for part in parts if part.kind == "depthwise"}
         # The smallest kernel needs no rate of its own: the common one is its.
-        self.kernels_ = sorted(set(counts))[1:]
+        self.kernels_ = sorted(kernels)[1:]
         work = work_features(ops, self.kernels_)
         self.seen_ = work.any(0)
         self.rates_, _ = nnls(work / values[:, None], np.ones(len(values)))

@@ -19,9 +19,9 @@ from proxyless_hw.predictors.judgement import (
     save_record,
 )
 from proxyless_hw.predictors.measured import (
-    NO_ANCHORS,
     measure_for,
     measuring_for,
+    without_anchors,
 )
 from proxyless_hw.predictors.validation import Validation, score
 from proxyless_hw.predictors.validation_networks import SPREAD_NETWORKS, draw_networks
@@ -172,7 +172,7 @@ def validate(
         how = measuring_for(loaded, device=device, settings=settings, budget_s=budget, goal=goal)
         how = replace(how, progress=show, say=told)
         if how.anchors is None:
-            told(NO_ANCHORS)
+            told(without_anchors(loaded))
         measured = measure_for(
             loaded, how, archs=[item.arch for item in drawn], names=[item.name for item in drawn]
         )

@@ -85,10 +85,10 @@ def named_choices(space: SearchSpace) -> dict[str, list[int]]:
     """
     kernels = sorted(
         {
-            layer.kernel
+            layer.largest_kernel
             for slot in space.slots
             for layer in slot.candidates
-            if not layer.is_zero and layer.kernel > 1
+            if not layer.is_zero and layer.largest_kernel > 1
         }
     )
     corners = {
@@ -109,10 +109,14 @@ def named_choices(space: SearchSpace) -> dict[str, list[int]]:
 def _widest(candidates: Sequence[LayerSpec], kernel: int | None) -> int:
     """The candidate with the largest expansion, of a kernel where the slot has it."""
     indices = [index for index, layer in enumerate(candidates) if not layer.is_zero]
-    matching = [index for index in indices if kernel in (None, candidates[index].kernel)]
+    matching = [index for index in indices if kernel in (None, candidates[index].largest_kernel)]
     return max(matching or indices, key=lambda index: candidates[index].expand)
 
 
 def _narrowest(candidates: Sequence[LayerSpec]) -> int:
     indices = [index for index, layer in enumerate(candidates) if not layer.is_zero]
-    return min(indices, key=lambda index: (candidates[index].expand, candidates[index].kernel))
+
+    def size(index: int) -> tuple[float, int]:
+        return candidates[index].expand, candidates[index].largest_kernel
+
+    return min(indices, key=size)

@@ -91,8 +91,12 @@ class Verification:
             in_ms = self.unit == "ms"
             where = " at the table's speed" if in_ms else " corrected by the anchors"
         predicted = "" if self.predicted is None else f", predicted {self._text(self.predicted)}"
+        target = f"target {self._text(self.target)}{predicted}"
+        if self.measured.is_exact:
+            text = f"{target}, estimated by the compiler {self._text(value)}"
+            return f"{text}. {self._judgement(value)}"
         text = (
-            f"target {self._text(self.target)}{predicted}, measured {self._text(value)}{where} "
+            f"{target}, measured {self._text(value)}{where} "
             f"(95% interval {self._text(low)} to {self._text(high)})"
         )
         text += speed_sentence(self.measured)

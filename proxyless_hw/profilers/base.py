@@ -28,7 +28,7 @@ from proxyless_hw.space.specs import BatchNormSpec, OpSpec
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Metric = Literal["latency", "energy", "memory"]
+Metric = Literal["latency", "energy", "memory", "flash", "sram"]
 
 PROFILER_GROUP = "proxyless_hw.profilers"
 
@@ -89,6 +89,8 @@ class Workload:
         batch_norm: BatchNorm settings when an op is built (folded before timing).
         shape: what the user says about the shape that a file runs with; None where nobody was
             asked.
+        between: an op is built between two 1x1 convolutions that stand for its network
+            (`models.between`).
     """
 
     name: str
@@ -97,6 +99,7 @@ class Workload:
     file: Path | None = None
     batch_norm: BatchNormSpec = BatchNormSpec()
     shape: FileShape | None = None
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)

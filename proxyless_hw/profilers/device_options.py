@@ -203,6 +203,60 @@ class MobileOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NpuOptions(DeviceOptions):
+    """Options of every NPU that is judged by its compiler."""
+
+    cpu_operators: Literal["refuse", "allow"] = option(
+        "refuse",
+        "operators that the NPU does not run: allow leaves their time out of the estimate and "
+        "names them",
+    )
+    timeout: float = option(300.0, "seconds that compiling one model may take", low=1, high=86400)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VelaOptions(NpuOptions):
+    """Options of Vela, the compiler for Arm's Ethos-U."""
+
+    accelerator: Literal[
+        "ethos-u55-32",
+        "ethos-u55-64",
+        "ethos-u55-128",
+        "ethos-u55-256",
+        "ethos-u65-256",
+        "ethos-u65-512",
+        "ethos-u85-128",
+        "ethos-u85-256",
+        "ethos-u85-512",
+        "ethos-u85-1024",
+        "ethos-u85-2048",
+    ] = option("ethos-u55-256", "the NPU and its multiply-accumulates per cycle")
+    system_config: str | None = option(
+        None,
+        "clock and memories around the NPU: a section of Vela's configuration file, by default "
+        "Vela's for the accelerator",
+        pattern=("[A-Za-z0-9_]{1,100}", "a name as Ethos_U55_High_End_Embedded"),
+    )
+    memory_mode: str | None = option(
+        None,
+        "which memory holds what: a section of the same file, likewise",
+        pattern=("[A-Za-z0-9_]{1,100}", "a name as Shared_Sram"),
+    )
+    config: Path | None = option(
+        None, "a configuration file of your own; system_config and memory_mode name its sections"
+    )
+    optimise: Literal["performance", "size"] = option(
+        "performance", "what Vela schedules for: few cycles, or little SRAM"
+    )
+    arena_cache_size: int | None = option(
+        None,
+        "bytes of SRAM that Vela schedules for; by default the memory mode's",
+        low=1,
+        high=1e12,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandOptions(DeviceOptions):
     """Options of a tool that times a model file."""
 

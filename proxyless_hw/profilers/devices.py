@@ -138,6 +138,7 @@ def _runtimes(has_gpu: bool) -> list[Runtime]:
         note = gpu_note if there else "pip install onnxruntime-gpu"
         found.append(Runtime(name, "gpu", onnxruntime if there else "absent", note))
     found.append(Runtime("torch", "gpu", package_version("torch"), gpu_note))
+    found.append(_vela())
     return found
 
 
@@ -146,6 +147,18 @@ def _of_extra(name: str) -> Runtime:
     version = package_version(name)
     note = f"pip install 'proxyless-hw[{name}]'" if version == "absent" else ""
     return Runtime(name, "cpu", version, note)
+
+
+def _vela() -> Runtime:
+    """The compiler of Arm's NPUs: its package here, or a program on PATH."""
+    from proxyless_hw.profilers.device_options import VelaOptions
+    from proxyless_hw.profilers.npu.vela import Vela
+
+    try:
+        version = Vela(VelaOptions()).version
+    except BackendUnavailableError:
+        return Runtime("vela", "npu", "absent", "pip install 'proxyless-hw[npu]'")
+    return Runtime("vela", "npu", version, "the compiler's estimate: no NPU is needed")
 
 
 def _absent(version: str, package: str) -> str:

@@ -18,6 +18,7 @@ RUNTIME_FORM: Final[Mapping[str, ModelFormat]] = {
     "executorch": "pte",
     "litert": "tflite",
     "tflite": "tflite",
+    "vela": "tflite",
 }
 """Runtime to the form of the files that it runs. Other runtimes run no file."""
 

@@ -19,7 +19,7 @@ from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import PreparingProfiler, Profiler, ProfilerSettings, Workload
 from proxyless_hw.profilers.file_forms import CPU_RUNTIMES, ModelFormat, by_form, form_of_runtime
 from proxyless_hw.profilers.host.conditioning import cache_options
-from proxyless_hw.profilers.models.building import REFERENCE_OP, ops_here_only
+from proxyless_hw.profilers.models.building import ops_here_only
 from proxyless_hw.profilers.models.child_process import reply_of, run_python
 from proxyless_hw.profilers.models.model_files import write_model_files
 from proxyless_hw.profilers.options import given_options
@@ -139,8 +139,9 @@ def measure_workloads(
     if profiler is None:
         profiler = get_profiler(how.device, how.settings)
     begin = clock()
+    header = described(how.device, profiler, how.settings)
     if isinstance(profiler, PreparingProfiler):
-        profiler.prepare([*workloads, *_beside(how)], how.say or _silent)
+        profiler.prepare([*workloads, *how.beside(header)], how.say or _silent)
     # What is converted first comes on top of the budget, as for a profile.
     started = clock()
     if how.say is not None and started - begin > SAID_S:
@@ -152,14 +153,9 @@ def measure_workloads(
         if budget is not None:
             budget *= (first + len(chunk)) / len(workloads)
         timing = replace(how.timing, budget_s=budget)
-        results += _measure_chunk(chunk, replace(how, timing=timing), profiler, clock, started)
+        chosen = replace(how, timing=timing)
+        results += _measure_chunk(chunk, chosen, profiler, dict(header), clock, started)
     return results
-
-
-def _beside(how: Measuring) -> list[Workload]:
-    """What is measured beside networks and files: the anchors, and the reference at the end."""
-    anchors = [] if how.anchors is None else how.anchors.workloads()
-    return [*anchors, Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]
 
 
 def _silent(message: str) -> None:
@@ -170,19 +166,20 @@ def _measure_chunk(
     chunk: Sequence[Workload],
     how: Measuring,
     profiler: Profiler,
+    header: dict[str, str],
     clock: Callable[[], float],
     started: float,
 ) -> list[Measurement]:
-    header = described(how.device, profiler, how.settings)
-    *anchors, reference = _beside(how)
+    beside = how.beside(header)
+    anchors = beside[:-1]
     timing = replace(fine_timing(how.timing, header), segment=3 if anchors else 1)
     on_host = header.get("device_kind") == "cpu"
     job = MeasurementJob(
         profiler=profiler,
-        workloads=[*chunk, *anchors, reference],
+        workloads=[*chunk, *beside],
         targets=[workload.name for workload in (*chunk, *anchors)],
         needed=[workload.name for workload in (*chunk, *anchors[:LEAST_ANCHORS])],
-        reference=len(chunk) + len(anchors),
+        reference=len(chunk) + len(anchors) if beside else None,
         turns=dict.fromkeys((item.name for item in chunk), _turns(len(chunk), len(anchors))),
         timing=timing,
         sessions=how.sessions or (SESSIONS if on_host else 1),
@@ -200,7 +197,7 @@ def _measure_chunk(
     counts = visit_counts(rounds, job.targets)
     found = estimates(rounds, [name for name in job.targets if counts[name]], timing)
     speed = None
-    if how.anchors is not None:
+    if how.anchors is not None and anchors:
         level, half_width = _speed(found[len(chunk) :], how.anchors)
         beyond = max(0.0, disturbed_share(rounds, timing) - USUALLY_DISTURBED)
         speed = level, float(np.hypot(half_width, DISTURBANCE * beyond))
@@ -307,7 +304,8 @@ def measure_in_fresh_process(
     chosen = how or Measuring()
     if exists_here_only(chosen.device):
         return _measure_here(paths, archs, chosen)
-    if any(map(ops_here_only, _beside(chosen))):
+    anchors = [] if chosen.anchors is None else chosen.anchors.workloads()
+    if any(map(ops_here_only, anchors)):
         return _measure_here(paths, archs, chosen)
     if any(ops_here_only(Workload(name="", arch=arch)) for arch in archs):
         form = form_of_runtime(chosen.settings.runtime, chosen.device)

@@ -14,6 +14,7 @@ from proxyless_hw.profilers.base import PROFILER_GROUP, Profiler, ProfilerSettin
 from proxyless_hw.profilers.options import DeviceOptions, described_options, option_texts
 from proxyless_hw.space.op_registry import is_frozen_dataclass, loading
 from proxyless_hw.storage.documents import parse_json
+from proxyless_hw.tables.entry import UNITS
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 Factory = Callable[[ProfilerSettings], Profiler]
 Registered = TypeVar("Registered", bound=Factory)
 
-BUILT_IN_KINDS: Final = ("cpu", "gpu", "mobile", "command")
+BUILT_IN_KINDS: Final = ("cpu", "gpu", "mobile", "npu", "command")
 _KIND: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-
-UNITS: Final = {"latency": "ms", "energy": "mJ", "memory": "MB"}
-"""Metrics that a table may hold, with their units."""
 
 
 @dataclass(frozen=True, kw_only=True)

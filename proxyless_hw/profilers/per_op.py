@@ -9,6 +9,7 @@ from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.inspection import write_model
 from proxyless_hw.profilers.models.file_shapes import model_suffix
 from proxyless_hw.profilers.node_time import NodeTime
+from proxyless_hw.profilers.registry import get_profiler
 from proxyless_hw.storage.files import scratch_folder
 
 
@@ -23,13 +24,12 @@ def check_per_op(path: Path | None, settings: ProfilerSettings, device: str) -> 
     Raises:
         BackendUnavailableError: says what can be asked instead, or what is missing.
     """
-    if device not in ("cpu", "mobile"):
+    if device not in ("cpu", "mobile", "npu"):
         raise BackendUnavailableError(
-            f"--per-op is measured with --device cpu and --device mobile: received --device "
-            f"{device}, which reports a model's time as one number. Run the device's own tool for "
-            "its ops."
+            f"--per-op is measured with --device cpu, mobile and npu: received --device {device}, "
+            "which reports a model's time as one number. Run the device's own tool for its ops."
         )
-    if device == "mobile":
+    if device != "cpu":
         return
     if settings.runtime not in (None, "onnxruntime", "litert"):
         raise BackendUnavailableError(
@@ -49,13 +49,19 @@ def node_times(workload: Workload, settings: ProfilerSettings, device: str) -> l
     Args:
         workload: a network or a file, with what the user says about its shape.
         settings: runtime, threads, batch size, options.
-        device: ``cpu`` or ``mobile``.
+        device: ``cpu``, ``mobile`` or ``npu``.
 
     Raises:
         BackendUnavailableError: the runtime or device is not there, or tells no times of ops.
         ProfilingError: the model cannot be run, or its profile has an unknown form.
     """
     check_per_op(workload.file, settings, device)
+    if device == "npu":
+        from proxyless_hw.profilers.npu.profiler import NpuProfiler
+
+        profiler = get_profiler(device, settings)
+        assert isinstance(profiler, NpuProfiler), "every runtime of an NPU is one"
+        return profiler.nodes(workload)
     if device == "mobile":
         from proxyless_hw.profilers.android.phone_nodes import phone_node_times
 

@@ -23,6 +23,7 @@ from proxyless_hw.profilers.protocol.sessions import (
     SESSIONS,
     MeasurementJob,
     fine_timing,
+    is_exact,
     measure_sessions,
 )
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
@@ -180,7 +181,9 @@ def _profile(
         if not uses:
             base.save(config.output)
             return replace(base, name=str(config.output))
-    anchors = [] if base is None else list(anchors_of(base) or choose_anchors(base.entries))
+    anchors: list[OpSpec] = []
+    if base is not None and not is_exact(description):
+        anchors = list(anchors_of(base) or choose_anchors(base.entries))
     workloads, reference = _workloads([*uses, *anchors], space.batch_norm, description)
     started += _prepare(profiler, workloads, clock, say)
     timing = fine_timing(_timing(config, started, clock), description)
@@ -306,9 +309,14 @@ def _timing(config: ProfileConfig, started: float, clock: Callable[[], float]) -
 
 def _workloads(
     ops: Sequence[OpSpec], batch_norm: BatchNormSpec, description: Mapping[str, str]
-) -> tuple[list[Workload], int]:
-    """One workload per op, the reference, and identity where a call has its overhead."""
+) -> tuple[list[Workload], int | None]:
+    """One workload per op, the reference, and identity where a call has its overhead.
+
+    What does not vary needs no reference.
+    """
     listed = list(dict.fromkeys(ops))
+    if is_exact(description):
+        return [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed], None
     if REFERENCE_OP not in listed:
         listed.append(REFERENCE_OP)
     workloads = [Workload(name=op.key, op=op, batch_norm=batch_norm) for op in listed]

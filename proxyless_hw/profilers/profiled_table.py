@@ -71,15 +71,19 @@ def profiled_table(
             "num_classes": str(config.num_classes or space.num_classes),
             "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "protocol": protocol_line(timing),
-            "reference_op": REFERENCE_OP.key,
+            **({} if timing.exact else {"reference_op": REFERENCE_OP.key}),
             # A phone or a tool's board is elsewhere: this machine's state says nothing of it.
             **({"affinity": affinity(), "load": load()} if in_process(description) else {}),
             "versions": f"torch {package_version('torch')}, onnx {package_version('onnx')}, "
             f"numpy {package_version('numpy')}",
-            "source": f"measured by proxyless-hw {__version__}",
+            "source": f"{'estimated through' if timing.exact else 'measured by'} proxyless-hw "
+            f"{__version__}",
             **quality_block(measured, rounds, found.get(IDENTITY.name), repeats, timing),
         }
     )
+    if timing.exact:  # no machine has a speed here: there is nothing to anchor
+        rows = {**(base.entries if base else {}), **entries}
+        return LatencyTable(rows, metadata, str(config.output))
     if overhead and base is None:
         metadata[OVERHEAD_KEY] = f"{overhead:.6f} taken off every op but the classifier"
     if base is None:
@@ -152,6 +156,11 @@ def _at_speed(entry: Entry, log_factor: float, half_width: float) -> Entry:
 
 def protocol_line(timing: TimingConfig) -> str:
     """The protocol in one header line."""
+    if timing.exact:
+        return (
+            "a compiler's estimate, the same each time: one compilation per op, intervals of zero "
+            f"width, seed {timing.seed}"
+        )
     correction = "at undisturbed speed" if timing.correct_drift else "not corrected"
     return (
         f"interleaved passes in random order, reference every {timing.segment} ops, {correction}, "

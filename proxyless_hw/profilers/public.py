@@ -17,6 +17,7 @@ from proxyless_hw.profilers.models.converted_models import user_cache
 from proxyless_hw.profilers.profile import ProfileConfig
 from proxyless_hw.profilers.profile import profile as run_profile
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
+from proxyless_hw.profilers.registry import default_precision
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.tables.given import space_of
 from proxyless_hw.tables.table import LatencyTable
@@ -38,7 +39,7 @@ def profile(
     resume: bool = False,
     threads: int = 1,
     batch_size: int = 1,
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
     metric: Metric = "latency",
     cpus: Sequence[int] | None = None,
     resolutions: Sequence[int] = (),
@@ -56,7 +57,7 @@ def profile(
 
     Args:
         space: a space, or the name or path of one.
-        device: ``cpu``, ``gpu``, ``mobile``, ``command``, or a registered kind
+        device: ``cpu``, ``gpu``, ``mobile``, ``npu``, ``command``, or a registered kind
             (`register_profiler`).
         runtime: the device's default when None (``onnxruntime`` on a CPU).
         budget_s: seconds in all; measures until the goal is met when None.
@@ -65,7 +66,8 @@ def profile(
         output: where the table and its journal go. When None nothing is kept but the table that
             is returned: the journal lies in the user's cache folder and is removed.
         resume: goes on from an interrupted measurement in `output`.
-        threads, batch_size, precision, metric: the setting, as in the table's header.
+        threads, batch_size, precision, metric: the setting, as in the table's header. The precision
+            is fp32 when None, int8 on an NPU.
         cpus: processors to pin to.
         resolutions: input resolutions in pixels; the space's own when empty.
         num_classes: classes of the classifier; the space's own when None.
@@ -101,7 +103,7 @@ def profile(
             options={} if options is None else options,
             threads=threads,
             batch_size=batch_size,
-            precision=precision,
+            precision=precision or default_precision(device, runtime),
             metric=metric,
             cpus=None if cpus is None else tuple(cpus),
         ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from proxyless_hw.errors import BackendUnavailableError, ProfilingError, did_you_mean
-from proxyless_hw.profilers.base import PROFILER_GROUP, Profiler, ProfilerSettings
+from proxyless_hw.profilers.base import PROFILER_GROUP, Precision, Profiler, ProfilerSettings
 from proxyless_hw.profilers.device_options import (
     CommandOptions,
     CpuOptions,
@@ -18,6 +18,7 @@ from proxyless_hw.profilers.device_options import (
     OnnxRuntimeOptions,
     OpenVinoOptions,
     TorchCudaOptions,
+    VelaOptions,
 )
 from proxyless_hw.profilers.options import (
     DeviceOptions,
@@ -41,6 +42,7 @@ class _Home:
     name: str
     options: type[DeviceOptions]
     metrics: tuple[str, ...] = ("latency",)
+    precision: Precision = "fp32"  # where none is named
 
 
 BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
@@ -62,6 +64,11 @@ BUILT_IN: Final[Mapping[str, Mapping[str, _Home]]] = {
         ),
     },
     "mobile": {"tflite": _Home("android.adb", "AdbProfiler", MobileOptions, ("latency", "memory"))},
+    "npu": {
+        "vela": _Home(
+            "npu.profiler", "VelaProfiler", VelaOptions, ("latency", "flash", "sram"), "int8"
+        )
+    },
     "command": {
         "command": _Home(
             "command.profiler", "CommandProfiler", CommandOptions, ("latency", "memory")
@@ -83,11 +90,18 @@ def runtimes(kind: str) -> list[str]:
     return list(BUILT_IN.get(kind, ()))
 
 
+def default_precision(kind: str, runtime: str | None = None) -> Precision:
+    """The precision of a device kind where none is named: int8 on an NPU, else fp32."""
+    homes = BUILT_IN.get(kind, {})
+    home = homes.get(runtime or next(iter(homes), ""))
+    return "fp32" if home is None else home.precision
+
+
 def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
     """Makes the profiler of a device kind. Does no measuring; `Profiler.open` does.
 
     Args:
-        kind: ``cpu``, ``gpu``, ``mobile``, ``command``, or a registered kind.
+        kind: ``cpu``, ``gpu``, ``mobile``, ``npu``, ``command``, or a registered kind.
         settings: how ops are run; its `runtime` picks among the kind's runtimes.
 
     Raises:
@@ -107,6 +121,11 @@ def get_profiler(kind: str, settings: ProfilerSettings) -> Profiler:
         raise BackendUnavailableError(
             f"{settings.runtime or 'this runtime'} on '{kind}' does not tell its memory. These do: "
             "--device gpu --runtime torch, --device mobile and --device command."
+        )
+    if settings.metric in ("flash", "sram"):
+        raise BackendUnavailableError(
+            f"--metric {settings.metric} is what a compiler for an NPU says: received --device "
+            f"{kind}. Choose --device npu."
         )
     from proxyless_hw.profilers.host.energy import EnergyProfiler, find_counter
 

@@ -15,6 +15,7 @@ from proxyless_hw.report.preferences import preferences
 from proxyless_hw.report.run_data import RunData
 from proxyless_hw.report.run_figures import architecture_of
 from proxyless_hw.space.counting import count_macs, count_parameters
+from proxyless_hw.tables.entry import PEAKS
 from proxyless_hw.tables.table import LatencyTable
 from proxyless_hw.units import format_count
 
@@ -102,7 +103,7 @@ def _specialisation(runs: Sequence[RunData]) -> Block | None:
     """Every network priced by every table: what a network made for one device costs elsewhere."""
     tables: dict[str, LatencyTable] = {}
     for run in runs:
-        if run.table is not None and run.table.metric != "memory":
+        if run.table is not None and run.table.metric not in PEAKS:
             tables.setdefault(_device(run.table), run.table)
     networks = [run for run in runs if run.arch is not None]
     if not tables or not networks:

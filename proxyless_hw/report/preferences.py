@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxyless_hw.space.architecture import Architecture
-from proxyless_hw.space.specs import LayerSpec
+from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
+from proxyless_hw.space.specs import LayerSpec, has_expansion, op_variant
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,18 @@ def preferences(arch: Architecture) -> Preferences | None:
         stages=tuple(stages),
         depth=arch.depth,
         positions=len(arch.blocks),
-        kernel=_mean([layer.kernel for layer in chosen]),
+        kernel=_mean([layer.largest_kernel for layer in chosen]),
         expand=_mean([layer.expand for layer in chosen]),
-        down_kernel=_mean([layer.kernel for layer in down]) if down else None,
+        down_kernel=_mean([layer.largest_kernel for layer in down]) if down else None,
         down_expand=_mean([layer.expand for layer in down]) if down else None,
-        other_kernel=_mean([layer.kernel for layer in other]) if other else None,
+        other_kernel=_mean([layer.largest_kernel for layer in other]) if other else None,
         other_expand=_mean([layer.expand for layer in other]) if other else None,
     )
 
 
 def _counts(layer: LayerSpec) -> bool:
-    return layer.op == "mbconv" and layer.expand != 1
+    base = op_variant(layer.op).base
+    return base in CONVOLUTION_BLOCKS or (base == "mbconv" and has_expansion(layer))
 
 
 def _stage(group: Sequence[LayerSpec], side: int) -> list[StagePreference]:
@@ -114,7 +116,7 @@ def _stage(group: Sequence[LayerSpec], side: int) -> list[StagePreference]:
             resolution=side,
             present=sum(not layer.is_zero for layer in group),
             positions=len(group),
-            kernel=_mean([layer.kernel for layer in chosen]),
+            kernel=_mean([layer.largest_kernel for layer in chosen]),
             expand=_mean([layer.expand for layer in chosen]),
         )
     ]

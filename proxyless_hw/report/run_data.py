@@ -13,7 +13,7 @@ from proxyless_hw.report.exports import ExportedRow, read_exports
 from proxyless_hw.runs.objects import GIVEN
 from proxyless_hw.runs.result_fields import Interval, ResultFields
 from proxyless_hw.runs.task_result import TaskResult
-from proxyless_hw.search.limits import MemoryLimit
+from proxyless_hw.search.limits import MemoryLimit, PeakLimit
 from proxyless_hw.search.result import SearchResult
 from proxyless_hw.search.result_rows import ParetoPoint, RankedNetwork, ResolutionResult
 from proxyless_hw.space.architecture import Architecture
@@ -37,6 +37,7 @@ class RunConfig:
         table_header: header of the latency table.
         units: unit by constraint.
         memory: the limit of memory; None without one.
+        peaks: the limits by tables of peaks.
         resolution, num_classes: deployment shape; None where it does not say.
         objects: arguments that were objects, given from Python in place of names.
     """
@@ -49,6 +50,7 @@ class RunConfig:
     table_header: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     memory: MemoryLimit | None = None
+    peaks: tuple[PeakLimit, ...] = ()
     resolution: int | None = None
     num_classes: int | None = None
     objects: tuple[str, ...] = ()
@@ -260,6 +262,7 @@ def _config(path: Path) -> RunConfig:
     read = ResultFields(document, str(path), ReportError)
     header, objects = read.object("table_header"), read.object("objects")
     memory = read.object("memory_limit")
+    peaks = read.objects("peak_limits") if "peak_limits" in document else []
     return RunConfig(
         kind=read.words("kind") or "search",
         settings=settings,
@@ -275,6 +278,7 @@ def _config(path: Path) -> RunConfig:
         },
         objects=() if objects is None else tuple(map(str, objects.values)),
         memory=None if memory is None else MemoryLimit.from_json(memory),
+        peaks=tuple(map(PeakLimit.from_json, peaks)),
         resolution=read.count("resolution"),
         num_classes=read.count("num_classes"),
     )
@@ -299,11 +303,11 @@ def _space(config: RunConfig) -> SearchSpace | None:
     memory, shape = config.memory, (config.resolution, config.num_classes)
     try:
         space = SearchSpace.load(name)
-        return (
-            space
-            if memory is None
-            else within_memory(space, memory.limit, memory.precision, *shape)
-        )
-    except (SpaceError, InfeasibleTargetError):
+        if memory is not None:
+            space = within_memory(space, memory.limit, memory.precision, *shape)
+        for peak in config.peaks:
+            space = peak.applied(space, *shape)
+        return space
+    except (SpaceError, InfeasibleTargetError, TableError):
         # The candidates' names are a help, not content: without them they are numbered.
         return None

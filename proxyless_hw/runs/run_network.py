@@ -9,8 +9,7 @@ from torch import nn
 
 from proxyless_hw.errors import ProxylessHwError, SearchError
 from proxyless_hw.formats.checkpoints import network_from_checkpoint
-from proxyless_hw.formats.published import published_tensors
-from proxyless_hw.formats.state_dicts import choose_state_dict
+from proxyless_hw.formats.weights_source import open_weights
 from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.storage.tensor_files import load_tensors, plain_tensors
@@ -86,9 +85,9 @@ def load_network(source: str | Path, error: type[ProxylessHwError]) -> Network:
     """Loads a network with its weights from any file or folder that has both, in eval mode.
 
     Args:
-        source: a run folder (of a search, a training or an import); a weights file in one; or a
+        source: a run folder (of a search, a training or an import); a weights file in one; a
             checkpoint of the published code, torchvision or timm, whose architecture is found by
-            its tensors.
+            its tensors; or ``timm:NAME``.
         error: what is raised.
 
     Raises:
@@ -98,16 +97,15 @@ def load_network(source: str | Path, error: type[ProxylessHwError]) -> Network:
     path = Path(source)
     if path.is_dir():
         return load_run_network(weights_file(path, error), error)
-    tensors = choose_state_dict(load_tensors(path, error, "weights file"), str(path))
-    if not any(str(name).startswith("stem.") for name in tensors):
-        published = published_tensors(tensors, str(path))
-        return network_from_checkpoint(published, str(path))[1].eval()
+    given = open_weights(source, error)
+    if not given.is_ours:
+        return network_from_checkpoint(given.tensors, given.source)[1].eval()
     if not (path.parent / "architecture.json").is_file():
         raise error(
             f"a file of weights needs its network beside it: {path.parent} has no "
             "architecture.json. Give the folder of the run that the weights are from."
         )
-    return _filled(path, tensors, error)
+    return _filled(path, given.tensors, error)
 
 
 def fill_network(

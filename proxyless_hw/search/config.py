@@ -116,9 +116,9 @@ class SearchConfig(RunSettings):
     )
     weights: str | None = setting(
         None,
-        "Start from this network's weights: a run folder or a file; every candidate takes the "
-        "block's first channels and the middle of its kernel.",
-        metavar="FILE|RUN",
+        "Start from this network's weights: a run folder, a file or timm:NAME; every candidate "
+        "takes the block's first channels and the middle of its kernel.",
+        metavar="FILE|RUN|timm:NAME",
     )
     aligned_start: bool = setting(
         True, "Let the candidates of a slot begin as nearly the same map.", option=False

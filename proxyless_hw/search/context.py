@@ -118,6 +118,7 @@ class Context:
             ],
             "precision": problem.precision,
             **({} if problem.memory is None else {"memory_limit": asdict(problem.memory)}),
+            **({"peak_limits": [asdict(p) for p in problem.peaks]} if problem.peaks else {}),
             **({"objects": dict(objects)} if objects else {}),
             **({"weights": self.weights.facts} if self.weights and self.weights.facts else {}),
         }

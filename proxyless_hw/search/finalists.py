@@ -123,7 +123,7 @@ def pareto_points(
 
 
 def constraint_costs(problem: Problem, found: Finalist) -> tuple[ConstraintCost, ...]:
-    """What a derived network costs under every limit, that of memory last."""
+    """What a derived network costs under every limit, peaks last."""
     costs = [
         ConstraintCost(
             name=constraint.name,
@@ -141,4 +141,10 @@ def constraint_costs(problem: Problem, found: Finalist) -> tuple[ConstraintCost,
                 name=PEAK, unit="MB", target=problem.memory.limit / 1e6, predicted=needs / 1e6
             )
         )
+    costs += [
+        ConstraintCost(
+            name=peak.name, unit=peak.unit, target=peak.limit, predicted=peak.of(found.arch)
+        )
+        for peak in problem.peaks
+    ]
     return tuple(costs)

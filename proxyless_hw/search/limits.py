@@ -1,23 +1,29 @@
 """Limits of a search beside its first target: sums, and the peak of the activations.
 
 A sum (another table, MACs, parameters, flash) has an expectation and becomes a constraint. A peak
-has none: candidates that need more memory than the limit are taken out of the space instead.
+(memory, or a table of peaks such as an NPU's SRAM) has none: candidates that need more than the
+limit are taken out of the space instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import SearchError, did_you_mean
 from proxyless_hw.predictors.costs import COUNTED, PEAK
 from proxyless_hw.runs.result_fields import ResultFields
 from proxyless_hw.search.result_rows import read_precision
+from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.footprint import Precision, within_memory
+from proxyless_hw.space.peaks import PeakWords, within_peaks
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.units import format_bytes, parse_bytes, parse_count
+from proxyless_hw.tables.entry import PEAKS
+from proxyless_hw.tables.table import LatencyTable
+from proxyless_hw.units import format_bytes, format_value, parse_bytes, parse_count
 
 TABLELESS: Final = frozenset((*COUNTED, PEAK))
 """Limits that need no table."""
@@ -52,10 +58,123 @@ class MemoryLimit:
 
     def sentence(self) -> str:
         """In words: ``memory at most 320.00 kB in int8 (12 candidates need more)``."""
-        removed = f"{self.removed or 'no'} candidate{'' if self.removed == 1 else 's'}"
-        verb = "needs" if self.removed == 1 else "need"
         text = f"memory at most {format_bytes(self.limit)} in {self.precision}"
-        return f"{text} ({removed} {verb} more)"
+        return f"{text} ({_need_more(self.removed)})"
+
+
+def _need_more(removed: int) -> str:
+    return (
+        f"{removed or 'no'} candidate{'' if removed == 1 else 's'} "
+        f"{'needs' if removed == 1 else 'need'} more"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakLimit:
+    """The largest peak that is allowed by a table of peaks (`sram`).
+
+    Attributes:
+        table: name or path of the table.
+        limit: in the table's unit.
+        unit: the table's unit.
+        removed: how many candidates of the space need more.
+    """
+
+    table: str
+    limit: float
+    unit: str
+    removed: int
+
+    @property
+    def name(self) -> str:
+        """The table's name without its folder, as that of a constraint."""
+        return Path(self.table).stem
+
+    @classmethod
+    def from_json(cls, read: ResultFields) -> PeakLimit:
+        """Reads its fields, as config.json holds them.
+
+        Raises:
+            ProxylessHwError: (as the error of `read`) a field is missing or malformed.
+        """
+        return cls(
+            table=read.text("table"),
+            limit=read.required("limit"),
+            unit=read.text("unit"),
+            removed=read.count("removed") or 0,
+        )
+
+    def of(self, arch: Architecture) -> float:
+        """The peak of a network: the largest of its ops'.
+
+        Raises:
+            TableError: the table cannot be read, or lacks ops of the network.
+        """
+        table = LatencyTable.load(self.table)
+        return max(table.entry(op).value for op in arch.ops())
+
+    def applied(
+        self, space: SearchSpace, resolution: int | None, num_classes: int | None
+    ) -> SearchSpace:
+        """The space without what needs more.
+
+        Raises:
+            TableError: the table cannot be read, or lacks ops of the space; all are named.
+            InfeasibleTargetError, SpaceError: as `within_peaks`.
+        """
+        table = LatencyTable.load(self.table)
+        table.require(space.ops(resolution, num_classes))
+        words = PeakWords(
+            memory=f"{table.metric} by '{table.name}'",
+            text=lambda need: format_value(need, self.unit),
+            exact=lambda need: f"{need:.9g} {self.unit}",
+        )
+        return within_peaks(
+            space, self.limit, lambda op: table.entry(op).value, words, resolution, num_classes
+        )
+
+    def sentence(self) -> str:
+        """In words: ``npu-sram at most 0.4 MB (12 candidates need more)``."""
+        return (
+            f"{self.name} at most {format_value(self.limit, self.unit)} "
+            f"({_need_more(self.removed)})"
+        )
+
+
+def is_peak_table(name: str) -> bool:
+    """Whether a limit's name is a table of peaks.
+
+    Raises:
+        TableError: it is neither a count nor a table that can be read.
+    """
+    return name not in TABLELESS and LatencyTable.load(name).metric in PEAKS
+
+
+def limit_to_peaks(
+    space: SearchSpace, limits: Sequence[tuple[str, float]], resolution: int, num_classes: int
+) -> tuple[SearchSpace, tuple[PeakLimit, ...], list[tuple[str, float]]]:
+    """The space without what tables of peaks rule out, their limits, and the limits that are left.
+
+    Raises:
+        TableError: a table cannot be read or lacks ops of the space.
+        InfeasibleTargetError, SpaceError: as `within_peaks`.
+    """
+    peaks: list[PeakLimit] = []
+    sums = []
+    for name, number in limits:
+        if not is_peak_table(name):
+            sums.append((name, number))
+            continue
+        unit = LatencyTable.load(name).unit
+        limit = PeakLimit(table=name, limit=number, unit=unit, removed=0)
+        before = _candidates(space)
+        space = limit.applied(space, resolution, num_classes)
+        peaks.append(replace(limit, removed=before - _candidates(space)))
+    return space, tuple(peaks), sums
+
+
+def _candidates(space: SearchSpace) -> int:
+    return sum(len(position.candidates) for position in space.positions)
 
 
 def read_limit(text: str) -> tuple[str, float]:
@@ -108,8 +227,7 @@ def limit_to_memory(
     """
     kind = require_precision(precision, PEAK)
     left = within_memory(space, limit, kind, resolution, num_classes)
-    kept = sum(len(position.candidates) for position in left.positions)
-    removed = sum(len(position.candidates) for position in space.positions) - kept
+    removed = _candidates(space) - _candidates(left)
     return left, MemoryLimit(limit=limit, precision=kind, removed=removed)
 
 

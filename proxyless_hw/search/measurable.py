@@ -25,7 +25,7 @@ def check_device_is_here(table: LatencyTable) -> None:
     if kind == "cpu" and device == host_device():
         check_metric_is_measurable(table)
         return
-    if kind in ("gpu", "mobile", "command") or kind in own_kinds():
+    if kind in ("gpu", "mobile", "npu", "command") or kind in own_kinds():
         require_asked(table.metadata, table.name)
         check_metric_is_measurable(table)
         get_profiler(*settings_of(table)).describe()

@@ -24,7 +24,7 @@ from proxyless_hw.search.context import data_config
 from proxyless_hw.search.derive import feasible_target
 from proxyless_hw.search.finalists import derive_finalists, rank
 from proxyless_hw.search.given import SearchObjects
-from proxyless_hw.search.limits import TABLELESS, read_limit
+from proxyless_hw.search.limits import TABLELESS, is_peak_table, read_limit
 from proxyless_hw.search.prepare import Problem, prepare_problem
 from proxyless_hw.search.result_rows import read_precision
 from proxyless_hw.search.run_folder import SearchFolder
@@ -175,12 +175,12 @@ def open_search(
             resolution=None,
             num_classes=None,
             constraints=tuple(
-                text for text in config.constraints if read_limit(text)[0] in TABLELESS
+                text for text in config.constraints if _holds_elsewhere(read_limit(text)[0])
             ),
             constraint_precision=_precision(folder),
         )
     problem = prepare_problem(config, given.space, as_object)
-    if problem.memory is not None:
+    if problem.memory is not None or problem.peaks:
         _check_candidates(problem, document, run)
     read_checkpoint(folder.checkpoint, problem.space)
     try:
@@ -195,6 +195,12 @@ def open_search(
             f"{str(cause).splitlines()[0]}"
         ) from cause
     return Searched(config, problem, supernet, given)
+
+
+def _holds_elsewhere(limit: str) -> bool:
+    """Whether a limit stays when the table changes: a count, or a peak, which decided what the
+    search chose among."""
+    return limit in TABLELESS or is_peak_table(limit)
 
 
 def _is_own(folder: SearchFolder, table: LatencyTable | None) -> bool:
@@ -227,7 +233,7 @@ def _check_objects(
 
 
 def _check_candidates(problem: Problem, document: Mapping[str, object], run: str | Path) -> None:
-    """Checks that the limit of memory leaves the candidates that were searched.
+    """Checks that the limits of memory leave the candidates that were searched.
 
     Raises:
         SearchError: it leaves others.

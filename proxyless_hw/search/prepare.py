@@ -25,7 +25,9 @@ from proxyless_hw.search.derive import (
 )
 from proxyless_hw.search.limits import (
     MemoryLimit,
+    PeakLimit,
     limit_to_memory,
+    limit_to_peaks,
     require_precision,
     split_limits,
 )
@@ -43,7 +45,7 @@ class Problem:
     """The search problem: what to choose from, for which device, within which limits.
 
     Attributes:
-        space: the search space, without what a limit of memory takes out.
+        space: the search space, without what limits of memory and peaks take out.
         table: the first constraint's table.
         predictor: its predictor.
         constraints: the first is the table's cost at `target`.
@@ -51,6 +53,7 @@ class Problem:
         num_classes: deployment classes.
         precision: number format in which flash and memory count; None where it is not known.
         memory: the limit of memory; None without one.
+        peaks: the limits by tables of peaks.
     """
 
     space: SearchSpace
@@ -61,6 +64,7 @@ class Problem:
     num_classes: int
     precision: Precision | None = None
     memory: MemoryLimit | None = None
+    peaks: tuple[PeakLimit, ...] = ()
 
     @property
     def target(self) -> float:
@@ -119,6 +123,7 @@ def prepare_problem(
     memory = None
     if memory_limit is not None:
         space, memory = limit_to_memory(space, memory_limit, precision, resolution, num_classes)
+    space, peaks, sums = limit_to_peaks(space, sums, resolution, num_classes)
     predictor = fit_predictor(table, kind=config.predictor)
     costs = table_costs(predictor, table, space, resolution, num_classes)
     # The result has an interval: a table without intervals is refused now, not after
@@ -149,7 +154,15 @@ def prepare_problem(
     if config.objective != "none":
         _check_window(constraints)
     return Problem(
-        space, table, predictor, tuple(constraints), resolution, num_classes, precision, memory
+        space=space,
+        table=table,
+        predictor=predictor,
+        constraints=tuple(constraints),
+        resolution=resolution,
+        num_classes=num_classes,
+        precision=precision,
+        memory=memory,
+        peaks=peaks,
     )
 
 
@@ -258,7 +271,8 @@ def describe_constraints(constraints: Sequence[Constraint]) -> str:
 
 def opening_line(config: SearchConfig, problem: Problem, data: DataSplits) -> str:
     """What is searched, on what, for what, with both shapes; and for how many epochs."""
-    memory = "" if problem.memory is None else f", {problem.memory.sentence()}"
+    limits = (*(() if problem.memory is None else (problem.memory,)), *problem.peaks)
+    memory = "".join(f", {limit.sentence()}" for limit in limits)
     return (
         f"searching '{problem.space.id}' on {data.name} at {data.resolution} px, "
         f"{data.num_classes} classes; {problem.table.metric} counted at {problem.resolution} px, "

@@ -66,7 +66,10 @@ class _Round:
         """What whole networks cost over what the table says of them, with its 95% interval."""
         triples = [at_table_speed(item) for item in self.measured]
         logs = np.log([triple[0] for triple in triples]) - np.log(self.predicted)
-        half_widths = np.array([np.log(high / low) / 2 for _, low, high in triples])
+        # An interval that begins at 0 is of a single visit: nothing is known of its width.
+        half_widths = np.array(
+            [np.log(high / low) / 2 if low > 0 else np.inf for _, low, high in triples]
+        )
         middle, half_width = middle_of(logs, half_widths)
         # All were measured beside the same anchors, whose error the median keeps.
         half_width = max(half_width, float(np.min(half_widths)) / 2)

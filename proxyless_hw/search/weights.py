@@ -28,8 +28,9 @@ from proxyless_hw.search.config import SearchConfig
 from proxyless_hw.search.run_folder import SearchFolder
 from proxyless_hw.search.supernet import MixedOp, SuperNet
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.space.specs import LayerSpec, squeeze_width
+from proxyless_hw.space.specs import LayerSpec, has_expansion, op_variant, squeeze_width
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.terminal.notices import notice
 
@@ -150,14 +151,37 @@ def fit(candidate: LayerSpec, block: LayerSpec) -> Fit:
         return "none"
     if candidate == block:
         return "whole"
-    both = candidate.op == block.op == "mbconv" and _same_place(candidate, block)
-    if not both or (candidate.expand == 1) != (block.expand == 1):
+    if candidate.op in CONVOLUTION_BLOCKS:
+        return _block_fit(candidate, block)
+    variants = op_variant(candidate.op), op_variant(block.op)
+    both = all(variant.base == "mbconv" for variant in variants) and _same_place(candidate, block)
+    if not both or has_expansion(candidate) != has_expansion(block):
         return "none"
+    groups = {(variant.groups, variant.shuffle) for variant in variants}
+    if groups != {(1, False)} and (len(groups) > 1 or candidate.mid_c != block.mid_c):
+        return "none"  # channels of other groups are other channels
     contains = (
         candidate.kernel >= block.kernel
         and candidate.mid_c >= block.mid_c
         and candidate.act == block.act
         and _contains_gate(candidate, block)
+    )
+    return "whole" if contains else "part"
+
+
+def _block_fit(candidate: LayerSpec, block: LayerSpec) -> Fit:
+    """`fit` of a ``uib`` or ``fused_mbconv``: blocks of one structure are alike."""
+
+    def structure(layer: LayerSpec) -> tuple[str, bool, bool]:
+        return layer.op, layer.start_kernel > 1, layer.kernel > 1
+
+    if structure(candidate) != structure(block) or not _same_place(candidate, block):
+        return "none"
+    contains = (
+        candidate.start_kernel >= block.start_kernel
+        and candidate.kernel >= block.kernel
+        and candidate.mid_c >= block.mid_c
+        and candidate.act == block.act
     )
     return "whole" if contains else "part"
 

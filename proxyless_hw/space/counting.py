@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxyless_hw.space.architecture import Architecture, require_architecture
+from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.built_counts import built_counts
-from proxyless_hw.space.specs import OpSpec, op_variant, squeeze_width
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
 FLOAT32_BYTES = 4
 
@@ -118,6 +119,11 @@ def _parts(op: OpSpec) -> Iterator[_Part]:
             yield _Part(weights + bias + norm, weights * area_out, middle, size_out)
         case "mbconv":
             yield from _mbconv_parts(op, area_in, area_out)
+        case "uib" | "fused_mbconv":
+            for inner, before, after in sized_convolutions(op):
+                weights = inner.weights
+                reads, writes = before * inner.in_c, after * inner.out_c
+                yield _Part(weights + 2 * inner.out_c, weights * after, reads, writes)
         case "classifier":
             weights = op.in_c * op.out_c
             yield _Part(weights + op.out_c, weights, size_in, op.out_c)
@@ -132,8 +138,9 @@ def _parts(op: OpSpec) -> Iterator[_Part]:
 def _mbconv_parts(op: OpSpec, area_in: int, area_out: int) -> Iterator[_Part]:
     mid_c = op.mid_c
     before, after = area_in * mid_c, area_out * mid_c
-    if op.expand != 1:
-        weights = op.in_c * mid_c
+    groups = op_variant(op.op).groups
+    if has_expansion(op):
+        weights = op.in_c * mid_c // groups
         yield _Part(weights + 2 * mid_c, weights * area_in, _size_in(op), before)
     taps = op.kernel * op.kernel
     yield _Part(taps * mid_c + 2 * mid_c, taps * after, before, after)
@@ -141,7 +148,7 @@ def _mbconv_parts(op: OpSpec, area_in: int, area_out: int) -> Iterator[_Part]:
         squeezed = squeeze_width(mid_c, op.se)
         weights = 2 * mid_c * squeezed
         yield _Part(weights + mid_c + squeezed, weights, 2 * after, after)
-    weights = mid_c * op.out_c
+    weights = mid_c * op.out_c // groups
     yield _Part(weights + 2 * op.out_c, weights * area_out, after, _size_out(op))
 
 

@@ -10,14 +10,16 @@ buffers, alignment) is not counted, and neither is what it saves by working in p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxyless_hw.errors import InfeasibleTargetError, SpaceError, did_you_mean
+from proxyless_hw.errors import SpaceError, did_you_mean
 from proxyless_hw.space.architecture import Architecture, require_architecture
+from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.built_counts import built_counts
+from proxyless_hw.space.peaks import PeakWords, within_peaks
 from proxyless_hw.space.search_space import SearchSpace
-from proxyless_hw.space.specs import OpSpec, Position, op_variant, squeeze_width
+from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 from proxyless_hw.storage.documents import JsonObject
 from proxyless_hw.units import format_bytes
 
@@ -227,43 +229,26 @@ def within_memory(
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
         raise SpaceError(f"limit is a number of bytes above 0: received {limit!r}.")
     _require_precision(precision)
-    if space.wiring:
-        raise SpaceError(
-            f"a memory limit needs a chain: '{space.id}' is a tree, whose peak depends on the "
-            "order in which a runtime takes its branches. Leave the memory limit out."
-        )
-    side = space.resolution if resolution is None else resolution
-    fixed = space.fixed_ops(side, num_classes)
-    slots = [
-        [0 if op is None else op_memory_bytes(op, precision) for op in ops]
-        for ops in space.slot_ops(side)
-    ]
-    least = max(*(op_memory_bytes(op, precision) for op in fixed), *(min(needs) for needs in slots))
-    if least > limit:
-        raise InfeasibleTargetError(
-            f"no network of space '{space.id}' runs within {format_bytes(limit)} of memory in "
-            f"{precision} at {side} pixels: the smallest needs {format_bytes(least)} ({least} "
-            "bytes). Raise the limit, or lower the resolution or the precision."
-        )
-    remaining = iter(slots)
-    positions = []
-    for position in space.positions:
-        if position.is_slot:
-            pairs = zip(position.candidates, next(remaining), strict=True)
-            kept = tuple(layer for layer, need in pairs if need <= limit)
-            position = Position(kept, position.stage)
-        positions.append(position)
-    if not any(position.is_slot for position in positions):
-        raise InfeasibleTargetError(
-            f"only one network of space '{space.id}' runs within {format_bytes(limit)} of memory "
-            f"in {precision} at {side} pixels, so there is nothing to search. Raise the limit."
-        )
-    return replace(space, positions=tuple(positions))
+    return within_peaks(
+        space,
+        limit,
+        lambda op: op_memory_bytes(op, precision),
+        PeakWords(
+            memory=f"memory in {precision}",
+            text=format_bytes,
+            exact=lambda need: f"{format_bytes(need)} ({need:.0f} bytes)",
+        ),
+        resolution,
+        num_classes,
+    )
 
 
 def _layers(op: OpSpec) -> Iterator[_Layer]:
     """The layers of a built-in op, in the order in which they run, but for the addition."""
     variant = op_variant(op.op)
+    if variant.base == "mbconv":
+        yield from _mbconv_layers(op)
+        return
     size_in, size_out = op.in_h * op.in_w * op.in_c, op.out_h * op.out_w * op.out_c
     taps = op.kernel * op.kernel
     has_norm, shuffled = not variant.no_norm, variant.shuffle and variant.groups > 1
@@ -278,8 +263,9 @@ def _layers(op: OpSpec) -> Iterator[_Layer]:
         case "sepconv":
             yield _Layer(taps * op.in_c, 0, op.out_h * op.out_w * op.in_c)
             yield _Layer(op.in_c * op.out_c // variant.groups, biases, size_out)
-        case "mbconv":
-            yield from _mbconv_layers(op)
+        case "uib" | "fused_mbconv":
+            for inner, _, area_out in sized_convolutions(op):
+                yield _Layer(inner.weights, inner.out_c, area_out * inner.out_c)
         case "classifier":
             yield _Layer(0, 0, op.in_c)
             yield _Layer(op.in_c * op.out_c, op.out_c, op.out_c)
@@ -295,12 +281,15 @@ def _layers(op: OpSpec) -> Iterator[_Layer]:
 
 def _mbconv_layers(op: OpSpec) -> Iterator[_Layer]:
     mid_c, area_out = op.mid_c, op.out_h * op.out_w
-    after = area_out * mid_c
-    if op.expand != 1:
-        yield _Layer(op.in_c * mid_c, mid_c, op.in_h * op.in_w * mid_c)
+    variant = op_variant(op.op)
+    before, after = op.in_h * op.in_w * mid_c, area_out * mid_c
+    if has_expansion(op):
+        yield _Layer(op.in_c * mid_c // variant.groups, mid_c, before)
+    if variant.shuffle:
+        yield _Layer(0, 0, before)
     yield _Layer(op.kernel * op.kernel * mid_c, mid_c, after)
     if op.se:
         squeezed = squeeze_width(mid_c, op.se)
         # Its gates are computed beside the map that they multiply.
         yield _Layer(2 * mid_c * squeezed, mid_c + squeezed, after, extra=mid_c)
-    yield _Layer(mid_c * op.out_c, op.out_c, area_out * op.out_c)
+    yield _Layer(mid_c * op.out_c // variant.groups, op.out_c, area_out * op.out_c)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxyless_hw.errors import ArchitectureError
+from proxyless_hw.space.bottlenecks import broken_rule, built_in_options
 from proxyless_hw.space.limits import MAX_IMAGE_CHANNELS
+from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
 from proxyless_hw.space.specs import LayerSpec, describe, op_variant
 
 
@@ -58,6 +60,8 @@ def _check_layer(layer: LayerSpec, name: str) -> None:
         raise ArchitectureError(
             f"{name}: an expansion by {layer.expand:g} of {layer.in_c} channels leaves none."
         )
+    if variant.base in CONVOLUTION_BLOCKS:
+        _check_convolution_block(layer, name)
     same_channels = layer.in_c == layer.out_c
     if (layer.skip or layer.is_zero) and not (layer.stride == 1 and same_channels):
         raise ArchitectureError(
@@ -68,8 +72,29 @@ def _check_layer(layer: LayerSpec, name: str) -> None:
         raise ArchitectureError(
             f"{name} keeps its channels: received {layer.in_c} to {layer.out_c}."
         )
-    if variant.groups > 1 and (layer.in_c % variant.groups or layer.out_c % variant.groups):
+    channels = [layer.in_c, layer.mid_c, layer.out_c]
+    if variant.groups > 1 and any(width % variant.groups for width in channels):
         raise ArchitectureError(
-            f"{name}: {variant.groups} groups must divide its channels: received {layer.in_c} to "
-            f"{layer.out_c}."
+            f"{name}: {variant.groups} groups must divide its channels: received "
+            f"{' to '.join(map(str, channels if variant.base == 'mbconv' else channels[::2]))}."
         )
+    if variant.pw and layer.expand != 1:
+        raise ArchitectureError(
+            f"{name}: 'mbconv_pw' is the block that does not expand and has a 1x1 convolution "
+            f"before the depthwise one: received expansion {layer.expand:g}. Write mbconv."
+        )
+
+
+def _check_convolution_block(layer: LayerSpec, name: str) -> None:
+    try:
+        options = built_in_options(layer.op, layer.options)
+    except ValueError as cause:
+        raise ArchitectureError(f"{name}: {cause}.") from cause
+    if options != layer.options:
+        raise ArchitectureError(
+            f"{name}: an option that says nothing is left out, so that one block has one key: "
+            f"received {layer.options.to_text(', ')}. Leave it out."
+        )
+    rule = broken_rule(layer)
+    if rule is not None:
+        raise ArchitectureError(f"{name}: {rule}.")

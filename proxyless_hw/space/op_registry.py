@@ -15,7 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final, TypeVar, get_type_hints
 
 from proxyless_hw.errors import ArchitectureError, BackendUnavailableError, did_you_mean
-from proxyless_hw.space.op_options import NO_OPTIONS, OpOptions, OptionValue
+from proxyless_hw.space.bottlenecks import built_in_options
+from proxyless_hw.space.op_options import OpOptions, OptionValue
 from proxyless_hw.space.specs import ZERO, BatchNormSpec, LayerSpec, op_variant
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ OP_GROUP: Final = "proxyless_hw.ops"
 BUILT_IN_OPS: Final = frozenset(
     (
         *("conv", "conv_nobn", "mbconv", "pool", "classifier"),
+        *("mbconv_pw", "mbconv_g2_shuffle"),
+        *("uib", "fused_mbconv"),
         *("conv_pre", "conv_pre_g2_shuffle", "sepconv_pre", "sepconv_pre_d2"),
         *("avgpool", "maxpool", "identity", "identity_pre"),
     )
@@ -218,9 +221,7 @@ def op_options(name: str, given: Mapping[str, object]) -> OpOptions:
         ArchitectureError, BackendUnavailableError: as `own_op`.
     """
     if not op_variant(name).is_custom:
-        if given:
-            raise ValueError(f"op '{name}' takes no options: received {', '.join(given)}")
-        return NO_OPTIONS
+        return built_in_options(name, given)
     declared = own_op(name).options
     if declared is None:
         return OpOptions({key: _checked(key, value, None) for key, value in given.items()})

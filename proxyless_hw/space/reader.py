@@ -8,12 +8,19 @@ from dataclasses import replace
 from typing import NoReturn
 
 from proxyless_hw.errors import SpaceError, did_you_mean
+from proxyless_hw.space.bottlenecks import broken_rule
 from proxyless_hw.space.limits import (
     MAX_CANDIDATES,
     MAX_CHANNELS,
     MAX_IMAGE_CHANNELS,
     MAX_POSITIONS,
     MAX_RESOLUTION,
+)
+from proxyless_hw.space.op_names import (
+    CONVOLUTION_BLOCKS,
+    SHORTCUT_OPS,
+    START_KERNEL,
+    uib_form,
 )
 from proxyless_hw.space.op_options import OpOptions
 from proxyless_hw.space.op_registry import (
@@ -31,6 +38,7 @@ from proxyless_hw.space.specs import (
     LayerSpec,
     Position,
     op_variant,
+    usual_activation,
 )
 from proxyless_hw.space.wiring import Wiring
 
@@ -218,14 +226,18 @@ class SpaceReader:
         if kernel % 2 == 0 and not (pooling and stride > 1):
             self.fail(f"{where}.kernel", "must be odd", kernel)
         expand = self.number(fields.get("expand", 1), f"{where}.expand", 0.01, 64)
-        act = fields.get("act", "relu6" if op in ("conv", "mbconv") else "none")
+        act = fields.get("act", usual_activation(op))
         if act not in ACTIVATIONS:
             self.fail(f"{where}.act", f"must be one of {', '.join(ACTIVATIONS)}", act)
-        if variant.groups > 1 and (in_c % variant.groups or out_c % variant.groups):
+        if variant.groups > 1 and any(
+            width % variant.groups for width in (in_c, round(in_c * expand), out_c)
+        ):
             self.fail(f"{where}.op", f"has groups that divide {in_c} and {out_c} channels", op)
+        if variant.pw and expand != 1:
+            self.fail(f"{where}.expand", "must be 1 in 'mbconv_pw' (write mbconv)", expand)
         if in_c != out_c and (pooling or variant.base == "identity"):
             self.fail(f"{where}.op", f"keeps its channels; here {in_c} become {out_c}", op)
-        shortcut = op == "mbconv" or (variant.is_custom and own_op(op).shortcut)
+        shortcut = variant.base in SHORTCUT_OPS or (variant.is_custom and own_op(op).shortcut)
         layer = LayerSpec(
             op,
             in_c,
@@ -235,10 +247,30 @@ class SpaceReader:
             expand=int(expand) if float(expand).is_integer() else expand,
             skip=shortcut and stride == 1 and in_c == out_c,
             act=act,
-            se=self.integer(fields, "se", f"{where}.se", 0, MAX_CHANNELS, default=0),
+            se=self.squeeze(fields.get("se", 0), f"{where}.se", in_c),
             options=self.options(op, fields, where),
         )
-        return layer if layer.mid_c >= 1 else replace(layer, expand=1 / in_c)
+        layer = layer if layer.mid_c >= 1 else replace(layer, expand=1 / in_c)
+        return self.convolution_block(layer, where) if op in CONVOLUTION_BLOCKS else layer
+
+    def convolution_block(self, layer: LayerSpec, where: str) -> LayerSpec:
+        """The block under its one name: a ``uib`` of the form IB is an ``mbconv``."""
+        form = uib_form(layer.start_kernel, layer.kernel)
+        if layer.op == "uib" and form == "IB":
+            return replace(layer, op="mbconv_pw" if layer.expand == 1 else "mbconv")
+        rule = broken_rule(layer)
+        if rule is not None:
+            raise SpaceError(f"{self.source}: {where}: {rule}.")
+        return layer
+
+    def squeeze(self, value: object, where: str, in_c: int) -> int:
+        """Squeeze-excite as `OpSettings.se` has it; a share is one of the input channels."""
+        if type(value) is not float:
+            return self.integer({"se": value}, "se", where, 0, MAX_CHANNELS)
+        squeezed = round(in_c * value) if 0 < value < 1 else 0
+        if squeezed < 2:
+            self.fail(where, f"must be a share that leaves 2 of {in_c} channels or more", value)
+        return squeezed
 
     def options(self, op: str, fields: Mapping[str, object], where: str) -> OpOptions:
         given = {key: value for key, value in fields.items() if key not in STANDARD_KEYS}
@@ -250,6 +282,8 @@ class SpaceReader:
     def op_mapping(self, value: object, where: str) -> Mapping[str, object]:
         """An op's fields; what an own op takes beyond the standard ones is checked by `options`."""
         allowed = STANDARD_KEYS
+        if isinstance(value, dict) and value.get("op") == "uib":
+            allowed |= {START_KERNEL}
         if isinstance(value, dict) and op_variant(str(value.get("op"))).is_custom:
             allowed = frozenset(value)
         return self.mapping(value, where, allowed)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final, TypedDict
 
+from proxyless_hw.space.op_names import SHORTCUT_OPS, START_KERNEL, uib_form
 from proxyless_hw.space.op_names import OpVariant as OpVariant
 from proxyless_hw.space.op_names import op_variant as op_variant
 from proxyless_hw.space.op_options import NO_OPTIONS, OpOptions, read_options
@@ -23,6 +24,11 @@ _KEY = re.compile(
 )
 
 
+def usual_activation(op: str) -> str:
+    """Where none is given: ReLU6, as in MobileNetV2 and ProxylessNAS, if an op has one at all."""
+    return "relu6" if op == "conv" or op_variant(op).base in SHORTCUT_OPS else "none"
+
+
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Nearest multiple of `divisor` that is at least 90% of `value` (MobileNetV2's rule)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
@@ -32,6 +38,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 def squeeze_width(mid_c: int, se: int) -> int:
     """Channels that a squeeze-and-excite over `mid_c` channels squeezes to (see `OpSpec.se`)."""
     return make_divisible(mid_c // 4) if se == 1 else se
+
+
+def squeeze_act(act: str, se: int) -> str:
+    """Activation between the two layers of a squeeze-and-excite in a block with `act`."""
+    return "relu" if se == 1 or act == "none" else act
 
 
 def format_expand(expand: float) -> str:
@@ -56,14 +67,18 @@ class OpSettings:
     """What an op is beside its name and shape; layers and ops share it.
 
     Attributes:
-        kernel: kernel size (of the depthwise convolution for ``mbconv``).
+        kernel: kernel size: of the depthwise convolution for ``mbconv``, of the one after the
+            expansion for ``uib`` (1: none), of the expansion for ``fused_mbconv``.
         stride: stride, 1 or 2.
-        expand: expanded width over input width (``mbconv``); 1 for other ops.
+        expand: expanded width over input width (``mbconv``, ``uib``, ``fused_mbconv``); 1 for
+            other ops.
         skip: whether the residual addition is part of the op.
         act: activation, one of `ACTIVATIONS`.
         se: squeeze-and-excite: 0 none; 1 the MobileNetV3 form (a quarter of the expanded width,
-            rounded to a multiple of 8, hard sigmoid); n > 1 squeezes to n channels (sigmoid).
-        options: what an op of one's own takes beyond these (see `register_op`).
+            rounded to a multiple of 8, ReLU, hard sigmoid); n > 1 the EfficientNet form (n
+            channels, the block's activation, sigmoid).
+        options: what an op takes beyond these: one of one's own (see `register_op`), and
+            ``start_kernel`` of ``uib``.
     """
 
     kernel: int = 1
@@ -86,6 +101,17 @@ class OpSettings:
             se=self.se,
             options=self.options,
         )
+
+    @property
+    def start_kernel(self) -> int:
+        """Kernel of the depthwise convolution before the expansion of a ``uib``; 1 for none."""
+        value = self.options.get(START_KERNEL, 1)
+        return value if isinstance(value, int) else 1
+
+    @property
+    def largest_kernel(self) -> int:
+        """The larger kernel of a ``uib``; that of every other op."""
+        return max(self.kernel, self.start_kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +187,7 @@ class OpSpec(OpSettings):
         text = (
             f"{self.op} {self.in_h}x{self.in_w}x{self.in_c}->{self.out_h}x{self.out_w}x{self.out_c}"
         )
-        if self.op == "mbconv":
+        if op_variant(self.op).base in SHORTCUT_OPS:
             text += f" k{self.kernel} e{format_expand(self.expand)} s{self.stride}"
         elif self.op != "classifier":
             text += f" k{self.kernel} s{self.stride}"
@@ -242,6 +268,16 @@ def _pooled(size: int, layer: LayerSpec) -> int:
     return max(1, (size - layer.kernel) // layer.stride + 1)
 
 
+def has_expansion(op: OpSpec | LayerSpec) -> bool:
+    """Whether an ``mbconv`` begins with a 1x1 convolution.
+
+    A plain one does so where it expands, as in MobileNetV2; a grouped one and ``mbconv_pw`` always
+    do, as in FBNet.
+    """
+    variant = op_variant(op.op)
+    return op.expand != 1 or variant.pw or variant.groups > 1
+
+
 @dataclass(frozen=True, slots=True)
 class BatchNormSpec:
     """BatchNorm settings in PyTorch's sense: running-average momentum and epsilon.
@@ -274,13 +310,26 @@ class Position:
         return len(self.candidates) > 1
 
 
+def bottleneck_name(layer: OpSpec | LayerSpec) -> str:
+    """Short name of an ``mbconv``: ``MB3``, ``MB1pw``, ``MB1g2`` (two groups)."""
+    variant = op_variant(layer.op)
+    groups = f"g{variant.groups}" if variant.groups > 1 else ""
+    return f"MB{layer.expand:g}{'pw' * variant.pw}{groups}"
+
+
 def describe(layer: LayerSpec) -> str:
-    """Short form for messages and pictures: ``MB3 5x5``, ``skip``, ``conv 1x1``."""
+    """Short form for messages and pictures: ``MB3 5x5``, ``ExtraDW4 5x5 3x3``, ``conv 1x1``."""
     if layer.is_zero:
         return "skip"
-    if layer.op == "mbconv":
-        return f"MB{layer.expand:g} {layer.kernel}x{layer.kernel}"
+    if op_variant(layer.op).base == "mbconv":
+        return f"{bottleneck_name(layer)} {layer.kernel}x{layer.kernel}"
     if layer.op in ("classifier", "pool"):
         return layer.op
+    if layer.op == "fused_mbconv":
+        return f"fusedMB{layer.expand:g} {layer.kernel}x{layer.kernel}"
+    if layer.op == "uib":
+        kernels = [size for size in (layer.start_kernel, layer.kernel) if size > 1]
+        name = f"{uib_form(layer.start_kernel, layer.kernel)}{layer.expand:g}"
+        return " ".join([name, *(f"{size}x{size}" for size in kernels)])
     options = f" {layer.options.to_text(' ')}" if layer.options else ""
     return f"{layer.op} {layer.kernel}x{layer.kernel}{options}"

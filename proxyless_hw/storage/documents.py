@@ -18,6 +18,7 @@ JsonObject: TypeAlias = dict[str, object]
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
+_WORDS = {"None": "null", "True": "true", "False": "false"}
 MAX_NODES = 1_000_000
 MAX_NUMBER = 64
 """Characters of a number. Longer ones can need quadratic time to read, and cannot be shown."""
@@ -54,16 +55,20 @@ def _check_number(node: yaml.ScalarNode) -> None:
 
 
 def encoding_of(start: bytes) -> str:
-    """UTF-8, or UTF-16 where a text begins with its byte-order mark.
+    """UTF-8, or UTF-16 where a text begins with its byte-order mark or with two Latin characters.
 
     Spreadsheets and Windows' editors put such a mark first, also before UTF-8.
     """
-    utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return "utf-16" if utf_16 else "utf-8-sig"
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = [byte == 0 for byte in start[:4]]  # the other half of a character below 256
+    if zeros == [False, True, False, True]:
+        return "utf-16-le"
+    return "utf-16-be" if zeros == [True, False, True, False] else "utf-8-sig"
 
 
 def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
-    """Reads a text file of at most 16 MiB: UTF-8, or UTF-16 where a byte-order mark says so.
+    """Reads a text file of at most 16 MiB: UTF-8, or UTF-16 (`encoding_of`).
 
     Raises:
         ProxylessHwError: (as `error`) absent, unreadable, too large, or of another encoding.
@@ -83,11 +88,22 @@ def read_text(path: Path, error: type[ProxylessHwError], what: str) -> str:
         raise error(f"cannot read {what} {path}: {cause.strerror or cause}.") from cause
     except UnicodeDecodeError as cause:
         raise error(
-            f"{what} {path} is not UTF-8 text (byte {cause.start}), nor UTF-16 with a byte-order "
-            "mark. Save it as UTF-8."
+            f"{what} {path} is not UTF-8 text (byte {cause.start}), nor UTF-16. Save it as UTF-8."
         ) from cause
     except ValueError as cause:  # a path with a null byte or half a surrogate pair
         raise error(f"cannot read {what} {str(path)[:200]!r}: {cause}.") from cause
+
+
+def json_of(printed: str) -> str:
+    """What Python prints of texts, numbers, lists, tuples and dicts, as JSON; JSON stays as it is.
+
+    Only where no text holds a quotation mark of either kind; the parser refuses the rest.
+    """
+    if "'" not in printed or '"' in printed:
+        return printed
+    as_json = printed.replace("'", '"').replace("(", "[").replace(")", "]")
+    as_json = re.sub(r",(?=\s*\])", "", as_json)
+    return re.sub(r"\b(?:None|True|False)\b", lambda match: _WORDS[match[0]], as_json)
 
 
 def check_depth(text: str, error: type[ProxylessHwError], what: str) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from proxyless_hw.errors import ProxylessHwError
 from proxyless_hw.storage.files import atomic_path
 
+_LFS = b"version https://git-lfs"
 _ORDINARY = frozenset(
     (
         *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
@@ -70,7 +71,7 @@ def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[s
     try:
         if _is_safetensors(path):
             return dict(load_file(path))
-        _refuse_compressed(path)
+        _refuse_other_forms(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickle protocols, read safely or refused
             document = torch.load(path, map_location="cpu", weights_only=True)
@@ -91,6 +92,8 @@ def load_tensors(path: Path, error: type[ProxylessHwError], what: str) -> dict[s
 
 def _reason(cause: Exception) -> str:
     """Why a file was refused; not in torch's words, which advise to load it unsafely."""
+    if isinstance(cause, EOFError):
+        return "it is empty or cut off."
     if not isinstance(cause, _RefusedPayload):
         return str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__
     named = re.search(r"GLOBAL (\S{1,120})", str(cause))
@@ -110,16 +113,28 @@ def _is_safetensors(path: Path) -> bool:
     return len(start) == 9 and start[8:] == b"{" and length < path.stat().st_size
 
 
-def _refuse_compressed(path: Path) -> None:
-    """torch writes its archives uncompressed: a file that unpacks to more is not from torch.
+def _refuse_other_forms(path: Path) -> None:
+    """Refuses what is known not to be a file of tensors, with the way on.
+
+    torch writes its archives of tensors uncompressed: one that unpacks to more is not from torch.
 
     Raises:
-        ValueError: the archive would unpack to more than it holds.
+        ValueError: a Git LFS pointer, a TorchScript model, or an archive that would unpack to more
+            than it holds.
     """
+    with path.open("rb") as stream:
+        if stream.read(len(_LFS)) == _LFS:
+            raise ValueError("it is a Git LFS pointer, not the file itself. Fetch it: git lfs pull")
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
+        entries = archive.infolist()
+        unpacked = sum(entry.file_size for entry in entries)
+    if any("/code/" in entry.filename for entry in entries):
+        raise ValueError(
+            "it is a TorchScript model. Save its weights alone: "
+            "torch.save(torch.jit.load(path).state_dict(), other)."
+        )
     if unpacked > path.stat().st_size:
         raise ValueError(f"it would unpack to {unpacked} bytes, more than the file has")
 

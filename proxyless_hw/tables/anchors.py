@@ -27,7 +27,7 @@ ANCHORS: Final = 12
 def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:
     """Picks ops of different kinds and costs.
 
-    The kinds differ in op, kernel, expansion and stride. Of each the op of median cost stands for
+    The kinds differ in op, kernels, expansion and stride. Of each the op of median cost stands for
     it; where there are more kinds than anchors, those spread evenly over the cost are taken. Ops
     that are known better than the median op come first: what moves by itself says little about the
     machine.
@@ -35,9 +35,10 @@ def choose_anchors(entries: Mapping[OpSpec, Entry]) -> dict[OpSpec, float]:
     Returns:
         Op to value, in the table's unit; all ops of a table that has few.
     """
-    kinds: dict[tuple[str, int, float, int], list[OpSpec]] = {}
+    kinds: dict[tuple[str, int, int, float, int], list[OpSpec]] = {}
     for op in sorted(_steady(entries), key=lambda op: (entries[op].value, op.key)):
-        kinds.setdefault((op.op, op.kernel, op.expand, op.stride), []).append(op)
+        kind = op.op, op.start_kernel, op.kernel, op.expand, op.stride
+        kinds.setdefault(kind, []).append(op)
     chosen = [ops.pop(len(ops) // 2) for ops in kinds.values()]
     if len(chosen) < ANCHORS:
         rest = sorted((op for ops in kinds.values() for op in ops), key=lambda o: entries[o].value)

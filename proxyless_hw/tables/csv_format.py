@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from proxyless_hw.errors import TableError, did_you_mean
+from proxyless_hw.space.bottlenecks import built_in_options
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_IMAGE_CHANNELS, MAX_RESOLUTION
 from proxyless_hw.space.op_options import read_options
-from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand
+from proxyless_hw.space.specs import ACTIVATIONS, OpSpec, format_expand, op_variant
 from proxyless_hw.storage.documents import encoding_of
 from proxyless_hw.tables.entry import (
     OP_COLUMNS,
     OPTIONS_COLUMN,
+    UNITS,
     VALUE_COLUMNS,
     Entry,
     header_text,
@@ -27,7 +29,6 @@ from proxyless_hw.tables.entry import (
 from proxyless_hw.tables.table import LatencyTable
 
 SCHEMA = "proxyless-hw-table/1"
-UNITS = {"latency": "ms", "energy": "mJ", "memory": "MB"}
 COLUMNS = (*OP_COLUMNS, *VALUE_COLUMNS)
 MAX_BYTES = 512 * 2**20
 MAX_ROWS = 2_000_000
@@ -253,6 +254,8 @@ class RowParser:
             )
         try:
             options = read_options(row.get(OPTIONS_COLUMN, "").strip(), ";")
+            if not op_variant(name).is_custom:
+                options = built_in_options(name, options)
         except ValueError as cause:
             self.fail(f"column {OPTIONS_COLUMN}: {cause}")
         return OpSpec(

@@ -13,6 +13,15 @@ OPTION_KEYS = ("delegate", "cache", "options")
 """Device options that a header may tell; where two tables tell them, they must agree as well."""
 
 
+UNITS: Final = {"latency": "ms", "energy": "mJ", "memory": "MB", "flash": "MB", "sram": "MB"}
+"""Metrics that a table may hold, with their units. MB of flash and sram are millions of bytes."""
+
+PEAKS: Final = ("memory", "sram")
+"""Metrics of which each op has its own peak: what a network costs is no sum of them."""
+
+ESTIMATED: Final = "estimate"
+"""Header `statistic` of figures that a compiler works out: every visit gives the same one."""
+
 OP_COLUMNS: Final = (
     *("op", "in_h", "in_w", "in_c", "out_h", "out_w", "out_c"),
     *("kernel", "stride", "expand", "skip", "act", "se"),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.drawing.plots import check_plot_path, new_figure, save_figure
 from proxyless_hw.errors import TableError
-from proxyless_hw.space.specs import OpSpec
+from proxyless_hw.space.op_names import SHORTCUT_OPS, uib_form
+from proxyless_hw.space.specs import OpSpec, op_variant
 from proxyless_hw.tables.entry import Entry
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_SHAPES: Final = 400
 MAX_OTHERS: Final = 60
 
 _COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#aa3377", "#66ccee", "#555555")
-_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS: Final = (*("o", "s", "^", "D", "v", "P", "X", "<", ">"), *("p", "*", "h", "d", "H", "8"))
 
 Shape = tuple[int, int, int, int, int]
 
@@ -55,10 +56,10 @@ def table_figure(table: LatencyTable) -> Figure:
     """
     blocks: dict[Shape, list[OpSpec]] = {}
     for op in table.entries:
-        if op.op == "mbconv":
+        if op_variant(op.op).base in SHORTCUT_OPS:
             shape = (op.in_h, op.in_w, op.in_c, op.out_c, op.stride)
             blocks.setdefault(shape, []).append(op)
-    others = [op for op in table.entries if op.op != "mbconv"]
+    others = [op for op in table.entries if op_variant(op.op).base not in SHORTCUT_OPS]
     if len(blocks) > MAX_SHAPES or len(others) > MAX_OTHERS:
         raise TableError(
             f"'{table.name}' has {len(blocks)} block shapes and {len(others)} other ops; a "
@@ -90,7 +91,7 @@ class _Styles:
     """A colour per kernel size, and a marker per expansion and squeeze-and-excite."""
 
     def __init__(self, ops: Sequence[OpSpec]) -> None:
-        kernels = sorted({op.kernel for op in ops})
+        kernels = sorted({op.largest_kernel for op in ops})
         variants = sorted({_variant(op) for op in ops})
         self.colours = {
             kernel: _COLOURS[index % len(_COLOURS)] for index, kernel in enumerate(kernels)
@@ -115,6 +116,12 @@ class _Styles:
 
 def _variant(op: OpSpec) -> str:
     parts = [f"expand {op.expand:g}"]
+    if op.op == "fused_mbconv":
+        parts.append("fused")
+    elif op.op == "uib":
+        parts.append(uib_form(op.start_kernel, op.kernel))
+    else:
+        parts += op.op.split("_")[1:]
     if op.se:
         parts.append("SE")
     if op.act not in ("relu6", "none"):
@@ -132,7 +139,7 @@ def _draw_blocks(
     from matplotlib.ticker import LogLocator
 
     for place, shape in enumerate(shapes):
-        ops = sorted(blocks[shape], key=lambda op: (op.kernel, op.expand, op.se))
+        ops = sorted(blocks[shape], key=lambda op: (op.largest_kernel, op.expand, op.se))
         for index, op in enumerate(ops):
             entry = table.entries[op]
             offset = 0.0 if len(ops) == 1 else (index / (len(ops) - 1) - 0.5) * 0.7
@@ -140,7 +147,7 @@ def _draw_blocks(
                 place + offset,
                 entry.value,
                 yerr=_error(entry),
-                color=styles.colours[op.kernel],
+                color=styles.colours[op.largest_kernel],
                 marker=styles.markers[_variant(op)],
                 markersize=5,
                 capsize=2,

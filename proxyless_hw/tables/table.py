@@ -17,9 +17,11 @@ from proxyless_hw.formats.load import given_architecture
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.files import write_text_atomically
+from proxyless_hw.tables.entry import ESTIMATED, PEAKS
 from proxyless_hw.tables.entry import OPTION_KEYS as OPTION_KEYS
 from proxyless_hw.tables.entry import SETTING_KEYS as SETTING_KEYS
 from proxyless_hw.tables.entry import Entry as Entry
+from proxyless_hw.tables.missing import missing_message
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -205,13 +207,18 @@ class LatencyTable:
 
     @property
     def metric(self) -> str:
-        """What was measured: ``latency``, ``energy`` or ``memory``."""
+        """What was measured: ``latency``, ``energy``, ``memory``, ``flash`` or ``sram``."""
         return self.metadata["metric"]
 
     @property
     def unit(self) -> str:
         """Unit of every value: ``ms``, ``mJ`` or ``MB``."""
         return self.metadata["unit"]
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether a compiler worked the values out: they are the same however often it is asked."""
+        return self.metadata.get("statistic") == ESTIMATED
 
     @property
     def num_classes(self) -> int | None:
@@ -309,13 +316,13 @@ class LatencyTable:
         """Checks that what a network costs is the sum of what its ops cost.
 
         Raises:
-            TableError: it measures memory, of which each op has its own peak.
+            TableError: it measures memory or sram, of which each op has its own peak.
         """
-        if self.metric == "memory":
+        if self.metric in PEAKS:
             raise TableError(
-                f"'{self.name}' measures memory ({self.unit}): each value is the peak of one op, "
-                "and the peak of a network is not the sum of its ops' peaks. Measure whole "
-                "networks: proxyless-hw benchmark ARCH --metric memory"
+                f"'{self.name}' measures {self.metric} ({self.unit}): each value is the peak of "
+                "one op, and the peak of a network is not the sum of its ops' peaks. Measure whole "
+                f"networks: proxyless-hw benchmark ARCH --metric {self.metric}"
             )
 
     def with_metadata(self, **changes: object) -> LatencyTable:
@@ -323,20 +330,6 @@ class LatencyTable:
         merged = {**self.metadata, **changes}
         kept = {key: str(value) for key, value in merged.items() if value is not None}
         return LatencyTable(self.entries, kept, self.name)
-
-
-def missing_message(missing: list[OpSpec], name: str) -> str:
-    """The message for ops that a table lacks: all of them, and the next step."""
-    if len(missing) == 1:
-        return (
-            f"no entry for {missing[0]} in '{name}'. "
-            f"Profile it: proxyless-hw profile ... --missing-from {name}"
-        )
-    listed = "\n".join(f"  {op}" for op in missing)
-    return (
-        f"no entry for {len(missing)} ops in '{name}':\n{listed}\n"
-        f"Profile them: proxyless-hw profile ... --missing-from {name}"
-    )
 
 
 def shipped_tables() -> dict[str, Path]:

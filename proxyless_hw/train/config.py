@@ -75,7 +75,9 @@ class TrainConfig(RunSettings):
         below=1,
     )
     weights: str | None = setting(
-        None, "Start from these weights (fine-tuning).", metavar="FILE|RUN"
+        None,
+        "Start from these weights (fine-tuning): a run folder, a file or timm:NAME.",
+        metavar="FILE|RUN|timm:NAME",
     )
     start: Start = setting(
         "identity", "Fresh weights: nearly the identity (default), or every op as drawn."

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from torch import Tensor
-
+from proxyless_hw.errors import ArchitectureError
 from proxyless_hw.formats.checkpoints import network_from_checkpoint
-from proxyless_hw.formats.published import read_published
+from proxyless_hw.formats.weights_source import is_timm, open_weights
 from proxyless_hw.network.network import Network
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.train.load import save_imported
-
-TIMM: Final = "timm:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +42,9 @@ def import_weights(
 
     Args:
         file: weights under the names of the ProxylessNAS or Once-for-All code, of torchvision
-            (MobileNetV2, MobileNetV3, MNASNet) or of timm, as a torch or a safetensors file; or
-            ``timm:NAME`` for pretrained weights of timm, where it is installed.
+            (MobileNetV2, MobileNetV3, MNASNet, EfficientNet-B0) or of timm, as a torch or a
+            safetensors file; or ``timm:NAME`` for pretrained weights of timm, where that is
+            installed.
         arch: the network, or what names it; found by its tensors when None.
         output: takes a run folder that `load` and `run_training` read; nothing is written when
             None.
@@ -63,19 +60,15 @@ def import_weights(
         >>> found = ph.import_weights("proxyless_mobile.pth")  # doctest: +SKIP
         >>> found.name, found.network  # doctest: +SKIP
     """
-    tensors, source = _read(file)
-    name, network = network_from_checkpoint(tensors, source, arch)
+    given = open_weights(file)
+    if given.is_ours:
+        raise ArchitectureError(
+            f"weights of other code are imported: the names in {file} are of this package. "
+            f"Next: give it, or the folder of its run, as --weights."
+        )
+    source = given.source if is_timm(file) else Path(file).name
+    name, network = network_from_checkpoint(given.tensors, source, arch)
     folder = None if output is None else Path(output)
     if folder is not None:
         save_imported(network, folder, {"source": source, "arch": name})
     return ImportedWeights(network=network.eval(), name=name, source=source, folder=folder)
-
-
-def _read(file: str | Path) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a file, or of a network that timm has, and what to call them."""
-    text = str(file)
-    if text.startswith(TIMM):
-        from proxyless_hw.formats.timm_weights import timm_tensors
-
-        return timm_tensors(text.removeprefix(TIMM)), text
-    return read_published(file), Path(file).name

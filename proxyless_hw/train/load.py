@@ -13,8 +13,8 @@ from torch import Tensor
 from proxyless_hw.data.base import DataConfig
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.formats.matching import with_its_classes
-from proxyless_hw.formats.published import as_its_library, fill_from_published, published_tensors
-from proxyless_hw.formats.state_dicts import choose_state_dict
+from proxyless_hw.formats.published import as_its_library, published_network
+from proxyless_hw.formats.weights_source import open_weights
 from proxyless_hw.network.network import Network
 from proxyless_hw.runs.run_network import (
     DERIVED,
@@ -24,7 +24,6 @@ from proxyless_hw.runs.run_network import (
 )
 from proxyless_hw.storage.documents import parse_json, read_text
 from proxyless_hw.storage.files import write_text_atomically
-from proxyless_hw.storage.tensor_files import load_tensors
 from proxyless_hw.terminal.notices import notice
 from proxyless_hw.train.config import TrainConfig, config_from
 from proxyless_hw.train.run_folder import TrainFolder
@@ -76,14 +75,14 @@ def initialise_from(network: Network, source: str | Path) -> None:
 
     Args:
         network: filled in place.
-        source: a run folder, a weights file of one, or a published checkpoint.
+        source: a run folder, a weights file of one, a checkpoint of other code, or ``timm:NAME``.
 
     Raises:
         TrainingError, ArchitectureError: the weights do not fit, beyond the classifier.
     """
-    path = Path(source)
-    tensors = load(path).state_dict() if path.is_dir() else _own_names(network, path)
-    fill_from(network, tensors, path)
+    is_run = Path(source).is_dir()
+    tensors = load(source).state_dict() if is_run else _own_names(network, source)
+    fill_from(network, tensors, source)
 
 
 def fill_from(network: Network, tensors: Mapping[str, Tensor], source: str | Path) -> None:
@@ -108,23 +107,20 @@ def fill_from(network: Network, tensors: Mapping[str, Tensor], source: str | Pat
     fill_network(network, kept, Path(source), TrainingError)
 
 
-def _own_names(network: Network, path: Path) -> dict[str, Tensor]:
-    """Reads the tensors of a file, with our names."""
-    document = load_tensors(path, TrainingError, "weights file")
-    tensors = choose_state_dict(document, str(path))
-    if any(str(name).startswith("stem.") for name in tensors):
-        return tensors
-    published = published_tensors(tensors, str(path))
-    theirs, ours = as_its_library(network.arch, published).batch_norm, network.arch.batch_norm
+def _own_names(network: Network, source: str | Path) -> dict[str, Tensor]:
+    """The tensors that a source names, with our names."""
+    given = open_weights(source, TrainingError)
+    if given.is_ours:
+        return given.tensors
+    theirs, ours = as_its_library(network.arch, given.tensors).batch_norm, network.arch.batch_norm
     if theirs.eps != ours.eps:
         notice(
-            f"{path}: these weights were trained with a BatchNorm eps of {theirs.eps:g}, this "
+            f"{source}: these weights were trained with a BatchNorm eps of {theirs.eps:g}, this "
             f"network has {ours.eps:g}, so its outputs differ at first. To keep theirs: "
-            f"proxyless-hw import-weights {path} --output RUN, then train RUN --weights RUN."
+            f"proxyless-hw import-weights {source} --output RUN, then train RUN --weights RUN."
         )
-    filled = Network(with_its_classes(network.arch, published))
-    fill_from_published(filled, published, str(path))
-    return filled.state_dict()
+    arch = with_its_classes(network.arch, given.tensors)
+    return published_network(arch, given.tensors, given.source).state_dict()
 
 
 def save_imported(network: Network, folder: str | Path, facts: dict[str, Any]) -> None:

@@ -245,8 +245,10 @@ def test_benchmark_times_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     document = printed(capsys)
     assert (document["unit"], document["cache"]) == ("ms", "network")
     assert document["median_ms"] == document["median"]
-    for key in ("median_ms", "ci_low_ms", "ci_high_ms", "p90_ms", "file_mb", "peak_memory_mb"):
+    for key in ("median_ms", "ci_high_ms", "p90_ms", "file_mb", "peak_memory_mb"):
         assert document[key] > 0
+    # 0 where a busy machine left time for a single visit.
+    assert document["ci_low_ms"] >= 0
     assert document["ci_low_ms"] <= document["median_ms"] <= document["ci_high_ms"]
     assert any(node["op_type"] == "Gemm" for node in document["nodes"])
 
@@ -290,7 +292,7 @@ def test_per_op_is_refused_before_anything_is_measured(
     (tmp_path / "model.tflite").write_bytes(b"not opened")
     path = tmp_path / "model.tflite"
     assert run("benchmark", path, "--device", "gpu", "--per-op") == 1
-    assert "--per-op is measured with --device cpu and --device mobile" in capsys.readouterr().err
+    assert "--per-op is measured with --device cpu, mobile and npu" in capsys.readouterr().err
 
 
 def test_benchmark_names_a_file_that_is_not_there(

@@ -147,6 +147,69 @@ def test_an_encoding_that_is_not_of_the_space_is_refused(change: dict, message: 
         from_encoding(document, SPACE)
 
 
+def test_an_encoding_as_python_prints_it_and_under_another_name_of_its_resolution(
+    tmp_path: Path,
+) -> None:
+    document = json.loads(ENCODING.read_text())
+    (tmp_path / "printed.txt").write_text(str(document))
+    assert load_architecture(tmp_path / "printed.txt", space=SPACE) == load_architecture(
+        ENCODING, space=SPACE
+    )
+    side = document.pop("r")
+    assert from_encoding({**document, "image_size": side}, SPACE).resolution == side
+    with pytest.raises(ArchitectureError, match="must not stand beside another resolution"):
+        from_encoding({**document, "r": side, "resolution": side}, SPACE)
+
+
+def test_the_folder_of_a_published_network_is_its_net_config(tmp_path: Path) -> None:
+    (tmp_path / "net.config").write_text(json.dumps(proxyless()))
+    (tmp_path / "run.config").write_text('{"image_size": 160}')
+    assert load_architecture(tmp_path).resolution == 160
+    (tmp_path / "subnet.config").write_text(json.dumps(proxyless()))  # which of the two?
+    with pytest.raises(ArchitectureError, match=r"holds no architecture\.json"):
+        load_architecture(tmp_path)
+
+
+def test_timms_nested_list_is_its_block_strings(tmp_path: Path) -> None:
+    listed, lines = tmp_path / "listed.py", tmp_path / "lines.txt"
+    listed.write_text(
+        "[\n  ['ds_r1_k3_s1_e1_c16'],\n  ['ir_r2_k3_s2_e6_c24', 'cn_r1_k1_s1_c96'],\n]"
+    )
+    lines.write_text("ds_r1_k3_s1_e1_c16\nir_r2_k3_s2_e6_c24\ncn_r1_k1_s1_c96\n")
+    assert load_architecture(listed).blocks == load_architecture(lines).blocks
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"arch": {"ks": [3]}, "acc": 75.1}', "its keys are arch, acc. Known are our JSON"),
+        ('[{"ks": [3]}]', "is a list, which must hold block strings"),
+        ("[]", "received nothing"),
+    ],
+)
+def test_json_of_no_known_form_is_refused_with_the_known_ones(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "n.json").write_text(text)
+    with pytest.raises(ArchitectureError, match=message):
+        load_architecture(tmp_path / "n.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("w.PTH", r"holds weights, and no network.*import-weights .*w\.PTH"),
+        ("m.tflite", r"is measured as it is.*benchmark .*m\.tflite"),
+    ],
+)
+def test_a_file_that_is_no_network_names_the_command_for_it(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"\x80\xff")
+    with pytest.raises(ArchitectureError, match=message):
+        load_architecture(tmp_path / name)
+
+
 def test_an_encoding_without_a_space_names_the_option() -> None:
     with pytest.raises(ArchitectureError, match=r"say which space .*--space mobilenet-v3"):
         load_architecture(ENCODING)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,11 +54,19 @@ def relu6(x: Tensor) -> Tensor:
     return nn.functional.relu6(x)
 
 
+def bounded(x: Tensor) -> Tensor:
+    return torch.maximum(torch.minimum(x, torch.tensor(6.0)), torch.tensor(0.0))
+
+
 SWISHES = {
     "division last": lambda x: x * relu6(x + 3) / 6,
     "division first": lambda x: x * (relu6(x + 3) / 6),
     "a multiplication by 1/6": lambda x: x * (relu6(x + 3) * (1 / 6)),
     "a clamp": lambda x: torch.clamp(x + 3, 0, 6) / 6 * x,
+    "x divided first": lambda x: x / 6 * relu6(x + 3),
+    "x multiplied by 1/6": lambda x: relu6(x + 3) * (x * (1 / 6)),
+    "bounds one by one": lambda x: x * torch.relu(x + 3).minimum(torch.tensor(6.0)) / 6,
+    "bounds the other way": lambda x: x * bounded(x + 3) / 6,
 }
 
 
@@ -81,6 +91,35 @@ def test_the_decomposition_of_an_old_operator_set_is_known_too(tmp_path: Path) -
     assert architecture_from_onnx(path).blocks == ARCH.blocks
 
 
+def with_swish(alpha: float) -> onnx.ModelProto:
+    """A stem, ONNX's own Swish (since operator set 24), pooling and a classifier."""
+    weights = {"w": (8, 3, 3, 3), "v": (5, 8)}
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        onnx.helper.make_node("Swish", ["c"], ["s"], alpha=alpha),
+        onnx.helper.make_node("GlobalAveragePool", ["s"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["f"]),
+        onnx.helper.make_node("Gemm", ["f", "v"], ["y"], transB=1),
+    ]
+    values = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "swish",
+        [values("x", onnx.TensorProto.FLOAT, [1, 3, 16, 16])],
+        [values("y", onnx.TensorProto.FLOAT, [1, 5])],
+        [onnx.numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in weights.items()],
+    )
+    return onnx.helper.make_model(graph)
+
+
+def test_the_swish_of_operator_set_24_is_known(tmp_path: Path) -> None:
+    onnx.save(with_swish(1.0), tmp_path / "swish.onnx")
+    assert architecture_from_onnx(tmp_path / "swish.onnx").stem[0].act == "swish"
+    onnx.save(with_swish(1.5), tmp_path / "other.onnx")
+    with pytest.raises(PredictorError, match="a swish of another alpha than 1"):
+        architecture_from_onnx(tmp_path / "other.onnx")
+
+
 @pytest.mark.parametrize(
     "formula",
     [
@@ -88,6 +127,8 @@ def test_the_decomposition_of_an_old_operator_set_is_known_too(tmp_path: Path) -
         lambda x: x * relu6(x + 3) / 5,
         lambda x: x * torch.clamp(x + 3, 0, 5) / 6,
         lambda x: x * relu6(x + 3) * x,
+        lambda x: x / 5 * relu6(x + 3),
+        lambda x: x * torch.relu(x + 3).minimum(torch.tensor(5.0)) / 6,
     ],
 )
 def test_what_is_nearly_a_hard_swish_is_refused(

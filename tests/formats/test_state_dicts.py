@@ -64,7 +64,11 @@ def test_of_two_plain_sets_it_is_said_which() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrappers", ["module.", "_orig_mod.", "module._orig_mod.", "module.module."]
+    "wrappers",
+    [
+        *("module.", "_orig_mod.", "module._orig_mod.", "module.module."),
+        *("model.", "net.", "network.", "backbone.", "model._orig_mod."),
+    ],
 )
 def test_wrapped_models_lose_their_prefix_and_their_counter(wrappers: str) -> None:
     wrapped = {f"{wrappers}{name}": tensor for name, tensor in MEAN.items()}

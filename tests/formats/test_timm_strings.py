@@ -15,6 +15,7 @@ from proxyless_hw.formats.timm_strings import from_timm_strings, to_timm_strings
 from proxyless_hw.formats.zoo import zoo_architecture, zoo_names
 from proxyless_hw.network.network import build_network
 from proxyless_hw.space.architecture import Architecture
+from proxyless_hw.space.bottlenecks import start_options
 from proxyless_hw.space.specs import LayerSpec
 
 # As timm defines its MobileNetV3-Large and MnasNet-A1.
@@ -67,6 +68,20 @@ def test_every_chain_of_the_zoo_survives_the_text_form(name, tmp_path):
     assert replace(back, space=name) == arch
 
 
+def test_runs_of_different_kinds_are_not_written_as_repeats() -> None:
+    strings = ["ds_r1_k3_s1_c32", "cn_r1_k3_s1_c32", "uir_r1_a3_k3_s1_e4_c32"]
+    strings += ["uir_r1_a5_k3_s1_e4_c32", "ir_r2_k3_s1_e4_c32", "er_r1_k3_s1_e4_c32"]
+    assert to_timm_strings(replace(from_timm_strings(strings), provenance={})) == strings
+
+
+def test_universal_blocks_come_with_the_head_of_mobilenet_v4() -> None:
+    arch = from_timm_strings(["uir_r1_a3_k3_s2_e4_c48", "cn_r1_k1_s1_c96"])
+    assert [layer.op for layer in arch.head] == ["conv", "pool", "conv", "classifier"]
+    assert from_timm_strings(to_timm_text(arch)).head == arch.head
+    text = "# head_norm: False\nuir_r1_a3_k3_s2_e4_c48\ncn_r1_k1_s1_c96"
+    assert from_timm_strings(text).head[2].op == "conv_nobn"
+
+
 def test_what_a_string_means():
     arch = from_timm_strings(["ir_r2_k5_s2_e3_c40_se0.25_nsw"])
     assert arch.blocks == (
@@ -84,6 +99,15 @@ def depthwise(channels: int, kernel: int, stride: int = 1) -> LayerSpec:
     return replace(conv(channels, channels, kernel, stride), op=f"conv_g{channels}")
 
 
+def uib(
+    in_c: int, out_c: int, start: int, kernel: int, *, expand: int, stride: int = 1
+) -> LayerSpec:
+    return LayerSpec(
+        "uib", in_c, out_c, kernel=kernel, stride=stride, expand=expand, act="relu6",
+        options=start_options(start),
+    )  # fmt: skip
+
+
 # Of 32 channels, which the stem gives.
 @pytest.mark.parametrize(
     ("text", "layers"),
@@ -97,30 +121,49 @@ def depthwise(channels: int, kernel: int, stride: int = 1) -> LayerSpec:
             "uir_r1_k5_s1_e4_c32_noskip_nre",
             [LayerSpec("mbconv", 32, 32, kernel=5, expand=4, act="relu")],
         ),
-        # MobileNetV4's first blocks: with a depthwise convolution at the start, and a stride.
+        # The other forms of MobileNetV4's block: ExtraDW, ConvNext, FFN.
         (
             "uir_r1_a5_k3_s2_e3_c96",
+            [uib(32, 96, 5, 3, stride=2, expand=3)],
+        ),
+        (
+            "uir_r2_a3_k0_s1_e1_c32",
+            [replace(uib(32, 32, 3, 1, expand=1), skip=True)] * 2,
+        ),
+        ("uir_r1_a3_k0_s2_e4_c64", [uib(32, 64, 3, 1, stride=2, expand=4)]),
+        ("uir_r1_a0_k0_s1_e2_c32", [replace(uib(32, 32, 1, 1, expand=2), skip=True)]),
+        ("uir_r1_a0_k0_s1_e2_c64_p3", [uib(32, 64, 1, 1, expand=2), depthwise(64, 3)]),
+        # What the op does not hold: a squeeze-and-excite behind two depthwise convolutions.
+        (
+            "uir_r1_a5_k3_s2_e3_c96_se0.25",
             [
                 depthwise(32, 5),
-                LayerSpec("mbconv", 32, 96, kernel=3, stride=2, expand=3, act="relu6"),
+                LayerSpec("mbconv", 32, 96, kernel=3, stride=2, expand=3, act="relu6", se=8),
             ],
         ),
         (
-            "uir_r1_a3_k0_s2_e4_c64",
-            [depthwise(32, 3, stride=2), conv(32, 128, act="relu6"), conv(128, 64)],
+            "er_r2_k3_s1_e2_c32",
+            [LayerSpec("fused_mbconv", 32, 32, kernel=3, expand=2, skip=True, act="relu6")] * 2,
         ),
         (
-            "uir_r1_a0_k0_s1_e2_c64_p3",
-            [conv(32, 64, act="relu6"), conv(64, 64), depthwise(64, 3)],
+            "er_r1_k3_s2_e4_c48",
+            [LayerSpec("fused_mbconv", 32, 48, kernel=3, stride=2, expand=4, act="relu6")],
         ),
-        ("er_r1_k3_s2_e4_c48", [conv(32, 128, 3, 2, "relu6"), conv(128, 48)]),
-        ("er_r1_k3_s1_e2_c32_noskip", [conv(32, 64, 3, 1, "relu6"), conv(64, 32)]),
+        (
+            "er_r1_k3_s1_e2_c32_noskip",
+            [LayerSpec("fused_mbconv", 32, 32, kernel=3, expand=2, act="relu6")],
+        ),
         ("dsa_r1_k3_s1_c32", [replace(depthwise(32, 3), act="relu6"), conv(32, 32, act="relu6")]),
         (
             "cn_r2_k3_s2_e1_c32_skip",
             [conv(32, 32, 3, 2, "relu6"), replace(conv(32, 32, 3, 1, "relu6"), skip=True)],
         ),
         ("cn_r1_k3_s1_c32_noskip", [conv(32, 32, 3, 1, "relu6")]),
+        # Its first 1x1 convolution is there at expansion 1 too, where ds has none.
+        (
+            "ir_r2_k3_s1_e1_c32_nre",
+            [LayerSpec("mbconv_pw", 32, 32, kernel=3, skip=True, act="relu")] * 2,
+        ),
         (
             "ir_r1_k3_s1_e4_c32_skip_a1_p1_d0",
             [LayerSpec("mbconv", 32, 32, kernel=3, expand=4, skip=True, act="relu6")],
@@ -151,6 +194,7 @@ def test_a_block_is_read_as_what_it_consists_of(text: str, layers: list[LayerSpe
             *("cn_r1_k3_s2_e1_c32", "cn_r1_k1_s1_e1_c32"),
             *("uir_r1_a5_k5_s2_e3_c96", "uir_r4_a0_k3_s1_e2_c96"),
         ],
+        ["er_r2_k3_s2_e4_c48", "uir_r2_a3_k5_s2_e4_c80", "uir_r2_a5_k0_s1_e3_c80"],
         ["dsa_r2_k3_s2_c48", "uir_r1_a3_k3_s2_e6_c64_se0.25", "uir_r1_a0_k0_s1_e2_c64_noskip"],
     ],
 )
@@ -183,16 +227,14 @@ def test_the_outputs_are_those_of_timms_own_blocks(strings: list[str]) -> None:
         ([], "holds no block string"),
         (["mqa_r1_k3_h4_s1_d64_c24"], "must be of type ds, ir, cn, er, uir, dsa"),
         (["uri_r1_k3_s1_e4_c24"], "Did you mean 'uir'"),
-        (["uir_r1_a3_k3_s1_e4_c32"], "has a shortcut around .* Known with a shortcut are ds, ir"),
-        (["uir_r1_a0_k0_s1_e4_c32"], "has a shortcut around"),
-        (["uir_r2_a3_k3_s2_e4_c64"], "has a shortcut around"),
-        (["er_r1_k3_s1_e4_c32"], "has a shortcut around"),
-        # EfficientNetV2-S: its first repeat has none, the others have.
-        (["cn_r2_k3_s1_e1_c32_skip", "er_r4_k3_s2_e4_c48"], "'er_r4.*has a shortcut around"),
+        (["uir_r1_a3_k3_s1_e4_c32_p3"], "has a shortcut around"),
+        (["uir_r1_a3_k3_s1_e4_c32_se0.25"], "has a shortcut around"),
+        # Its first repeat has none, the others have.
+        (["ds_r1_k3_s1_c32", "uir_r2_a3_k3_s2_e4_c64_p5"], "'uir_r2.*has a shortcut around"),
         (["er_r1_k3_s2_e4_c24_se0.25"], "squeeze-excite between its convolutions"),
         (["er_r1_k3_s2_e4_fc24_c24"], "not known here: 'fc24'"),
         (["uir_r1_a0_k0_s2_e4_c64"], "no depthwise convolution to take it"),
-        (["uir_r1_a0_k3_s2_e1_c64"], "of type uir must expand by more than 1 and at most 64\\.$"),
+        (["uir_r1_a0_k3_s2_e65_c64"], "must expand by at most 64"),
         (["uir_r1_a4_k3_s2_e4_c64"], "odd kernels"),
         (["ir_r1_a3_k3_s2_e4_c64"], "pointwise convolutions around its kernel"),
         (["ir_r1_k3_s1_e4_c64_d1"], "turns space into depth"),
@@ -202,7 +244,7 @@ def test_the_outputs_are_those_of_timms_own_blocks(strings: list[str]) -> None:
         (["ir_r1_k3_s2_e6_c24_c32"], "gives 'c' twice"),
         (["ir_r1_k4_s2_e6_c24"], "odd kernel"),
         (["ir_r1_k3_s3_e6_c24"], "s from 1 to 2"),
-        (["ir_r1_k3_s1_e1_c24"], "write it as ds"),
+        (["ds_r1_k3_s1_e2_c24"], "of type ds has no expansion"),
         (["ir_r1_k3_s1_e6_c24_gs1"], "not known here: 'gs1'"),
         (["ir_r999_k3_s1_e6_c24"], "r from 1 to 256"),
         (["ir_r1_k3_s1_e6_c99999999999999"], "c from 1 to"),

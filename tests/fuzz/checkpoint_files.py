@@ -17,11 +17,8 @@ from fuzz_samples import chain, saved, space
 from fuzz_strategies import HOSTILE, Edit, edited
 from hypothesis import strategies as st
 
-from proxyless_hw.formats.published import (
-    fill_from_published,
-    published_state_dict,
-    read_published,
-)
+from proxyless_hw.formats.published import fill_from_published, published_state_dict
+from proxyless_hw.formats.weights_source import open_weights
 from proxyless_hw.network.network import build_network
 from proxyless_hw.search import state as search_state
 from proxyless_hw.search.config import SearchConfig
@@ -145,7 +142,11 @@ def _train() -> Kind:
 def _published() -> Kind:
     network = build_network(chain(), seed=0)
     document = {"state_dict": published_state_dict(network)}
-    return Kind(document, lambda path: fill_from_published(network, read_published(path), "x.pth"))
+
+    def read(path: Path) -> None:
+        fill_from_published(network, open_weights(path).tensors, "x.pth")
+
+    return Kind(document, read)
 
 
 def with_pickle(archive: bytes, change: Callable[[bytes], bytes]) -> bytes:

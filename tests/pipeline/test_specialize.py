@@ -282,6 +282,39 @@ def test_ops_that_a_table_lacks_are_measured(place: Path, monkeypatch: pytest.Mo
     assert kept.entries == made_up_table(10).entries
 
 
+def test_a_search_starts_from_given_weights_which_count_by_their_content(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, asked = Told(monkeypatch), []
+
+    def search(config: Any, *_: object) -> Any:
+        asked.append(config.weights)
+        raise ExportError("no room")
+
+    monkeypatch.setattr(joined, "search_stage", search)
+    shutil.copytree(place / "mine/train", place / "trained")
+
+    def specialized(weights: str) -> None:
+        with pytest.raises(ExportError):
+            specialize(talk=told.talk, **{**SETTINGS, "weights": weights})
+
+    specialized("trained")
+    assert asked == ["trained"]
+    assert any(
+        "weights was not given, is trained;" in line and "Made again: search" in line
+        for line in told.lines
+    )
+    told.lines.clear()
+    (place / "trained").rename(place / "moved")
+    specialized("moved/best.pt")
+    assert not any("changed since" in line for line in told.lines)
+    shutil.copy(place / "mine/table.csv", place / "moved/best.pt")
+    specialized("moved/best.pt")
+    assert any("content of the weights was" in line for line in told.lines)
+    with pytest.raises(SearchError, match=r"a file or timm:NAME: cannot read gone\.pt"):
+        specialize(talk=told.talk, **{**SETTINGS, "weights": "gone.pt"})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

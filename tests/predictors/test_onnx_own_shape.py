@@ -97,7 +97,7 @@ def test_an_open_size_is_asked_for(tmp_path: Path) -> None:
             dimension.dim_param = "side"
 
     path = changed(OWN, tmp_path, opened)
-    with pytest.raises(PredictorError, match="predict --resolution N"):
+    with pytest.raises(PredictorError, match="Say which are priced: --resolution N"):
         load_architecture(str(path))
     assert load_architecture(str(path), 64).resolution == 64
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_ops import CONTRACT_OPS, SMALL_OPS, TINY_SPACE, small_workloads
+from small_ops import LARGE_OP, SMALL_OPS, TINY_SPACE, small_workloads
 from tiny_spaces import TO_PROFILE
 
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
@@ -37,11 +37,12 @@ def _own_cache(_shared: Path) -> Iterator[None]:
 def converted(_own_cache: None, _shared: Path) -> None:
     """Every op that these tests convert, converted in one go and by one process of the tests."""
     space = SearchSpace.from_yaml(TINY_SPACE)
-    ops = dict.fromkeys((*SMALL_OPS, *CONTRACT_OPS, *space.ops(), REFERENCE_OP))
+    ops = dict.fromkeys((*SMALL_OPS, LARGE_OP, *space.ops(), REFERENCE_OP))
     workloads = [Workload(op.key, op=op, batch_norm=space.batch_norm) for op in ops]
     with Path(_shared / "converting.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        tflite_models([*workloads, IDENTITY], ProfilerSettings())
+        # One process: to load the converter takes as long as to convert four ops.
+        tflite_models([*workloads, IDENTITY], ProfilerSettings(), processes=1)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import standin_adb
 from fake_gpu import CUDA, TENSORRT, FakeGpu, FakeOnnxRuntime
-from small_ops import CONTRACT_OPS
+from made_up_compiler import made_up_npu
+from small_ops import LARGE_OP, SMALL_OPS
 
-from proxyless_hw.errors import ProxylessHwError
+from proxyless_hw.errors import BackendUnavailableError, ProxylessHwError
 from proxyless_hw.profilers.base import Profiler, ProfilerSettings, Session, Workload
 from proxyless_hw.profilers.gpu.cuda_onnxruntime import CudaOnnxRuntimeProfiler, TensorRtProfiler
 from proxyless_hw.profilers.gpu.torch_cuda import TorchCudaProfiler
@@ -25,9 +26,9 @@ from proxyless_hw.profilers.protocol.plan import Plan
 from proxyless_hw.profilers.protocol.timing import TimingConfig, measure
 from proxyless_hw.profilers.registry import BUILT_IN, get_profiler
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.csv_format import UNITS
+from proxyless_hw.tables.entry import UNITS
 
-SMALL, LARGE = CONTRACT_OPS
+SMALL, LARGE = SMALL_OPS[0], LARGE_OP
 pytestmark = pytest.mark.usefixtures("converted")
 
 WORKLOADS = (Workload(SMALL.key, op=SMALL), Workload(LARGE.key, op=LARGE))
@@ -104,12 +105,23 @@ def energy(_: Path) -> Profiler:
     return EnergyProfiler(inner, ProfilerSettings(metric="energy"), HostCounter)
 
 
+def vela(_: Path) -> Profiler:
+    found = get_profiler("npu", ProfilerSettings(precision="int8"))
+    try:
+        found.describe()
+    except BackendUnavailableError as cause:
+        pytest.skip(str(cause))
+    return found
+
+
 PROFILERS: dict[str, Callable[[Path], Profiler]] = {
     **{f"cpu {runtime}": cpu(runtime) for runtime in BUILT_IN["cpu"]},
     "gpu onnxruntime": lambda _: CudaOnnxRuntimeProfiler(ProfilerSettings(), FakeOnnxRuntime(CUDA)),
     "gpu tensorrt": lambda _: TensorRtProfiler(ProfilerSettings(), FakeOnnxRuntime(TENSORRT)),
     "gpu torch": lambda _: TorchCudaProfiler(ProfilerSettings(), SizedGpu(0)),
     "mobile tflite": phone,
+    "npu vela": vela,
+    "npu by a made-up compiler": lambda _: made_up_npu(),
     "command command": command,
     "energy": energy,
 }
@@ -153,7 +165,7 @@ def test_the_description_fills_a_tables_header(profiler: Profiler) -> None:
         assert described[key], key
         assert described[key].isprintable(), key
     assert described["unit"] == UNITS[described["metric"]]
-    assert described["statistic"] in ("median", "mean")
+    assert described["statistic"] in ("median", "mean", "estimate")
     assert described["threads"] == str(profiler.settings.threads)
     assert described["batch_size"] == str(profiler.settings.batch_size)
     assert described["precision"] == profiler.settings.precision

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-WORKER = """
-import os, sys
+from gloo_pair import run_pair
+
+IMPORTS = """
 import torch
 from torch import distributed, nn
 from proxyless_hw.errors import TrainingError
 from proxyless_hw.runs.distributed import join_world, leave_world
 from proxyless_hw.runs.evaluation import run_split
 from proxyless_hw.runs.task import Task
-
+"""
+WORKER = """
 cpu = torch.device("cpu")
 world = join_world(cpu)
 seen = []
@@ -44,13 +43,5 @@ open(sys.argv[1] + os.environ["RANK"], "w").close()
 
 
 def test_a_metric_sees_the_whole_split_on_every_process(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0",
-         "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0", str(script), str(tmp_path / "rank")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_pair(IMPORTS, WORKER, tmp_path / "rank")
     assert sorted(path.name for path in tmp_path.glob("rank*")) == ["rank0", "rank1"]

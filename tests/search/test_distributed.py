@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from gloo_pair import run_pair
 
 from proxyless_hw.errors import SearchError
 from proxyless_hw.runs import lifecycle
@@ -22,12 +20,13 @@ from proxyless_hw.train import driver as train_driver
 from proxyless_hw.train.config import TrainConfig
 from proxyless_hw.train.run_folder import KIND, TrainFolder
 
-WORKER = """
-import json, os, sys
+IMPORTS = """
+import json
 import torch
 from proxyless_hw.search import driver
 from proxyless_hw.search.config import config_from
-
+"""
+WORKER = """
 states = []
 make = driver.new_state
 def keep(*args, **kwargs):
@@ -45,21 +44,12 @@ torch.save({"alpha": net.alpha.detach(), "stem": net.stem[0].conv.weight.detach(
 def test_alpha_and_weights_are_the_same_on_both_ranks(
     tiny_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
     settings = {
         "space": str(tiny_files[0]), "table": str(tiny_files[1]), "output": str(tmp_path / "run"),
         "target_ms": 7.2, "limit": 128, "train_resolution": 16, "batch_size": 16,
         "warmup_epochs": 1, "epochs": 2,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0",
-         "--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0",
-         str(script), json.dumps(settings), str(tmp_path / "rank")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_pair(IMPORTS, WORKER, json.dumps(settings), tmp_path / "rank")
     first, second = (torch.load(tmp_path / f"rank{rank}", weights_only=True) for rank in (0, 1))
     assert torch.equal(first["alpha"], second["alpha"])
     assert torch.equal(first["stem"], second["stem"])

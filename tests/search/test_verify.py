@@ -68,6 +68,8 @@ def config(folder: Path, **changes: Any) -> SearchConfig:
 class Device:
     """Networks cost what the table says, times a factor by their place in the measurement."""
 
+    interval = (0.99, 1.01)
+
     def __init__(self, table: LatencyTable, factor: Factor, speed: float) -> None:
         self.table, self.factor, self.speed = table, factor, speed
         self.asked: list[list[Architecture]] = []
@@ -80,13 +82,13 @@ class Device:
         found = []
         for place, arch in enumerate(archs):
             value = self.table.latency_ms(arch) * self.factor(place)
-            now = value / self.speed
+            now, (low, high) = value / self.speed, self.interval
             found.append(
                 Measurement(
-                    name=f"network {place}", median=now, ci_low=0.99 * now, ci_high=1.01 * now,
+                    name=f"network {place}", median=now, ci_low=low * now, ci_high=high * now,
                     p90=now, min=now, unit="ms", rounds=9, samples=90, converged=True,
                     table_speed=TableSpeed(
-                        median=value, ci_low=0.99 * value, ci_high=1.01 * value,
+                        median=value, ci_low=low * value, ci_high=high * value,
                         machine_speed=self.speed,
                     ),
                 )
@@ -116,6 +118,17 @@ def verified(
         return run_search(replace(chosen, table=kept["table"], space=kept["space"])), device
 
     return run
+
+
+def test_networks_that_were_visited_once_give_no_correction_and_no_verdict(
+    verified: Callable[..., tuple[SearchResult, Device]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine on which the budget was over after one visit: intervals from 0 on."""
+    monkeypatch.setattr(Device, "interval", (0.0, 2.0))
+    result, _ = verified(lambda _: 1.05)
+    assert result.verdict == "undecided"
+    assert result.verification is not None
+    assert result.verification.correction == 1.0
 
 
 def test_networks_that_cost_what_the_table_says_agree_without_deriving_again(

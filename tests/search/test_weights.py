@@ -169,6 +169,8 @@ def test_the_blocks_of_a_published_network_fit_the_space_for_imagenet() -> None:
         ({"stride": 2, "skip": False}, "none"),
         ({"out_c": 24, "skip": False}, "none"),
         ({"op": "conv", "expand": 1}, "none"),
+        ({"op": "mbconv_pw", "expand": 1}, "part"),
+        ({"op": "mbconv_g2_shuffle"}, "none"),
         ({"op": "skip", "expand": 1}, "none"),
     ],
 )
@@ -176,6 +178,14 @@ def test_fit(changes: dict[str, Any], taken: str) -> None:
     settings = {"kernel": 5, "expand": 3, "act": "relu6", "skip": True, "out_c": 16}
     block = LayerSpec(**{"op": "mbconv", "in_c": 16, **settings})
     assert fit(LayerSpec(**{"op": "mbconv", "in_c": 16, **settings, **changes}), block) == taken
+
+
+def test_grouped_blocks_fit_those_of_the_same_groups_and_width() -> None:
+    block = LayerSpec("mbconv_g2_shuffle", 16, 16, kernel=3, expand=3, act="relu")
+    assert fit(block, block) == "whole"
+    assert fit(replace(block, kernel=5), block) == "whole"
+    for other in ({"expand": 6}, {"op": "mbconv"}, {"op": "mbconv_g2"}, {"op": "mbconv_g4"}):
+        assert fit(replace(block, **other), block) == "none"
 
 
 def test_another_eps_is_said() -> None:
@@ -200,7 +210,7 @@ def test_a_network_is_loaded_from_a_folder_a_file_in_it_and_a_published_file(
     shutil.copy(tmp_path / "run" / "best.pt", alone)
     with pytest.raises(SearchError, match=r"no\s+architecture\.json"):
         load_network(alone, SearchError)
-    with pytest.raises(SearchError, match=r"cannot read weights file .*none\.pt"):
+    with pytest.raises(SearchError, match=r"no weights file .*none\.pt"):
         load_network(tmp_path / "none.pt", SearchError)
     published = build_network(load_architecture("proxyless-mobile").with_shape(num_classes=5), 0)
     torch.save({"state_dict": published_state_dict(published)}, tmp_path / "published.pth")

@@ -21,6 +21,7 @@ from proxyless_hw.space.counting import (
     op_macs,
     op_parameters,
 )
+from proxyless_hw.space.footprint import memory_bytes
 from proxyless_hw.space.search_space import SearchSpace
 from proxyless_hw.space.specs import OpSpec
 
@@ -59,6 +60,17 @@ def macs_by_forward(network: nn.Module, resolution: int) -> int:
         ("mobilenet-v3-small", 2_542_856, None),
         ("mnasnet-b1", 4_383_312, None),
         ("mnasnet-a1", 3_887_038, None),
+        # torchvision's; those of the files that timm publishes.
+        ("efficientnet-b0", 5_288_548, None),
+        ("efficientnet-lite0", 4_652_008, None),
+        ("efficientnet-lite1", 5_416_680, None),
+        ("efficientnet-lite2", 6_092_072, None),
+        ("efficientnet-lite3", 8_197_096, None),
+        ("efficientnet-lite4", 13_006_568, None),
+        ("fbnet-c", 5_572_200, None),
+        ("mobilenet-v4-conv-small", 3_774_024, 186.01),
+        ("mobilenet-v4-conv-medium", 9_715_512, 1080.24),
+        ("mobilenet-v4-conv-large", 32_590_864, 6376.22),
     ],
 )
 def test_counts_equal_the_published_ones(name, parameters, macs):
@@ -66,6 +78,18 @@ def test_counts_equal_the_published_ones(name, parameters, macs):
     assert count_parameters(arch) == parameters
     if macs is not None:
         assert round(count_macs(arch) / 1e6, 2) == macs
+
+
+# mit-han-lab's table of MCUNet: parameters and MACs in millions, activations of int8 in KiB.
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs", "activations"),
+    [("mcunet-256kb", 0.73, 67.3, 325), ("mcunet-320kb", 0.74, 81.8, 333)],
+)
+def test_counts_of_mcunet_are_the_published_ones(name, parameters, macs, activations):
+    arch = zoo_architecture(name)
+    assert round(count_parameters(arch) / 1e6, 2) == parameters
+    assert round(count_macs(arch) / 1e6, 1) == macs
+    assert round(memory_bytes(arch, "int8") / 1024) == activations
 
 
 @pytest.mark.parametrize(

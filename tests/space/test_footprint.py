@@ -45,6 +45,8 @@ candidates:
   - {op: sepconv_pre_d2, kernel: 3, act: relu}
   - {op: conv_nobn_bias, kernel: 1, act: hswish}
   - {op: conv_g2_shuffle, kernel: 1, act: relu}
+  - {op: mbconv_pw, kernel: 3, act: relu}
+  - {op: mbconv_g2_shuffle, kernel: 3, expand: 3, act: relu}
 stages:
   - {width: 8, depth: 2, stride: 1}
   - {width: 16, depth: 2, stride: 2}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from proxyless_hw.errors import ArchitectureError, SpaceError
+from proxyless_hw.formats.zoo import zoo_architecture
 from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.counting import op_macs
 from proxyless_hw.space.search_space import SearchSpace, shipped_spaces
+from proxyless_hw.space.specs import LayerSpec, describe
 from proxyless_hw.space.wiring import TreeBlock, layer_numbers
 
 NAMES = [*sorted(shipped_spaces()), "imagenet-w0.5", "imagenet-w1.4", "mobilenet-v3-w1.2"]
@@ -44,6 +48,57 @@ def test_the_imagenet_space_is_the_papers():
     space = SearchSpace.load("imagenet")
     assert (len(space.slots), space.num_candidates, len(space.ops())) == (21, 141, 70)
     assert space.resolutions == (128, 160, 192, 224)
+
+
+def test_the_fbnet_space_is_the_papers():
+    space = SearchSpace.load("fbnet")
+    assert len(space.slots) == 22
+    # 9 blocks where stride is 1 and channels match, Zero among them; 8 in the other 6 slots.
+    assert sorted(len(slot.candidates) for slot in space.slots) == [8] * 6 + [9] * 16
+
+
+def test_the_mobilenet_v4_space_has_every_form_in_its_slots():
+    space = SearchSpace.load("mobilenet-v4")
+    assert space.resolutions == (96, 128, 160, 192, 224, 256, 288, 320)
+    for slot in space.slots[2:]:
+        names = {
+            describe(layer).partition(" ")[0].rstrip("0123456789") for layer in slot.candidates
+        }
+        forms = {"MB", "ExtraDW", "ConvNext"}
+        if slot.candidates[0].stride == 1:
+            forms |= {"FFN", "skip"}
+        assert names == forms
+    down = [slot.candidates[0].stride for slot in space.slots]
+    assert down == [2, 2, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("fbnet", "fbnet-c"),
+        ("efficientnet-lite", "efficientnet-lite0"),
+        ("efficientnet-lite", "efficientnet-lite1"),
+        ("mcu", "mcunet-256kb"),
+        ("mcu", "mcunet-320kb"),
+    ],
+)
+def test_published_networks_lie_in_the_spaces_around_them(space, name):
+    found, arch = SearchSpace.load(space), zoo_architecture(name)
+    stages = groupby(found.positions, key=lambda position: position.stage)
+    depths = [len(list(group)) for _, group in stages]
+    blocks = list(arch.blocks)
+    filled = []
+    for depth in depths:
+        width = blocks[0].out_c
+        stage = [blocks.pop(0) for _ in range(depth) if blocks and blocks[0].out_c == width]
+        filled += stage + [LayerSpec("skip", width, width, skip=True)] * (depth - len(stage))
+    choices = replace(arch, blocks=tuple(filled)).choices_in(found)
+    back = Architecture.from_choices(found, choices, resolution=arch.resolution)
+    assert [block for block in back.blocks if not block.is_zero] == [
+        block for block in arch.blocks if not block.is_zero
+    ]
+    assert (back.stem, back.head) == (arch.stem, arch.head)
+    assert arch.resolution in found.resolutions
 
 
 @pytest.mark.parametrize(

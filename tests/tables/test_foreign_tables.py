@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_the_interval_of_an_outlier_still_holds_the_median(tmp_path: Path) -> No
     assert entry.ci_low >= 0
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_text_of_windows_is_read(encoding: str, ends: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
@@ -186,6 +187,69 @@ def test_lines_of_dicts_as_nni_writes_them_are_read(tmp_path: Path) -> None:
 def test_other_lines_of_dicts_are_refused(line: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=message):
         import_file(written(tmp_path, "lut.txt", line))
+
+
+def records() -> list[dict[str, object]]:
+    return [RECORD, {**RECORD, "kernel": 5, "value": 2.5}]
+
+
+def columns() -> dict[str, list[object]]:
+    return {name: [item[name] for item in records()] for name in RECORD}
+
+
+def joined(separator: str) -> str:
+    rows = [list(RECORD), *(item.values() for item in records())]
+    return "\n".join(separator.join(map(str, row)) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"{json.dumps(item)}\n" for item in records()),
+        "\n".join(str(item) for item in records()),
+        json.dumps({"board": "x", "results": records()}),
+        json.dumps(columns()),
+        json.dumps({key: dict(enumerate(cells)) for key, cells in columns().items()}),
+        json.dumps(
+            {"columns": list(RECORD), "index": [0, 1], "data": [[*r.values()] for r in records()]}
+        ),
+        "sep=;\n" + joined(";"),
+        "# board 7, cool\n\n" + joined(","),
+        "  " + joined("  ").replace("\n", "\n0   "),
+    ],
+    ids=["jsonl", "dicts", "wrapped", "columns", "pandas", "split", "excel", "comment", "spaces"],
+)  # fmt: skip
+def test_other_ways_to_write_the_same_rows(text: str, tmp_path: Path) -> None:
+    table = import_file(written(tmp_path, "t.txt", text))
+    other = replace(BLOCK, kernel=5)
+    assert dict(table.entries) == {BLOCK: Entry(1.25), other: Entry(2.5)}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "t.csv is empty"),
+        (b"PK\x03\x04aaaa", "is a workbook .*Save it as CSV"),
+        (b"<!DOCTYPE html>", "is HTML or XML"),
+        (b"# schema: proxyless-hw-table/9\nop,value\n", "is neither a table"),
+        (b'{"op": "mbconv"}\n{"op": 1,\n', "t.csv is not JSON: Extra data at line 2"),
+        (b'{"op": "mbconv"}\n{"op": }\n', "t.csv, line 2 is not JSON"),
+        (b'{"op": ["mbconv"], "value": [1, 2]}', "no known op has the key"),
+    ],
+)
+def test_what_holds_no_rows_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        import_file(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["latency_us", "time (us)", "time [µs]"])
+def test_a_columns_unit_is_not_taken_for_another(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", f"{','.join([*NAMES[:-1], name])}\n{','.join(CELLS)}\n")
+    with pytest.raises(TableError, match=r"is in us by its name, and the unit is taken as ms"):
+        import_file(path, ColumnMap(columns={"value": name}))
+    table = import_file(path, ColumnMap(columns={"value": name}, unit="us"))
+    assert table.entries[BLOCK].value == 0.00125
 
 
 def test_columns_are_refused_where_the_file_says_what_they_are(tmp_path: Path) -> None:

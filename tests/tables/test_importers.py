@@ -193,7 +193,7 @@ def test_energy_in_joules_becomes_millijoules(tmp_path: Path) -> None:
         ("op,in_h,in_w,in_c,out_c,value\n\nconv,8,-8,4,4,1\n", {}, "line 3 column in_w.*'-8'"),
         ("op,in_h,in_w,in_c,out_c,value\n", {}, "has no rows"),
         ("# something: else\n", {}, "neither a table .* nor a plain CSV"),
-        ("", {}, "neither a table .* nor a plain CSV"),
+        ("", {}, "is empty"),
         ('op,"in_h\n', {}, "not CSV"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Workload
+from proxyless_hw.profilers.models.between import between_convolutions
 from proxyless_hw.space.limits import MAX_IMAGE_CHANNELS
 from proxyless_hw.space.op_registry import exists_here_only
 from proxyless_hw.space.specs import ZERO, OpSpec
@@ -57,6 +58,9 @@ def build_module(workload: Workload, batch_size: int) -> tuple[nn.Module, tuple[
         op = workload.op
         module = build_layer(op.layer, workload.batch_norm)
         init_weights(module, WEIGHT_SEED)
+        if workload.between:
+            ends = {"first": takes_input(workload), "last": gives_output(workload)}
+            module = between_convolutions(module, op.in_c, op.out_c, **ends)
         return module.eval(), (batch_size, op.in_c, op.in_h, op.in_w)
     if workload.arch is not None:
         arch = workload.arch

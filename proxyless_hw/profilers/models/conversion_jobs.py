@@ -21,10 +21,12 @@ class ConversionJob(TypedDict):
     """What a converter process is told of a workload; its digest names the cached model.
 
     `built` is there for ops of the user's own alone: the digest of what they build. `form` is there
-    for other forms than TFLite, and `around` for surroundings without an op (see `pte_cache`).
+    for other forms than TFLite, `between` for an op that is built between two convolutions, and
+    `around` for surroundings without an op (see `pte_cache`).
     """
 
     built: NotRequired[str]
+    between: NotRequired[bool]
     form: NotRequired[Literal["pte"]]
     around: NotRequired[tuple[int, int, int, bool]]
     name: str
@@ -61,6 +63,8 @@ def conversion_job(
         "precision": settings.precision,
         "versions": [*versions[:2], package_version("torch"), *versions[2:]],
     }
+    if workload.between:
+        job["between"] = True
     if own:  # the code of such an op may change under its name: what it builds decides
         job["built"] = _built_digest(workload, settings.batch_size, own)
     return job
@@ -81,6 +85,7 @@ def job_workload(job: ConversionJob) -> Workload:
         op=None if job["op"] is None else OpSpec.from_key(job["op"]),
         arch=None if job["arch"] is None else Architecture.from_json(job["arch"]),
         batch_norm=BatchNormSpec(momentum, eps),
+        between=job.get("between", False),
     )
 
 

@@ -23,6 +23,9 @@ from proxyless_hw.profilers.models.conversion_jobs import ConversionJob, job_dig
 from proxyless_hw.storage.files import atomic_path
 
 CONVERTER_PROCESSES: Final = 2
+OPS_OF_A_START: Final = 4
+"""A process takes as long to load the converter as to convert so many ops. A network takes longer
+than that."""
 MOST_BYTES: Final = 4 * 2**30
 """Size of a cache. The oldest entries are removed first."""
 
@@ -140,7 +143,9 @@ def _convert(
     jobs = [{**job, "path": str(path)} for path, job in missing.items() if "built" not in job]
     if not jobs:
         return
-    shares = [jobs[start::processes] for start in range(min(processes, len(jobs)))]
+    networks = sum(job["arch"] is not None for job in jobs)
+    count = process_count(len(jobs) - networks, networks, processes)
+    shares = [jobs[start::count] for start in range(count)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running: list[tuple[subprocess.Popen[str], str]] = []
     try:
@@ -157,6 +162,18 @@ def _convert(
         _collect(running, len(jobs), on_converted)
     finally:
         _end(running)
+
+
+def process_count(ops: int, networks: int, most: int = CONVERTER_PROCESSES) -> int:
+    """How many processes convert: no more than have work for longer than they load.
+
+    Args:
+        ops: to convert.
+        networks: to convert.
+        most: so many at most.
+    """
+    worth = (ops + OPS_OF_A_START * networks) // OPS_OF_A_START
+    return max(1, min(most, ops + networks, worth))
 
 
 def _end(running: Sequence[tuple[subprocess.Popen[str], str]]) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from proxyless_hw.errors import ProfilingError
 from proxyless_hw.profilers.base import Visit
 from proxyless_hw.profilers.protocol.drift import Round, Samples, collect, drift_of
 from proxyless_hw.profilers.protocol.statistics import Fit, FloatArray, Interval, fit_sessions
@@ -54,6 +55,8 @@ def estimates(
 ) -> list[Estimate]:
     """What a record of rounds says about each name (each was visited at least once)."""
     samples = collect(rounds, names, config.neighbours)
+    if config.exact:
+        return [_exact(name, item.visits) for name, item in zip(names, samples, strict=True)]
     fit = fit_samples(samples, config)
     found = []
     for index, (name, item) in enumerate(zip(names, samples, strict=True)):
@@ -75,6 +78,32 @@ def estimates(
             )
         )
     return found
+
+
+def _exact(name: str, visits: Sequence[Visit]) -> Estimate:
+    """What visits say that all give one value.
+
+    Raises:
+        ProfilingError: they give several.
+    """
+    value = visits[0].value
+    if any(visit.value != value for visit in visits):
+        raise ProfilingError(
+            f"a compiler's estimate is the same each time: {name} has {value} and "
+            f"{next(visit.value for visit in visits if visit.value != value)}. Did the compiler "
+            "change meanwhile? Profile into a new table."
+        )
+    return Estimate(
+        name=name,
+        interval=Interval(value, value, value),
+        own=0.0,
+        raw=value,
+        p90=value,
+        min=value,
+        rounds=len(visits),
+        samples=len(visits),
+        converged=True,
+    )
 
 
 def fit_samples(samples: Sequence[Samples], config: TimingConfig) -> Fit:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
+from proxyless_hw.profilers.models.building import REFERENCE_OP
 from proxyless_hw.profilers.options import given_options
+from proxyless_hw.profilers.protocol.sessions import is_exact
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.documents import JsonObject
@@ -73,6 +75,11 @@ class Measurement:
     batch_size: int | None = None
     input_shape: str | None = None
     table_speed: TableSpeed | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is the same each time: a compiler's estimate, whose interval has no width."""
+        return self.ci_low == self.ci_high
 
     @property
     def half_width(self) -> float:
@@ -158,6 +165,19 @@ class Measuring:
     anchors: Anchors | None = None
     progress: Callable[[Progress], None] | None = None
     say: Callable[[str], None] | None = None
+
+    def beside(self, header: Mapping[str, str]) -> list[Workload]:
+        """What is measured beside networks and files: the anchors, and the reference at the end.
+
+        Nothing beside a compiler's estimates, which do not vary.
+
+        Args:
+            header: what the device says of itself.
+        """
+        if is_exact(header):
+            return []
+        anchors = [] if self.anchors is None else self.anchors.workloads()
+        return [*anchors, Workload(name=f"reference {REFERENCE_OP.key}", op=REFERENCE_OP)]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form for another process, without `progress` and `say`."""

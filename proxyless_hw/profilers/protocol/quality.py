@@ -111,6 +111,8 @@ def quality_block(
     config: TimingConfig,
 ) -> Mapping[str, str]:
     """Header lines that say how far a table can be trusted. Ratios are fractions."""
+    if config.exact:
+        return {}  # nothing was measured that could be known well or badly
     names = [estimate.name for estimate in measured]
     level = fit_samples(collect(rounds, names, config.neighbours), config).level
     widths = np.array([estimate.interval.relative for estimate in measured])

@@ -16,6 +16,7 @@ from proxyless_hw.profilers.protocol.drift import Round
 from proxyless_hw.profilers.protocol.plan import Plan, SessionPlace
 from proxyless_hw.profilers.protocol.stopping import visit_counts
 from proxyless_hw.profilers.protocol.timing import Progress, TimingConfig, estimates, measure
+from proxyless_hw.tables.entry import ESTIMATED
 
 MOST_BUILDING: Final = 1 / 3
 """Share of the remaining time that building may take. If it takes more, sessions are left out."""
@@ -135,11 +136,19 @@ def fine_timing(timing: TimingConfig, description: dict[str, str]) -> TimingConf
     """The protocol for a device: on a CPU the reference is followed closely.
 
     There a visit takes milliseconds and the machine's speed changes within a second; elsewhere a
-    visit takes seconds, or the clock of the device holds for minutes.
+    visit takes seconds, or the clock of the device holds for minutes. A compiler's estimate is the
+    same each time, so that one visit is enough.
     """
+    if is_exact(description):
+        return replace(timing, exact=True, min_rounds=1, max_rounds=1)
     if description.get("device_kind") != "cpu" or description.get("metric") != "latency":
         return timing
     return replace(timing, segment=2, neighbours=3, round_s=1.5)
+
+
+def is_exact(description: Mapping[str, str]) -> bool:
+    """Whether a device's figures are a compiler's estimates: no reference tells them more."""
+    return description.get("statistic") == ESTIMATED
 
 
 def measure_sessions(

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from proxyless_hw.profilers.protocol.drift import Round, collect
-from proxyless_hw.profilers.protocol.estimates import fit_samples, is_done
+from proxyless_hw.profilers.protocol.estimates import estimates, fit_samples, is_done
 from proxyless_hw.profilers.protocol.statistics import FloatArray, Interval
 from proxyless_hw.profilers.protocol.timing_config import TimingConfig
 
@@ -36,6 +36,8 @@ def watched_intervals(
     rounds: Sequence[Round], names: Sequence[str], config: TimingConfig
 ) -> list[Interval]:
     """The intervals of names that were each visited at least once."""
+    if config.exact:
+        return [item.interval for item in estimates(rounds, names, config)]
     fit = fit_samples(collect(rounds, names, config.neighbours), config)
     return [fit.interval(index) for index in range(len(names))]
 

@@ -23,6 +23,8 @@ class TimingConfig:
             the machine was during it.
         round_s: least seconds of a round. A round is what the journal keeps at once; it holds
             several passes over the workloads where one pass is shorter.
+        exact: every visit to a workload gives the same value, so that one is enough and its
+            interval has no width.
         correct_drift: whether estimates use the machine's speed at each visit.
         seed: seeds the visiting order.
     """
@@ -36,6 +38,7 @@ class TimingConfig:
     segment: int = 10
     neighbours: int = 1
     round_s: float = 0.0
+    exact: bool = False
     correct_drift: bool = True
     seed: int = 0
 

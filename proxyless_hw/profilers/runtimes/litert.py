@@ -29,6 +29,8 @@ from proxyless_hw.terminal.quiet import quiet_native_output
 
 CONVERSION_S = 0.8
 """Seconds that converting an op takes with two processes, for the announcement."""
+CONVERTER_START_S = 4.0
+"""Seconds that loading the converter takes."""
 
 REFUSED: Final[dict[Precision, str]] = {
     "fp16": "LiteRT's CPU kernels expand fp16 weights to fp32 when a model is loaded, so fp16 "
@@ -89,8 +91,9 @@ class LiteRtProfiler:
         missing = len(missing_models(built, self.settings))
         if missing:
             say(
-                f"converting {missing} models to TFLite, about {missing * CONVERSION_S:.0f} s, "
-                "once: they are kept in the cache. The budget counts from then on."
+                f"converting {missing} models to TFLite, about "
+                f"{CONVERTER_START_S + missing * CONVERSION_S:.0f} s, once: they are kept in the "
+                "cache. The budget counts from then on."
             )
             tflite_models(built, self.settings)
         return missing > 0

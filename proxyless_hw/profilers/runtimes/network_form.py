@@ -2,13 +2,13 @@
 
 Inside a network ONNX Runtime keeps maps in a blocked layout, and fuses a residual addition into
 the convolution before it. Alone, an op pays for reordering its input and output, and its addition
-is not fused. So the op is written between two 1x1 convolutions, ONNX Runtime optimises the whole,
-and the part between the two convolutions is cut out and measured.
+is not fused. So the op is written between two 1x1 convolutions (`models.between`), ONNX Runtime
+optimises the whole, and the part between the two convolutions is cut out and measured.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,41 +16,6 @@ from onnx import helper
 
 from proxyless_hw.errors import ProfilingError
 from proxyless_hw.storage.files import scratch_folder
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-AFTER_CHANNELS = 16
-
-
-def between_convolutions(
-    module: nn.Module, in_c: int, out_c: int, *, first: bool, last: bool
-) -> Any:
-    """Wraps an op between the layers that stand in for the rest of a network.
-
-    Args:
-        module: the op.
-        in_c, out_c: its input and output channels.
-        first: the op takes the network's own input, so nothing stands before it.
-        last: the op gives the network's own output, so nothing stands after it.
-    """
-    from torch import nn
-
-    class Between(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            # The activation keeps ONNX Runtime from folding the op's own first layer into it.
-            self.before = None if first else nn.Sequential(nn.Conv2d(in_c, in_c, 1), nn.ReLU())
-            self.module = module
-            self.after = None if last else nn.Conv2d(out_c, AFTER_CHANNELS, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            if self.before is not None:
-                x = self.before(x)
-            x = self.module(x)
-            return x if self.after is None else self.after(x)
-
-    return Between().eval()
 
 
 def cut_out(model: bytes, name: str, *, first: bool, last: bool, threads: int) -> tuple[bytes, Any]:

@@ -163,17 +163,8 @@ class OnnxRuntimeProfiler:
         Raises:
             ExportError: it cannot be written.
         """
-        module, shape = build_module(workload, self.settings.batch_size)
-        if workload.op is not None and workload != IDENTITY:
-            from proxyless_hw.profilers.runtimes.network_form import between_convolutions
-
-            module = between_convolutions(
-                module,
-                workload.op.in_c,
-                workload.op.out_c,
-                first=takes_input(workload),
-                last=gives_output(workload),
-            )
+        inside = workload.op is not None and workload != IDENTITY
+        module, shape = build_module(replace(workload, between=inside), self.settings.batch_size)
         precision = "fp32" if workload == IDENTITY else self.settings.precision
         return onnx_model(module, shape, precision, workload.name)
 

@@ -10,15 +10,22 @@ from typing import Final
 from proxyless_hw.errors import TableError
 from proxyless_hw.storage.documents import MAX_BYTES, parse_json, parse_yaml, read_text
 from proxyless_hw.tables.csv_format import SCHEMA, read_csv
+from proxyless_hw.tables.importers.json_forms import dict_lines, is_nni, listed, parse_lines
 from proxyless_hw.tables.importers.plain_csv import parse_plain_csv
 from proxyless_hw.tables.importers.published import (
     parse_published_yaml,
     published_table,
     spells_an_op,
 )
-from proxyless_hw.tables.importers.records import is_nni, parse_nni, parse_records
+from proxyless_hw.tables.importers.records import parse_nni, parse_records
 from proxyless_hw.tables.importers.rows import ColumnMap
 from proxyless_hw.tables.table import LatencyTable
+
+_OTHER_FILES: Final = {
+    "PK\x03\x04": "a workbook (xlsx) or another archive",
+    "PAR1": "a Parquet file",
+    "<": "HTML or XML",
+}
 
 HEADER_KEYS: Final = (
     *("device", "device_kind", "runtime", "runtime_version", "threads", "batch_size"),
@@ -34,7 +41,8 @@ def import_file(
 
     Args:
         path: the look-up table that ProxylessNAS or Once-for-All published (YAML or JSON), a plain
-            CSV, a list of records in JSON or YAML, NNI's lines of dicts, or our own CSV.
+            CSV, records in JSON or YAML (`listed`), lines of dicts (JSON, Python's or NNI's), or
+            our own CSV.
         columns: which column or field holds what, and the unit; for CSV and records only.
         header: header lines to set, as the file itself does not know its device.
 
@@ -56,19 +64,41 @@ def import_file(
 
 def _parse(text: str, columns: ColumnMap | None, path: Path) -> LatencyTable:
     source = str(path)
-    if is_nni(text):
+    _refuse_other_files(text, source)
+    lines = dict_lines(text)
+    if lines is not None:
+        items = parse_lines(lines, source)
+        if not is_nni(lines):
+            return parse_records(items, columns or ColumnMap(), source, "line")
         _refuse_columns(columns, path)
-        return parse_nni(text, source)
+        return parse_nni(items, source)
     is_json = text.lstrip()[:1] in ("{", "[")
     if not is_json and not _looks_like_yaml(text):
         return parse_plain_csv(text, columns or ColumnMap(), source)
     document: object = (parse_json if is_json else parse_yaml)(text, TableError, source)
-    if isinstance(document, list) and all(isinstance(item, dict) for item in document) and document:
-        return parse_records(document, columns or ColumnMap(), source)
+    records = listed(document)
+    if records is not None:
+        return parse_records(enumerate(records, start=1), columns or ColumnMap(), source)
     _refuse_columns(columns, path)
     if is_json:
         return published_table(document, source)
     return parse_published_yaml(text, source)
+
+
+def _refuse_other_files(text: str, source: str) -> None:
+    """Refuses what is often saved under a table's name.
+
+    Raises:
+        TableError: it is empty, a workbook, or a web page.
+    """
+    start = text.lstrip()[:64]
+    if not start:
+        raise TableError(f"{source} is empty; a table holds at least one op.")
+    found = next((what for begin, what in _OTHER_FILES.items() if start.startswith(begin)), None)
+    if found is not None:
+        raise TableError(
+            f"{source} is {found}: a table is CSV, JSON or YAML. Save it as CSV and give that."
+        )
 
 
 def _looks_like_yaml(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,13 +14,16 @@ from proxyless_hw.tables.importers.rows import ColumnMap, Row, table_of_rows
 from proxyless_hw.tables.table import LatencyTable
 
 _SEPARATORS: Final = ",;\t|"
+_BEFORE: Final = re.compile(r"\s*|#(?!\s*schema).*|sep=.")
+"""Lines before the column names: empty ones, comments, and the separator that Excel is told."""
 
 
 def parse_plain_csv(text: str, mapping: ColumnMap, source: str) -> LatencyTable:
     """Reads the text of a CSV: a row of column names, then a row per measurement of an op.
 
-    The separator is the one of comma, semicolon, tab and bar that the first row has most often.
-    Where the rows have one cell more than the column names, the first one is an index.
+    The separator is the one of comma, semicolon, tab and bar that the first row has most often,
+    spaces where it has none of them. Comments (#) and Excel's ``sep=`` before the first row are
+    passed over. Where the rows have one cell more than the column names, the first one is an index.
 
     Raises:
         TableError: a rule is broken; file, line, column and value are named.
@@ -50,12 +54,16 @@ def _rows(lines: Iterator[tuple[int, list[str]]], names: list[str], source: str)
 
 
 def _cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    start = next((line for line in text.split("\n") if line.strip()), "")
+    lines = text.split("\n")
+    before = next((place for place, line in enumerate(lines) if not _BEFORE.fullmatch(line)), 0)
+    start, rest = lines[before], "\n".join(lines[before:])
     separator = max(_SEPARATORS, key=start.count)
-    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    if separator not in start and len(start.split()) > 1:
+        separator, rest = " ", re.sub(r"[^\S\n]+", " ", re.sub(r"(?m)^[^\S\n]+", "", rest))
+    reader = csv.reader(io.StringIO(rest), delimiter=separator, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
+                yield before + reader.line_num, cells
     except csv.Error as cause:
         raise TableError(f"{source}, line {reader.line_num} is not CSV ({cause}).") from cause

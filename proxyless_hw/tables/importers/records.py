@@ -11,12 +11,11 @@ with the shape as input width and height, input and output channels, and stride.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.limits import MAX_CHANNELS, MAX_RESOLUTION, MAX_STRIDE
-from proxyless_hw.storage.documents import parse_json
 from proxyless_hw.storage.fields import Fields
 from proxyless_hw.tables.importers.rows import ColumnMap, Row, table_of_rows
 from proxyless_hw.tables.table import LatencyTable
@@ -28,22 +27,24 @@ _NNI_KEYS: Final = ("op_name", "op_data_shape", "op_dtype", "op_latency")
 _NNI_COLUMNS: Final = ("op", "in_h", "in_w", "in_c", "out_c", "kernel", "stride", "expand", "skip")
 
 
-def parse_records(items: list[object], mapping: ColumnMap, source: str) -> LatencyTable:
-    """Makes a table of a list of objects, whose fields are columns.
+def parse_records(
+    items: Iterable[tuple[int, object]], mapping: ColumnMap, source: str, what: str = "record"
+) -> LatencyTable:
+    """Makes a table of numbered objects, whose fields are columns.
 
     Raises:
         TableError: a rule is broken; file, record, field and value are named.
     """
-    if len(items) > MAX_RECORDS:
-        raise TableError(f"{source} has {len(items)} records, over {MAX_RECORDS:,}.")
     names: dict[str, None] = {}
-    rows = []
-    for number, item in enumerate(items, start=1):
-        record = Fields(item, f"{source}, record {number}", TableError)
+    rows: list[Row] = []
+    for number, item in items:
+        if len(rows) == MAX_RECORDS:
+            raise TableError(f"{source} has more than {MAX_RECORDS:,} records.")
+        record = Fields(item, f"{source}, {what} {number}", TableError)
         names |= dict.fromkeys(record)
         cells = {key: _cell(record, key) for key in record}
         rows.append(Row(number, cells))
-    return table_of_rows(list(names), rows, mapping, source, "record")
+    return table_of_rows(list(names), rows, mapping, source, what)
 
 
 def _cell(record: Fields, key: str) -> str:
@@ -57,30 +58,21 @@ def _cell(record: Fields, key: str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def is_nni(text: str) -> bool:
-    """Whether a text is NNI's lines of dicts."""
-    return text.lstrip().startswith("{'op_name'")
-
-
-def parse_nni(text: str, source: str) -> LatencyTable:
-    """Reads NNI's lines of dicts.
+def parse_nni(items: Iterable[tuple[int, object]], source: str) -> LatencyTable:
+    """Makes a table of NNI's dicts, each with the number of its line.
 
     Raises:
         TableError: a rule is broken, or an op has no counterpart here; file, line and value are
             named.
     """
     names = (*_NNI_COLUMNS, "value")
-    return table_of_rows(names, _nni_rows(text, source), ColumnMap(unit="us"), source)
+    return table_of_rows(names, _nni_rows(items, source), ColumnMap(unit="us"), source)
 
 
-def _nni_rows(text: str, source: str) -> Iterator[Row]:
-    for line, written in enumerate(text.splitlines(), start=1):
-        if not written.strip():
-            continue
+def _nni_rows(items: Iterable[tuple[int, object]], source: str) -> Iterator[Row]:
+    for line, item in items:
         where = f"{source}, line {line}"
-        # A Python dict of texts, numbers and one tuple, as JSON.
-        as_json = written.replace("'", '"').replace("(", "[").replace(")", "]")
-        record = Fields(parse_json(as_json, TableError, where), where, TableError)
+        record = Fields(item, where, TableError)
         record.exactly(_NNI_KEYS)
         name = record.text("op_name")
         match = _NNI_NAME.fullmatch(name)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from proxyless_hw.errors import TableError, did_you_mean
-from proxyless_hw.space.specs import LayerSpec, OpSpec
-from proxyless_hw.tables.csv_format import COLUMNS, UNITS, RowParser
+from proxyless_hw.space.op_names import SHORTCUT_OPS
+from proxyless_hw.space.specs import LayerSpec, OpSpec, op_variant, usual_activation
+from proxyless_hw.tables.csv_format import COLUMNS, RowParser
+from proxyless_hw.tables.entry import UNITS
 from proxyless_hw.tables.intervals import t_quantile
 from proxyless_hw.tables.table import Entry, LatencyTable
 
@@ -35,6 +37,7 @@ _MEASURED: Final = ("value", "ci_low", "ci_high", "p90", "min")
 _DECIMAL: Final = ("expand", *_MEASURED)
 _COMMA: Final = re.compile(r"-?\d{1,30},\d{1,30}(?:[eE][-+]?\d{1,3})?")
 _THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_NAMED_UNIT: Final = re.compile(rf".*[_ (\[/](?P<unit>{'|'.join(SCALES)}|µs)[)\]]?")
 _NEEDED: Final = ("op", "in_h", "in_w", "in_c", "out_c", "value")
 
 
@@ -183,6 +186,14 @@ def _picks(names: Sequence[str], mapping: ColumnMap, source: str) -> dict[str, s
                 f"{source} has no column '{theirs[:60]}' to map to {ours}."
                 f"{did_you_mean(theirs, names)} It has: {shown}."
             )
+    for ours in _MEASURED:
+        named = _NAMED_UNIT.fullmatch(picks.get(ours, ""))
+        unit = None if named is None else named["unit"].replace("µ", "u")
+        if unit not in (None, mapping.unit):
+            raise TableError(
+                f"{source}: the column '{picks[ours][:60]}' is in {unit} by its name, and the unit "
+                f"is taken as {mapping.unit}. Next: --unit {unit}, or another name for the column."
+            )
     for ours in _NEEDED:
         if ours not in picks and ours not in mapping.constants:
             raise TableError(
@@ -201,9 +212,9 @@ def _ours(
     if comma:
         row |= {name: row[name].replace(",", ".") for name in _DECIMAL}
     row |= {name: default for name, default in _DEFAULTS.items() if not row[name]}
-    if row["op"] != "mbconv" and "expand" not in picks:
+    if op_variant(row["op"]).base not in SHORTCUT_OPS and "expand" not in picks:
         row["expand"] = "1"  # one value for all rows speaks of the blocks that expand
-    row["act"] = row["act"] or _usual_activation(row["op"])
+    row["act"] = row["act"] or usual_activation(row["op"])
     for name in _MEASURED:
         row[name] = _scaled(row[name], SCALES[mapping.unit][1])
     if not row["out_h"] or not row["out_w"]:
@@ -211,11 +222,6 @@ def _ours(
         row["out_h"] = row["out_h"] or str(height)
         row["out_w"] = row["out_w"] or str(width)
     return row
-
-
-def _usual_activation(op: str) -> str:
-    """ReLU6 where an op has an activation at all: the one of MobileNetV2 and ProxylessNAS."""
-    return "relu6" if op in ("conv", "mbconv") else "none"
 
 
 def _scaled(text: str, power: int) -> str:

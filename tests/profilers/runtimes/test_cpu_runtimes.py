@@ -15,10 +15,11 @@ from proxyless_hw.errors import BackendUnavailableError, ExportError, ProfilingE
 from proxyless_hw.export.onnx_file import onnx_bytes
 from proxyless_hw.profilers.base import ProfilerSettings, Workload
 from proxyless_hw.profilers.models import converted_models, tflite_cache
+from proxyless_hw.profilers.models.between import between_convolutions
 from proxyless_hw.profilers.models.building import build_module, gives_output, takes_input
 from proxyless_hw.profilers.models.conversion_jobs import job_digest
 from proxyless_hw.profilers.runtimes.litert import LiteRtProfiler, make_interpreter
-from proxyless_hw.profilers.runtimes.network_form import between_convolutions, cut_out
+from proxyless_hw.profilers.runtimes.network_form import cut_out
 from proxyless_hw.profilers.runtimes.onnxruntime import OnnxRuntimeProfiler
 from proxyless_hw.profilers.runtimes.onnxruntime_session import make_session
 from proxyless_hw.profilers.runtimes.torch_cpu import TorchCpuProfiler
@@ -227,6 +228,16 @@ def test_entries_depend_on_what_decides_the_model_and_on_nothing_else() -> None:
     assert (
         len({base, digest(STEM), digest(BLOCK, batch_size=2), digest(BLOCK, precision="int8")}) == 4
     )
+
+
+@pytest.mark.parametrize(
+    ("ops", "networks", "processes"),
+    [(0, 1, 1), (2, 0, 1), (7, 0, 1), (8, 0, 2), (70, 0, 2), (0, 2, 2), (3, 1, 1), (4, 1, 2)],
+)
+def test_a_converter_process_is_started_where_it_has_work_for_longer_than_it_loads(
+    ops: int, networks: int, processes: int
+) -> None:
+    assert converted_models.process_count(ops, networks, most=2) == processes
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:

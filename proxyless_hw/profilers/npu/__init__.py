@@ -1,0 +1,1 @@
+"""NPUs, by the estimate of their vendor's compiler."""
