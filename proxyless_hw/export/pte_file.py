@@ -36,19 +36,23 @@ def pte_bytes(module: nn.Module, input_shape: Sequence[int]) -> bytes:
     """
     prepared = deployment_copy(module)
     example = (torch.zeros(*input_shape),)
-    with quiet_native_output(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's and ExecuTorch's own code
         try:
-            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-            from executorch.exir import to_edge_transform_and_lower
+            with quiet_native_output(python_too=True):  # libraries log while they are imported
+                from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
+                    XnnpackPartitioner,
+                )
+                from executorch.exir import to_edge_transform_and_lower
         except ImportError as cause:
             raise BackendUnavailableError(
                 f"writing .pte files needs ExecuTorch ({cause}). {INSTALL_EXECUTORCH}"
             ) from cause
         try:
             exported = torch.export.export(prepared, example)
-            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-            return bytes(lowered.to_executorch().buffer)
+            with quiet_native_output():
+                lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+                return bytes(lowered.to_executorch().buffer)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as cause:
             reason = str(cause).strip().splitlines()[:1] or ["no reason given"]
             raise ExportError(
@@ -76,7 +80,8 @@ class PteMethod:
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """Runs it; outputs are copies."""
-        return list(self.method(inputs))
+        with quiet_native_output():  # the first run logs what it finds of the processor
+            return list(self.method(inputs))
 
 
 def open_pte(content: bytes, name: str) -> PteMethod:

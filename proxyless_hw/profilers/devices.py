@@ -142,6 +142,13 @@ def _runtimes(has_gpu: bool) -> list[Runtime]:
     return found
 
 
+def _of_extra(name: str) -> Runtime:
+    """A runtime of the CPU whose package and whose extra have its name."""
+    version = package_version(name)
+    note = f"pip install 'proxyless-hw[{name}]'" if version == "absent" else ""
+    return Runtime(name, "cpu", version, note)
+
+
 def _vela() -> Runtime:
     """The compiler of Arm's NPUs: its package here, or a program on PATH."""
     from proxyless_hw.profilers.device_options import VelaOptions
@@ -152,13 +159,6 @@ def _vela() -> Runtime:
     except BackendUnavailableError:
         return Runtime("vela", "npu", "absent", "pip install 'proxyless-hw[npu]'")
     return Runtime("vela", "npu", version, "the compiler's estimate: no NPU is needed")
-
-
-def _of_extra(name: str) -> Runtime:
-    """A runtime of the CPU whose package and whose extra have its name."""
-    version = package_version(name)
-    note = f"pip install 'proxyless-hw[{name}]'" if version == "absent" else ""
-    return Runtime(name, "cpu", version, note)
 
 
 def _absent(version: str, package: str) -> str:
