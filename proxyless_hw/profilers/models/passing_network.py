@@ -4,8 +4,7 @@ Between two runs of an op inside a network, the rest of the network runs. Its da
 the caches, and so does its code. A runtime with one set of kernels keeps that code warm anyway.
 One that compiles a kernel for each layer's shape does not: an op that is called again and again is
 then faster than inside a network, however much data is read between its calls. So a network is run
-before each call. It has eight blocks of different shapes: layers of one network often share a
-shape, and so a kernel.
+before each call, as deep as networks of the usual spaces.
 """
 
 from __future__ import annotations
@@ -22,17 +21,18 @@ _SIDE: Final = 4
 """Height and width of its maps in pixels: with small ones, its weights make up what it moves."""
 
 _EXPAND: Final = 4
-_WIDTHS: Final = (2, 2, 3, 3, 4, 5, 6, 6, 8)
-"""Channels between its eight blocks, in units: shapes differ as those of a network do."""
+_WIDTHS: Final = (2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 7, 8, 8)
+"""Channels between its 16 blocks, in units: shapes differ as those of a network do."""
 
 _KERNELS: Final = (3, 5, 7)
+_MOST_UNITS: Final = 1024
 
 
 def passing_network(megabytes: float, batch_size: int) -> tuple[nn.Module, tuple[int, ...]]:
-    """A network of eight inverted bottlenecks whose weights take so much memory.
+    """A network of 16 inverted bottlenecks whose weights take so much memory.
 
     Args:
-        megabytes: of its weights in fp32, about; with the smallest it has 8 channels.
+        megabytes: of its weights in fp32, about. The smallest network has 8 channels.
         batch_size: images per call.
 
     Returns:
@@ -43,24 +43,35 @@ def passing_network(megabytes: float, batch_size: int) -> tuple[nn.Module, tuple
     from proxyless_hw.network.ops import build_layer, init_weights
     from proxyless_hw.space.specs import BatchNormSpec, LayerSpec
 
-    pairs = list(pairwise(_WIDTHS))
-    weights_of_one = sum(_EXPAND * before * (before + after) for before, after in pairs)
-    unit = max(4, round((megabytes * 2**20 / 4 / weights_of_one) ** 0.5))
+    wanted = megabytes * 2**20 / 4
+    unit = min(range(4, _MOST_UNITS), key=lambda unit: abs(_weights(unit) - wanted))
     layers = [
         build_layer(
             LayerSpec(
                 "mbconv",
                 before * unit,
                 after * unit,
-                kernel=_KERNELS[number % len(_KERNELS)],
+                kernel=_kernel(number),
                 expand=_EXPAND,
                 skip=before == after,
                 act="relu6",
             ),
             BatchNormSpec(),
         )
-        for number, (before, after) in enumerate(pairs)
+        for number, (before, after) in enumerate(pairwise(_WIDTHS))
     ]
     network = nn.Sequential(*layers)
     init_weights(network, WEIGHT_SEED)
     return network.eval(), (batch_size, _WIDTHS[0] * unit, _SIDE, _SIDE)
+
+
+def _kernel(number: int) -> int:
+    return _KERNELS[number % len(_KERNELS)]
+
+
+def _weights(unit: int) -> int:
+    """Weights of its convolutions where a unit has so many channels."""
+    return sum(
+        _EXPAND * before * unit * ((before + after) * unit + _kernel(number) ** 2)
+        for number, (before, after) in enumerate(pairwise(_WIDTHS))
+    )
