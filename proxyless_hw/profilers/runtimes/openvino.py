@@ -1,8 +1,8 @@
 """OpenVINO on the CPU.
 
-Ops are called between two convolutions, whose cost is taken off (`models.surroundings`).
-OpenVINO's own times per node are no way to an op's cost: they are averages since a model was
-compiled, and each is cut to whole microseconds.
+Ops are called between two convolutions, whose cost is taken off (`models.surroundings`), after a
+network has run (`models.passing_network`). OpenVINO's own times per node are no way to an op's
+cost: they are averages since a model was compiled, and each is cut to whole microseconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from proxyless_hw.profilers.host.session import Runner
 from proxyless_hw.profilers.host.surrounded import SurroundedSession
 from proxyless_hw.profilers.model_inputs import FileShape, ModelInput, Shape, shape_text
 from proxyless_hw.profilers.models.file_shapes import file_setting, model_suffix
-from proxyless_hw.profilers.models.onnx_models import KeptModels
+from proxyless_hw.profilers.models.onnx_models import KeptModels, onnx_model
+from proxyless_hw.profilers.models.passing_network import passing_network
 from proxyless_hw.profilers.models.random_inputs import random_arrays
 from proxyless_hw.profilers.models.shape_filling import fill_shapes
 from proxyless_hw.profilers.models.surroundings import Surroundings
@@ -74,7 +75,7 @@ class OpenVinoProfiler:
             ProfilingError, ExportError: a workload cannot be built or run; the message names it.
         """
         self._require()
-        return open_surrounded(self.settings, workloads, self.runner)
+        return open_surrounded(self.settings, workloads, self.runner, self._passing)
 
     def runner(self, item: Workload | Surroundings) -> Runner:
         """Compiles one workload, or surroundings alone.
@@ -89,7 +90,22 @@ class OpenVinoProfiler:
             arrays = random_arrays(setting.inputs, setting.shapes, name)
             compiled = self._compile(file, name, setting.shapes)
             return bound_runner(compiled, name, arrays, setting.batch_size)
-        compiled = self._compile(self._models.surrounded(item, self.settings), name, {})
+        return self._built(self._models.surrounded(item, self.settings), name)
+
+    def _passing(self, megabytes: float) -> Runner:
+        """The network that runs before each call of an op."""
+        name, batch_size = "the passing network", self.settings.batch_size
+        model = self._models.get(
+            (name, megabytes),
+            lambda: onnx_model(
+                *passing_network(megabytes, batch_size), self.settings.precision, name
+            ),
+        )
+        return self._built(model, name)
+
+    def _built(self, model: bytes, name: str) -> Runner:
+        """The runner of a model that was written here."""
+        compiled = self._compile(model, name, {})
         inputs = [_declared(port) for port in compiled.inputs]
         arrays = random_arrays(inputs, fill_shapes(inputs, FileShape(), name).shapes, name)
         return bound_runner(compiled, name, arrays, self.settings.batch_size)
