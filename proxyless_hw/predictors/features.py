@@ -30,8 +30,21 @@ WORK: Final = (
     *("calls", "pointwise_macs", "pointwise_padding", "pointwise_outputs", "depthwise_macs"),
     *("dense_macs",),
     *("dense_outputs", "linear_weights", "added", "other_macs", "other_moved"),
+    *("layers", "squeezes", "channels", "weights", "depthwise_moved", "activations"),
 )
-"""Columns of `work_features` that every baseline has."""
+"""Columns of `work_features` that every baseline has.
+
+The last line is what a layer costs however little it computes: its launch, that of
+squeeze-and-excite, each channel, the weights it reads, the map that a depthwise layer reads and
+writes, and the activations that run on their own. Small and narrow ops spend most of their time
+there, so a table of wider ops foretells them only if these have rates of their own.
+"""
+
+OPTIONAL_WORK: Final = frozenset({"activations"})
+"""Columns whose work an op may do though no row of a table does: it is then extrapolated."""
+
+SEPARATE_ACTIVATIONS: Final = ("hswish", "swish")
+"""Not fused into the layer before them by most runtimes."""
 
 BLOCK: Final = 16
 """Channels that wide vector units take at once; a layer of 24 costs them as much as one of 32."""
@@ -167,7 +180,8 @@ def work_columns(kernels: Sequence[int]) -> list[str]:
 def work_features(ops: Sequence[OpSpec], kernels: Sequence[int] = ()) -> FloatArray:
     """Amounts of work whose weighted sum is the baseline's cost, (n, len(work_columns(kernels))).
 
-    All in millions, except for the column of ones that stands for the overhead of a call.
+    All in millions, except for calls, layers and squeeze-and-excites (counts) and channels
+    (thousands).
 
     Args:
         ops: the ops.
@@ -190,6 +204,7 @@ def work_features(ops: Sequence[OpSpec], kernels: Sequence[int] = ()) -> FloatAr
 
 def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
     for part in op_parts(op):
+        yield from _beside_arithmetic(op, part)
         match part.kind:
             case "pointwise":
                 yield "pointwise_macs", part.macs
@@ -209,6 +224,32 @@ def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
             case _:
                 yield "other_macs", part.macs
                 yield "other_moved", part.moved
+    yield "activations", float(sum(activation_sizes(op)))
+
+
+def _beside_arithmetic(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
+    if part.kind == "other" and op.op == "mbconv":
+        yield "squeezes", 1e6
+    if part.kind in ("pointwise", "depthwise", "dense", "linear"):
+        yield "layers", 1e6
+    if part.kind in ("pointwise", "depthwise", "dense"):
+        yield "channels", 1e3 * part.out_c
+        yield "weights", part.weights
+    if part.kind == "depthwise":
+        yield "depthwise_moved", part.moved
+
+
+def activation_sizes(op: OpSpec) -> list[int]:
+    """Elements of each activation of an op that runs on its own, not fused into a layer."""
+    if op.act not in SEPARATE_ACTIVATIONS:
+        return []
+    if op.op in CONVOLUTION_BLOCKS:
+        sized = sized_convolutions(op)
+        return [area * inner.out_c for inner, _, area in sized if inner.activated]
+    area, area_in = op.out_h * op.out_w, op.in_h * op.in_w
+    if op_variant(op.op).base != "mbconv":
+        return [area * op.out_c]
+    return [area * op.mid_c, *([area_in * op.mid_c] if has_expansion(op) else [])]
 
 
 def shape_features(ops: Sequence[OpSpec]) -> FloatArray:

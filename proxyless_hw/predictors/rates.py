@@ -15,11 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyless_hw.predictors.features import Part, op_parts
+from proxyless_hw.predictors.features import Part, activation_sizes, op_parts
 from proxyless_hw.predictors.posterior import Measurements, Prior, condition
-from proxyless_hw.space.bottlenecks import sized_convolutions
-from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
-from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant
+from proxyless_hw.space.specs import OpSpec, op_variant
 
 FloatArray = NDArray[np.float64]
 
@@ -62,9 +60,6 @@ IS_LAUNCH: Final = np.array([float(kind in LAUNCHES) for kind in KINDS])
 SQUEEZE_LAUNCHES: Final = 5
 """Pooling, two layers, a gate and a product."""
 
-_SEPARATE_ACTIVATIONS: Final = ("hswish", "swish")
-"""Not fused into the layer before them by most runtimes."""
-
 
 def cost_amounts(ops: Sequence[OpSpec]) -> FloatArray:
     """How much of each kind every op has, (n, kinds).
@@ -97,8 +92,9 @@ def _amounts(op: OpSpec) -> Iterator[tuple[str, float]]:
                 yield "poolings", 1.0
                 yield "moved", part.moved / 1e6
                 yield "pointwise", part.macs / 1e6
-    if op.act in _SEPARATE_ACTIVATIONS:
-        yield from _activation(op)
+    for size in activation_sizes(op):
+        yield "activations", 1.0
+        yield "activation_moved", size / 1e6
 
 
 def _layer(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
@@ -112,24 +108,6 @@ def _layer(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
     yield kind, part.macs / 1e6
     if part.kind != "linear" and not op_variant(op.op).no_norm:
         yield "channels", part.out_c / 1e3
-
-
-def _activation(op: OpSpec) -> Iterator[tuple[str, float]]:
-    area_out = op.out_h * op.out_w
-    if op.op in CONVOLUTION_BLOCKS:
-        for inner, _, area in sized_convolutions(op):
-            if inner.activated:
-                yield "activations", 1.0
-                yield "activation_moved", area * inner.out_c / 1e6
-        return
-    if op_variant(op.op).base != "mbconv":
-        yield "activations", 1.0
-        yield "activation_moved", area_out * op.out_c / 1e6
-        return
-    expands = has_expansion(op)
-    yield "activations", 2.0 if expands else 1.0
-    area = area_out + (op.in_h * op.in_w if expands else 0)
-    yield "activation_moved", area * op.mid_c / 1e6
 
 
 @dataclass(frozen=True)

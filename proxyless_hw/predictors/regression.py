@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from proxyless_hw.errors import PredictorError
 from proxyless_hw.predictors.features import (
+    OPTIONAL_WORK,
     op_parts,
     shape_features,
     shape_group,
@@ -84,7 +85,8 @@ class CostModel:
         # The smallest kernel needs no rate of its own: the common one is its.
         self.kernels_ = sorted(kernels)[1:]
         work = work_features(ops, self.kernels_)
-        self.seen_ = work.any(0)
+        optional = [name in OPTIONAL_WORK for name in work_columns(self.kernels_)]
+        self.seen_ = work.any(0) | np.array(optional, dtype=bool)
         self.rates_, _ = nnls(work / values[:, None], np.ones(len(values)))
         residuals = np.log(values) - np.log(self._baseline(work))
         shapes = shape_features(ops)

@@ -12,6 +12,8 @@ SETTING_KEYS = ("device", "runtime", "threads", "batch_size", "precision", "metr
 OPTION_KEYS = ("delegate", "cache", "options")
 """Device options that a header may tell; where two tables tell them, they must agree as well."""
 
+LEVEL_KEY: Final = "quality_level_half_width"
+"""Header of a table measured in several sessions: see `LatencyTable.level_half_width`."""
 
 UNITS: Final = {"latency": "ms", "energy": "mJ", "memory": "MB", "flash": "MB", "sram": "MB"}
 """Metrics that a table may hold, with their units. MB of flash and sram are millions of bytes."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from proxyless_hw.errors import TableError
 from proxyless_hw.space.specs import OpSpec
-from proxyless_hw.tables.entry import SETTING_KEYS, Entry
+from proxyless_hw.tables.entry import LEVEL_KEY, SETTING_KEYS, Entry
+from proxyless_hw.tables.levels import level_half_width
 
 if TYPE_CHECKING:
     from proxyless_hw.tables.table import LatencyTable
@@ -35,7 +36,9 @@ def merge(
 
     Rows keep the order of the tables. Header keys on which all agree are kept; of the others
     ``source`` and ``created`` are joined, ``num_classes`` is the first table's, and the rest
-    (quality figures of one run, say) is dropped, since it would be true of no row set here.
+    (quality figures of one run, say) is dropped, since it would be true of no row set here. Where
+    three or more tables hold an op with different numbers, what they differ by in level becomes the
+    result's `LatencyTable.level_half_width` (`levels.level_half_width`).
 
     Args:
         tables: at least two.
@@ -59,7 +62,11 @@ def merge(
         for op, entry in table.entries.items():
             rows.setdefault(op, {})[f"{number}: {table.name}"] = entry
     entries = {op: _chosen(op, found, first.unit, prefer) for op, found in rows.items()}
-    return replace(first, entries=entries, metadata=_merged_metadata(tables), name=name)
+    metadata = _merged_metadata(tables)
+    level = level_half_width([table.entries for table in tables])
+    if level is not None and LEVEL_KEY not in metadata:
+        metadata[LEVEL_KEY] = f"{level:.4f}"
+    return replace(first, entries=entries, metadata=metadata, name=name)
 
 
 def _chosen(op: OpSpec, found: Mapping[str, Entry], unit: str, prefer: Preference | None) -> Entry:

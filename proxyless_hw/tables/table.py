@@ -18,6 +18,7 @@ from proxyless_hw.space.architecture import Architecture
 from proxyless_hw.space.specs import OpSpec
 from proxyless_hw.storage.files import write_text_atomically
 from proxyless_hw.tables.entry import ESTIMATED, PEAKS
+from proxyless_hw.tables.entry import LEVEL_KEY as LEVEL_KEY
 from proxyless_hw.tables.entry import OPTION_KEYS as OPTION_KEYS
 from proxyless_hw.tables.entry import SETTING_KEYS as SETTING_KEYS
 from proxyless_hw.tables.entry import Entry as Entry
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 HTML_ROWS = 10
 """Rows that a notebook shows."""
-
-LEVEL_KEY = "quality_level_half_width"
-"""Header of a table measured in several sessions: see `LatencyTable.level_half_width`."""
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,17 @@ def test_a_merge_refuses_two_measurements_of_one_op() -> None:
         merge([table({8: 1.0}, "monday"), table({8: 1.1}, "friday")])
 
 
+def test_what_three_sessions_differ_by_is_the_error_of_the_merged_level() -> None:
+    days = [table({8: 1.0 * by, 16: 2.0 * by}, str(by)) for by in (0.99, 1.0, 1.01)]
+    days.append(table({24: 3.0}, "other ops"))
+    assert merge(days[:2], prefer="first").level_half_width == 0
+    assert merge(days, prefer="first").level_half_width == 0  # no op that all of them hold
+    # Levels of -1%, 0, +1%: standard deviation 1%, t quantile of 2 degrees of freedom 4.303.
+    found = merge(days[:3], prefer="first").level_half_width
+    assert found == pytest.approx(0.04303, abs=2e-4)
+    assert merge([days[0]] * 3).level_half_width == 0  # one measurement, three times
+
+
 def test_a_merge_drops_figures_that_are_true_of_one_run_only() -> None:
     merged = merge([table({8: 1.0}, quality="fine"), table({16: 1.0}, quality="poor")])
     assert "quality" not in merged.metadata

@@ -17,7 +17,8 @@ from proxyless_hw.profilers.protocol.estimates import (
     reference_drift,
 )
 from proxyless_hw.profilers.protocol.timing_config import TimingConfig
-from proxyless_hw.tables.table import LEVEL_KEY, LatencyTable
+from proxyless_hw.tables.entry import LEVEL_KEY
+from proxyless_hw.tables.table import LatencyTable
 
 
 @dataclass(frozen=True, slots=True)
