@@ -26,6 +26,13 @@ GP_FEATURES: Final = tuple(
 MAX_TUNING_ROWS: Final = 120
 """Rows on which a Gaussian process chooses its length scales; it then learns from all rows."""
 
+TUNINGS: Final = 3
+"""Draws of `MAX_TUNING_ROWS` rows from a larger table.
+
+Draws choose different length scales that explain the table about as well, and then disagree where
+there are no rows near. So each draw makes a process of its own, and their mean counts.
+"""
+
 
 class ResidualModel(Protocol):
     """Learns log(cost) minus log(baseline) from `shape_features`."""
@@ -89,10 +96,13 @@ class NoCorrection:
 
 @dataclass
 class GaussianProcess:
-    """Gaussian process with a length scale per feature, chosen by marginal likelihood."""
+    """Gaussian process with a length scale per feature, chosen by marginal likelihood.
+
+    From a table of more than `MAX_TUNING_ROWS` rows: `TUNINGS` processes, which count alike.
+    """
 
     seed: int
-    model_: _Regressor | None = field(default=None, init=False, repr=False)
+    models_: list[_Regressor] = field(default_factory=list, init=False, repr=False)
 
     def fit(self, shapes: FloatArray, residuals: FloatArray) -> GaussianProcess:
         """Chooses the kernel's parameters on these rows only, then conditions on them."""
@@ -102,18 +112,27 @@ class GaussianProcess:
         rows = self._columns(shapes)
         scales = RBF(np.full(rows.shape[1], 1.5), (0.5, 30.0))
         kernel = ConstantKernel(0.01, (1e-6, 2.0)) * scales + WhiteKernel(1e-3, (1e-5, 0.02))
-        if len(rows) > MAX_TUNING_ROWS:
-            chosen = np.random.default_rng(self.seed).permutation(len(rows))[:MAX_TUNING_ROWS]
-            kernel = _tuned(kernel, rows[chosen], residuals[chosen], self.seed).kernel_
-            self.model_ = GaussianProcessRegressor(kernel, optimizer=None).fit(rows, residuals)
-        else:
-            self.model_ = _tuned(kernel, rows, residuals, self.seed)
+        if len(rows) <= MAX_TUNING_ROWS:
+            self.models_ = [_tuned(kernel, rows, residuals, self.seed)]
+            return self
+        generator = np.random.default_rng(self.seed)
+        self.models_ = []
+        for _ in range(TUNINGS):
+            drawn = generator.permutation(len(rows))[:MAX_TUNING_ROWS]
+            chosen = _tuned(kernel, rows[drawn], residuals[drawn], self.seed).kernel_
+            model = GaussianProcessRegressor(chosen, optimizer=None).fit(rows, residuals)
+            self.models_.append(model)
         return self
 
     def predict(self, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Posterior mean and standard deviation."""
-        assert self.model_ is not None, "fit comes first"
-        return self.model_.predict(self._columns(shapes), return_std=True)
+        """Posterior mean and standard deviation; where processes disagree, that adds to it."""
+        assert self.models_, "fit comes first"
+        columns = self._columns(shapes)
+        found = [model.predict(columns, return_std=True) for model in self.models_]
+        means = np.array([mean for mean, _ in found])
+        variance = np.mean([deviation**2 for _, deviation in found], axis=0) + means.var(0)
+        mean: FloatArray = means.mean(0)
+        return mean, np.sqrt(variance)
 
     @staticmethod
     def _columns(shapes: FloatArray) -> FloatArray:
