@@ -30,14 +30,14 @@ WORK: Final = (
     *("calls", "pointwise_macs", "pointwise_padding", "pointwise_outputs", "depthwise_macs"),
     *("dense_macs",),
     *("dense_outputs", "linear_weights", "added", "other_macs", "other_moved"),
-    *("layers", "squeezes", "channels", "weights", "depthwise_moved", "activations"),
+    *("layers", "squeezes", "channels", "activations"),
 )
 """Columns of `work_features` that every baseline has.
 
 The last line is what a layer costs however little it computes: its launch, that of
-squeeze-and-excite, each channel, the weights it reads, the map that a depthwise layer reads and
-writes, and the activations that run on their own. Small and narrow ops spend most of their time
-there, so a table of wider ops foretells them only if these have rates of their own.
+squeeze-and-excite, each channel, and elements of activations that run on their own. Small and
+narrow ops spend most of their time there, so a table of wider ops foretells them only if these
+have rates of their own.
 """
 
 OPTIONAL_WORK: Final = frozenset({"activations"})
@@ -234,9 +234,6 @@ def _beside_arithmetic(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
         yield "layers", 1e6
     if part.kind in ("pointwise", "depthwise", "dense"):
         yield "channels", 1e3 * part.out_c
-        yield "weights", part.weights
-    if part.kind == "depthwise":
-        yield "depthwise_moved", part.moved
 
 
 def activation_sizes(op: OpSpec) -> list[int]:
