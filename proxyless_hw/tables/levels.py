@@ -39,7 +39,7 @@ def level_half_width(tables: Sequence[Mapping[OpSpec, Entry]]) -> float | None:
     logs = [[math.log(table[op].value) for table in tables] for op in shared]
     centred = [[value - statistics.fmean(row) for value in row] for row in logs]
     levels = [statistics.median(column) for column in zip(*centred, strict=True)]
-    spread = statistics.stdev(levels)
+    spread = float(statistics.stdev(levels))
     if spread == 0:
         return None
     return min(t_quantile(len(tables) - 1) * spread, 0.99)

@@ -186,3 +186,24 @@ def test_scores_count_what_they_say() -> None:
 def test_shape_features_do_not_depend_on_the_measurement() -> None:
     assert shape_features(OPS).shape[0] == len(OPS)
     assert np.isfinite(shape_features(OPS)).all()
+
+
+def test_narrow_ops_are_told_from_wider_ones_on_a_device_that_pays_per_layer() -> None:
+    """Launches and fused-out activations are most of a narrow op, counted here by hand."""
+
+    def cost(op: OpSpec) -> float:
+        expands = op.expand != 1
+        area = op.out_h * op.out_w + (op.in_h * op.in_w if expands else 0)
+        return plain_cost(op) + 0.2 * (3 if expands else 2) + 0.5 * area * op.mid_c / 1e6
+
+    wide = [replace(op, act="hswish", skip=False) for op in BLOCKS]
+    model = CostModel("baseline").fit(wide, np.array([cost(op) for op in wide]))
+    narrow = [replace(op, in_c=op.in_c // 4, out_c=op.out_c // 4) for op in wide]
+    log_cost, _ = model.predict_log(narrow)
+    np.testing.assert_allclose(np.exp(log_cost), [cost(op) for op in narrow], rtol=0.05)
+
+
+def test_an_activation_that_no_row_has_is_extrapolated_not_refused() -> None:
+    regression = fit_regression(table_of(BLOCKS))
+    (flag,) = regression.predict([replace(BLOCKS[20], act="hswish")]).extrapolated
+    assert flag
