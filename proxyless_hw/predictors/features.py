@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from proxyless_hw.space.bottlenecks import sized_convolutions
 from proxyless_hw.space.counting import op_bytes, op_macs
+from proxyless_hw.space.op_names import CONVOLUTION_BLOCKS
 from proxyless_hw.space.op_options import NO_OPTIONS
 from proxyless_hw.space.specs import OpSpec, has_expansion, op_variant, squeeze_width
 
@@ -204,7 +205,7 @@ def work_features(ops: Sequence[OpSpec], kernels: Sequence[int] = ()) -> FloatAr
 
 def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
     for part in op_parts(op):
-        yield from _beside_arithmetic(op, part)
+        yield from _beside_arithmetic(part)
         match part.kind:
             case "pointwise":
                 yield "pointwise_macs", part.macs
@@ -227,8 +228,8 @@ def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
     yield "activations", float(sum(activation_sizes(op)))
 
 
-def _beside_arithmetic(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
-    if part.kind == "other" and op.op == "mbconv":
+def _beside_arithmetic(part: Part) -> Iterator[tuple[str, float]]:
+    if part.kind == "squeeze":
         yield "squeezes", 1e6
     if part.kind in ("pointwise", "depthwise", "dense", "linear"):
         yield "layers", 1e6
