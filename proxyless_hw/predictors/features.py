@@ -205,7 +205,7 @@ def work_features(ops: Sequence[OpSpec], kernels: Sequence[int] = ()) -> FloatAr
 
 def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
     for part in op_parts(op):
-        yield from _beside_arithmetic(op, part)
+        yield from _beside_arithmetic(part)
         match part.kind:
             case "pointwise":
                 yield "pointwise_macs", part.macs
@@ -228,8 +228,8 @@ def _work(op: OpSpec) -> Iterator[tuple[str, float]]:
     yield "activations", float(sum(activation_sizes(op)))
 
 
-def _beside_arithmetic(op: OpSpec, part: Part) -> Iterator[tuple[str, float]]:
-    if part.kind == "other" and op_variant(op.op).base == "mbconv":
+def _beside_arithmetic(part: Part) -> Iterator[tuple[str, float]]:
+    if part.kind == "squeeze":
         yield "squeezes", 1e6
     if part.kind in ("pointwise", "depthwise", "dense", "linear"):
         yield "layers", 1e6
@@ -242,7 +242,8 @@ def activation_sizes(op: OpSpec) -> list[int]:
     if op.act not in SEPARATE_ACTIVATIONS:
         return []
     if op.op in CONVOLUTION_BLOCKS:
-        return [area * inner.out_c for inner, _, area in sized_convolutions(op) if inner.activated]
+        sized = sized_convolutions(op)
+        return [area * inner.out_c for inner, _, area in sized if inner.activated]
     area, area_in = op.out_h * op.out_w, op.in_h * op.in_w
     if op_variant(op.op).base != "mbconv":
         return [area * op.out_c]
