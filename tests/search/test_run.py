@@ -313,6 +313,6 @@ def test_a_device_that_is_not_here_is_named_before_any_training(
 
 
 def test_a_refused_search_leaves_no_folder(tiny_files: Files, tmp_path: Path) -> None:
-    with pytest.raises(SearchError, match="cannot read weights"):
+    with pytest.raises(SearchError, match="no weights file"):
         run_search(tiny(tiny_files, tmp_path / "run", weights=str(tmp_path / "absent.pth")))
     assert not (tmp_path / "run").exists()

@@ -26,7 +26,6 @@ class ConversionJob(TypedDict):
     """
 
     built: NotRequired[str]
-    between: NotRequired[bool]
     form: NotRequired[Literal["pte"]]
     between: NotRequired[bool]
     around: NotRequired[tuple[int, int, int, bool]]
