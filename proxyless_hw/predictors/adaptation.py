@@ -37,6 +37,7 @@ class LogCosts:
         low, high: bounds of the 95% intervals, (n,).
         covariance: between the ops, without their scatter, (n, n).
         scatter: standard deviation of single ops around it.
+        widening: what the held-out measurements multiplied the intervals by.
         held_out: predicted minus measured log value of each measurement, from the others, (m,).
         held_out_by_source: the same from each source alone, (sources, m).
         source_weights: how far each source explains the measurements, relative to the others,
@@ -50,6 +51,7 @@ class LogCosts:
     high: FloatArray
     covariance: FloatArray
     scatter: float
+    widening: float
     held_out: FloatArray
     held_out_by_source: FloatArray
     source_weights: FloatArray
@@ -86,7 +88,8 @@ def estimate_log_costs(
     )
     disturbed: FloatArray = weights @ np.array([case.disturbed for case in cases], dtype=np.float64)
     single = measured.counts.sum(1) == 1
-    low, high = mixture.widened(_widening(held_out, disturbed, single)).interval(COVERAGE)
+    widening = _widening(held_out, disturbed, single)
+    low, high = mixture.widened(widening).interval(COVERAGE)
     mean = mixture.mean
     between = (means - mean).T @ (weights[:, None] * (means - mean))
     by_source = np.array([weights * (of_source == number) for number in range(len(sources))])
@@ -98,6 +101,7 @@ def estimate_log_costs(
         high=high,
         covariance=within + between,
         scatter=float(np.sqrt(weights @ scatters**2)),
+        widening=widening,
         held_out=held_out.mean,
         held_out_by_source=by_source @ held_out.means / explained[:, None],
         source_weights=explained / explained.sum(),
