@@ -186,7 +186,9 @@ def test_a_profiler_holds_its_options_typed() -> None:
 
 
 def test_options_of_another_profiler_are_refused() -> None:
-    with pytest.raises(ProfilingError, match="takes CpuOptions as options: received MobileOptions"):
+    with pytest.raises(
+        ProfilingError, match="takes OnnxRuntimeOptions as options: received MobileOptions"
+    ):
         get_profiler("cpu", ProfilerSettings(options=MobileOptions()))
 
 

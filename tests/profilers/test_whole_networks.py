@@ -114,7 +114,7 @@ def test_a_process_that_dies_gives_its_last_words(
 
 @pytest.mark.parametrize(
     ("names", "match"),
-    [(["a.onnx", "b.tflite"], "two runs"), (["a.pt"], r"end in \.onnx or \.tflite")],
+    [(["a.onnx", "b.tflite"], "several runs"), (["a.pt"], r"end in \.onnx, \.tflite or \.pte")],
 )
 def test_files_that_need_two_runtimes_or_none_are_refused(names: list[str], match: str) -> None:
     with pytest.raises(ProfilingError, match=match):
