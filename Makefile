@@ -37,10 +37,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 setup: $(STAMP)
 
-# OpenVINO and ExecuTorch beside the rest: about 0.4 GB more.
+# OpenVINO, ExecuTorch and Arm's compiler Vela beside the rest: about 0.4 GB more.
 $(DEVICES_STAMP): $(STAMP)
-	$(call step,OpenVINO and ExecuTorch (a minute or more),\
-		$(BIN)/python -m pip install -c constraints.txt -e '.[openvino$(COMMA)executorch]')
+	$(call step,OpenVINO$(COMMA) ExecuTorch and Vela (a minute or more),\
+		$(BIN)/python -m pip install -c constraints.txt -e '.[openvino$(COMMA)executorch$(COMMA)npu]')
 	@touch $@
 
 setup-devices: $(DEVICES_STAMP)
@@ -54,7 +54,7 @@ test: $(STAMP)
 
 # The tests that need what setup-devices installs; the others skip them where it is absent.
 test-devices: $(DEVICES_STAMP)
-	$(BIN)/python -m pytest -k "openvino or executorch or extra_runtimes" tests/profilers
+	$(BIN)/python -m pytest -k "openvino or executorch or extra_runtimes or vela" tests/profilers
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
