@@ -33,7 +33,7 @@ FILE_SECONDS = 6.0
 LEAST_EPOCHS = (2, 4)
 """The expectation reaches its target in three epochs of search."""
 BESIDE_SECONDS = 70.0
-"""What is not measuring or training: writing and converting networks, building, starting processes."""
+"""What is neither measuring nor training: writing and converting networks, building, starting."""
 DIGITS_CLASSES = 10
 FINALISTS = 4
 
