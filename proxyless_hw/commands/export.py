@@ -82,7 +82,12 @@ def _batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int |
 @click.option("--include-softmax", is_flag=True, help="Give probabilities instead of logits.")
 @click.option("--normalise-in-graph", is_flag=True, help="Take RGB from 0 to 255.")
 @click.option(
-    "--verify/--no-verify", default=True, show_default=True, help="Run the file, compare to torch."
+    "--check/--no-check",
+    "--verify/--no-verify",
+    "verify",
+    default=True,
+    show_default=True,
+    help="Run the file, compare to torch (--verify: its older name).",
 )
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="With --all: time the files."
